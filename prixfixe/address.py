@@ -1,0 +1,125 @@
+"""The SMTP path grammar of RFC 5321 section 4.1.2, with RFC 6531's Unicode.
+
+Owns: turning the text after `FROM:` or `TO:` into a mailbox exactly as it was sent.
+Promises: every text is either refused with `AddressError` or the mailbox comes back unchanged; a
+mailbox never holds CR, LF, NUL or another control character; nothing is decoded, unquoted,
+case-folded or looked up (RFC 2047 words are ordinary text here, so they cannot smuggle octets).
+Refuses: Internet *message* address syntax (comments, display names, groups), obsolete domains
+without a name, and address literals whose tag nobody registered.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import AddressValueError, IPv6Address
+
+__all__ = ["AddressError", "is_literal", "mailbox_domain", "parse_path"]
+
+MAX_LOCAL_OCTETS = 64  # RFC 5321 4.5.3.1.1
+MAX_DOMAIN_OCTETS = 255  # RFC 5321 4.5.3.1.2
+MAX_PATH_OCTETS = 256  # RFC 5321 4.5.3.1.3, with the angle brackets
+MAX_LABEL_OCTETS = 63  # RFC 1035 2.3.4
+
+# Non-ASCII without C1 controls, line and paragraph separators, surrogates (RFC 6531 3.3).
+_UTF8 = "\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff"
+_ATEXT = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~{_UTF8}-]"
+_DOT_STRING = rf"{_ATEXT}+(?:\.{_ATEXT}+)*"
+# qtextSMTP is printable ASCII but for the quote and the backslash; a pair quotes any of it.
+_QUOTED = rf'"(?:[ !#-\[\]-~{_UTF8}]|\\[ -~])*"'
+_ALNUM = rf"[A-Za-z0-9{_UTF8}]"
+_LABEL = rf"{_ALNUM}(?:[A-Za-z0-9{_UTF8}-]*{_ALNUM})?"
+_NAME = rf"{_LABEL}(?:\.{_LABEL})*"
+_LITERAL = r"\[[0-9A-Za-z:.]+\]"
+
+_PLAIN = re.compile(
+    r"<([A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+    r"@([A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?))>"
+)
+_ROUTE = re.compile(rf"@{_NAME}(?:,@{_NAME})*:")
+_MAILBOX = re.compile(rf"({_DOT_STRING}|{_QUOTED})@({_NAME}|{_LITERAL})")
+_IPV4 = re.compile(r"(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})", re.ASCII)
+_ODD_LABEL = re.compile(r"\.\.|\.-|-\.")
+_UNSAFE_SPACE = re.compile(r"[\u1680\u2000-\u200a\u202f\u205f\u3000\ufeff\u00a0]")
+
+
+class AddressError(ValueError):
+    """The text is not a path of RFC 5321 section 4.1.2."""
+
+
+def parse_path(text: str) -> tuple[str, str]:
+    """Split `<mailbox>rest` into the mailbox as sent and the rest.
+
+    The mailbox is "" for `<>`; a bare `<postmaster>` in any case is the one name without a
+    domain (RFC 5321 section 4.5.1); a source route is dropped (RFC 5321 appendix C).
+
+    Raises:
+        AddressError: the text does not begin with a path.
+
+    """
+    plain = _PLAIN.match(text)
+    if plain is not None and plain.end() <= MAX_LABEL_OCTETS:
+        address, domain = plain.groups()
+        if _ODD_LABEL.search(domain) is None:
+            return address, text[plain.end() :]
+    return _parse_full(text)
+
+
+def _parse_full(text: str) -> tuple[str, str]:
+    if text.startswith("<>"):
+        return "", text[2:]
+    if text[:12].lower() == "<postmaster>":
+        return text[1:11], text[12:]
+    if not text.startswith("<"):
+        raise AddressError("no opening bracket")
+    route = _ROUTE.match(text, 1)
+    start = route.end() if route else 1
+    found = _MAILBOX.match(text, start)
+    if found is None or text[found.end() : found.end() + 1] != ">":
+        raise AddressError("no mailbox in brackets")
+    if _octets(text[: found.end() + 1]) > MAX_PATH_OCTETS:
+        raise AddressError("path too long")
+    _check_mailbox(*found.groups())
+    return found.group(), text[found.end() + 1 :]
+
+
+def _octets(text: str) -> int:
+    return len(text.encode())
+
+
+def _check_mailbox(local: str, domain: str) -> None:
+    if _octets(local) > MAX_LOCAL_OCTETS:
+        raise AddressError("local part too long")
+    if domain.startswith("["):
+        if not is_literal(domain):
+            raise AddressError("bad address literal")
+        return
+    if _UNSAFE_SPACE.search(domain):
+        raise AddressError("white space in a domain")
+    if sum(_label_octets(label) + 1 for label in domain.split(".")) - 1 > MAX_DOMAIN_OCTETS:
+        raise AddressError("domain too long")
+
+
+def _label_octets(label: str) -> int:
+    """Return a label's length in the form the DNS would use (RFC 5890 section 2.3.2.1)."""
+    octets = len(label) if label.isascii() else len(b"xn--" + label.encode("punycode"))
+    if octets > MAX_LABEL_OCTETS:
+        raise AddressError("label too long")
+    return octets
+
+
+def is_literal(text: str) -> bool:
+    """Whether the text is an IPv4 or IPv6 address literal (RFC 5321 section 4.1.3)."""
+    inner = text[1:-1]
+    if inner[:5].lower() == "ipv6:":
+        try:
+            IPv6Address(inner[5:])
+        except AddressValueError:
+            return False
+        return True
+    quad = _IPV4.fullmatch(inner)
+    return quad is not None and all(int(part) <= 255 for part in quad.groups())
+
+
+def mailbox_domain(address: str) -> str:
+    """Return the domain of an accepted mailbox, lower-cased; "" for a bare postmaster."""
+    return address.rpartition("@")[2].lower() if "@" in address else ""
