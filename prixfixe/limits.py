@@ -1,0 +1,300 @@
+"""What the server may hold at once: connections, their rate, and bytes of mail in flight.
+
+Owns: `Admission`, which counts connections in all and per peer network, and `Budget`, which
+shares one amount of memory between all messages being received.
+Promises: both answer with values and are bounded in memory however many peers come by; `Budget`
+never hands out more than its total and cannot deadlock (the argument is in its docstring).
+Refuses: clocks of its own, sockets, reply codes (replies.py spells them), and the counters of a
+single session.
+"""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+from collections import deque
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Admission", "Budget", "Holder", "Refusal", "peer_network"]
+
+# The rate is counted over this window; it is also the burst a quiet peer may send at once.
+_RATE_WINDOW_SECONDS = 60.0
+# Peers remembered for their rate: about 200 octets each, so 2 MB at the very most.
+_MAX_RATED_PEERS = 10_000
+# Text forms of IPv6 addresses remembered, since parsing one costs several microseconds.
+_MAX_CACHED_ADDRESSES = 4096
+# A probe connects at once after it announced itself, so both bounds are generous.
+_PROBE_SECONDS = 10.0
+_MAX_PROBES = 16
+
+
+class Refusal(enum.Enum):
+    """Why a connection is turned away; the session answers 421 before the greeting."""
+
+    OVER_LIMIT = "over_limit"
+    OVER_IP_LIMIT = "over_ip_limit"
+    RATE_LIMITED = "rate_limited"
+
+
+def peer_network(host: str) -> str:
+    """Return the unit a peer is counted by: an IPv4 address or an IPv6 /64 (RFC 6177 section 2).
+
+    An IPv4 address mapped into IPv6 counts as IPv4; text that is no address stands for itself.
+    """
+    if ":" not in host:
+        return host
+    try:
+        address = ipaddress.IPv6Address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return f"{ipaddress.IPv6Address(int(address) >> 64 << 64)}/64"
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "::1" or peer_network(host).startswith("127.")
+
+
+class Admission:
+    """Decide whether a new connection may stay, and count those that do.
+
+    Call `leave` once, with the same arguments, for every connection `admit` did not refuse.
+    An empty host means the peer is not known yet (a PROXY header will tell): it is counted in
+    all only, until `identify` names it. Zero switches a per-peer limit off.
+    """
+
+    def __init__(
+        self,
+        max_connections: int,
+        *,
+        max_per_peer: int = 0,
+        max_per_minute: int = 0,
+        clock: Callable[[], float],
+    ) -> None:
+        self._max_connections = max_connections
+        self._max_per_peer = max_per_peer
+        self._clock = clock
+        self._network = lru_cache(_MAX_CACHED_ADDRESSES)(peer_network)
+        self._total = 0
+        self._per_peer: dict[str, int] = {}
+        self._rate = _Rate(max_per_minute) if max_per_minute else None
+        self._expected: dict[int, float] = {}
+        self._probes: set[tuple[str, int]] = set()
+
+    @property
+    def connections(self) -> int:
+        """Return how many clients are connected; probes are not among them."""
+        return self._total
+
+    def admit(self, host: str, port: int) -> Refusal | None:
+        """Count a new connection, or return why it must go; a refused one is not counted."""
+        if self._expected and self._admit_probe(host, port):
+            return None
+        if self._total >= self._max_connections:
+            return Refusal.OVER_LIMIT
+        refusal = self.identify(host)
+        if refusal is None:
+            self._total += 1
+        return refusal
+
+    def identify(self, host: str) -> Refusal | None:
+        """Count the peer of a connection admitted as unknown, or return why it must go.
+
+        Afterwards `leave` is called with this host, or with the empty one after a refusal.
+        """
+        if not host or not (self._max_per_peer or self._rate):
+            return None
+        network = self._network(host)
+        count = self._per_peer.get(network, 0)
+        if self._max_per_peer and count >= self._max_per_peer:
+            return Refusal.OVER_IP_LIMIT
+        if self._rate and not self._rate.take(network, self._clock()):
+            return Refusal.RATE_LIMITED
+        self._per_peer[network] = count + 1
+        return None
+
+    def leave(self, host: str, port: int) -> None:
+        """Forget one admitted connection."""
+        if self._probes and (host, port) in self._probes:
+            self._probes.remove((host, port))
+            return
+        self._total -= 1
+        if not self._per_peer or not host:
+            return
+        network = self._network(host)
+        count = self._per_peer.get(network, 0)
+        if count > 1:
+            self._per_peer[network] = count - 1
+        else:
+            self._per_peer.pop(network, None)
+
+    def expect_probe(self, port: int) -> None:
+        """Exempt the next loopback connection from this source port, if it comes within 10 s."""
+        now = self._clock()
+        self._expected = {p: until for p, until in self._expected.items() if until >= now}
+        self._expected.pop(port, None)
+        if len(self._expected) >= _MAX_PROBES:
+            del self._expected[next(iter(self._expected))]
+        self._expected[port] = now + _PROBE_SECONDS
+
+    def is_probe(self, host: str, port: int) -> bool:
+        """Tell whether an admitted connection is a health probe rather than a client."""
+        return (host, port) in self._probes
+
+    def _admit_probe(self, host: str, port: int) -> bool:
+        if port not in self._expected or not _is_loopback(host):
+            return False
+        if self._expected.pop(port) < self._clock() or len(self._probes) >= _MAX_PROBES:
+            return False
+        self._probes.add((host, port))
+        return True
+
+
+class _Rate:
+    """A token bucket per peer, kept as one number: when the bucket will be full again.
+
+    A full bucket is the same as none, so those are dropped, oldest use first, two a call; at the
+    bound the peer unseen for longest is forgotten, which errs in its favour.
+    """
+
+    __slots__ = ("_burst", "_full_at", "_interval")
+
+    def __init__(self, per_minute: int) -> None:
+        self._interval = _RATE_WINDOW_SECONDS / per_minute
+        # A hair more than the window, so that rounding does not cost a peer its last token.
+        self._burst = _RATE_WINDOW_SECONDS * (1 + 1e-9)
+        self._full_at: dict[str, float] = {}
+
+    def take(self, peer: str, now: float) -> bool:
+        self._drop_idle(now)
+        full_at = max(self._full_at.pop(peer, now), now) + self._interval
+        allowed = full_at - now <= self._burst
+        self._full_at[peer] = full_at if allowed else full_at - self._interval
+        return allowed
+
+    def _drop_idle(self, now: float) -> None:
+        for peer in [peer for peer, _ in zip(self._full_at, range(2), strict=False)]:
+            if self._full_at[peer] <= now:
+                del self._full_at[peer]
+        if len(self._full_at) >= _MAX_RATED_PEERS:
+            del self._full_at[next(iter(self._full_at))]
+
+
+class Holder(Protocol):
+    """A session as the budget sees it: hashable, and told when its wait is over."""
+
+    def budget_granted(self) -> None:
+        """Resume: all that was asked for is now held."""
+
+
+class Budget:
+    """Share `total` bytes between messages, none of which holds more than `max_holding`.
+
+    A holder that had to wait queues until it releases; the first in the queue is the elder. Every
+    grant to another leaves `max_holding` less what the elder holds, or all of `max_holding` while
+    the queue is empty. So whoever becomes elder finds all it can still need: it finishes, releases
+    at least what was kept back for it, and the next in the queue stands where it stood. That is
+    Dijkstra's banker with one credit line for all. Waits end in the order they began.
+    """
+
+    def __init__(self, total: int, max_holding: int) -> None:
+        if total < max_holding:
+            msg = f"a budget of {total} bytes cannot hold one message of {max_holding}"
+            raise ValueError(msg)
+        self._total = total
+        self._max_holding = max_holding
+        self._free = total
+        self._held: dict[Holder, int] = {}
+        self._wanted: dict[Holder, int] = {}
+        self._queue: dict[Holder, None] = {}
+        self._granted: deque[Holder] = deque()
+        self._is_telling = False
+
+    @property
+    def in_use(self) -> int:
+        """Return the bytes held by all messages together."""
+        return self._total - self._free
+
+    @property
+    def waiting(self) -> int:
+        """Return how many holders wait."""
+        return len(self._wanted)
+
+    def request(self, holder: Holder, nbytes: int) -> bool:
+        """Take `nbytes` more; False means stop reading until `budget_granted` is called.
+
+        Raises:
+            ValueError: the holder would pass `max_holding`.
+
+        """
+        held = self._held.get(holder, 0) + nbytes
+        left = self._free - nbytes
+        if self._queue or left < self._max_holding or held > self._max_holding:
+            return self._request_queued(holder, nbytes)
+        self._held[holder] = held
+        self._free = left
+        return True
+
+    def release(self, holder: Holder) -> None:
+        """Give back all the holder has and wants, and let waiters go on. Twice is harmless."""
+        self._free += self._held.pop(holder, 0)
+        if self._queue:
+            self._queue.pop(holder, None)
+            self._wanted.pop(holder, None)
+            if holder in self._granted:
+                self._granted.remove(holder)
+            self._grant_waiters()
+
+    def _request_queued(self, holder: Holder, nbytes: int) -> bool:
+        wanted = self._wanted.get(holder, 0) + nbytes
+        if self._held.get(holder, 0) + wanted > self._max_holding:
+            msg = f"a message may hold {self._max_holding} bytes, no more"
+            raise ValueError(msg)
+        # Nobody but the elder overtakes those who wait.
+        if self._is_elder(holder) or (not self._wanted and self._fits(holder, wanted)):
+            self._take(holder, wanted)
+            return True
+        self._queue.setdefault(holder)
+        if self._is_elder(holder):  # The reserve is there for the first who would wait.
+            self._take(holder, wanted)
+            return True
+        self._wanted[holder] = wanted
+        return False
+
+    def _is_elder(self, holder: Holder) -> bool:
+        return next(iter(self._queue), None) is holder
+
+    def _fits(self, holder: Holder, nbytes: int) -> bool:
+        elder = next(iter(self._queue), None)
+        if elder is holder:
+            return True
+        reserve = self._max_holding - (self._held.get(elder, 0) if elder is not None else 0)
+        return self._free - nbytes >= reserve
+
+    def _take(self, holder: Holder, nbytes: int) -> None:
+        self._held[holder] = self._held.get(holder, 0) + nbytes
+        self._free -= nbytes
+
+    def _grant_waiters(self) -> None:
+        for holder in [holder for holder in self._queue if holder in self._wanted]:
+            if not self._fits(holder, self._wanted[holder]):
+                break
+            self._take(holder, self._wanted.pop(holder))
+            self._granted.append(holder)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Call back one by one; what a callback does to the budget is told by the outer call."""
+        if self._is_telling:
+            return
+        self._is_telling = True
+        try:
+            while self._granted:
+                self._granted.popleft().budget_granted()
+        finally:
+            self._is_telling = False
