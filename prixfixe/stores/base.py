@@ -11,22 +11,34 @@ Refuses: SMTP. Stores know nothing of replies; `session` maps a `StoreError` to 
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from prixfixe.message import Message
 
-__all__ = ["Probe", "Reader", "Recovery", "Store", "StoreError", "StoreOpenError", "Totals"]
+__all__ = [
+    "CorruptMessageError",
+    "Probe",
+    "Reader",
+    "Recovery",
+    "Store",
+    "StoreError",
+    "StoreOpenError",
+    "Totals",
+]
 
 
 class StoreError(Exception):
     """A message could not be kept. Always temporary: the client is told 4xx and may retry.
 
     `is_full` distinguishes no room (452 4.3.1) from any other failure (451 4.3.0). `kind` is a
-    word of a closed list, fit for a metric label: full, io, closed, conflict.
+    word of a closed list, fit for a metric label: full, io, closed, conflict,
+    corrupt.
     """
 
     def __init__(self, text: str, *, kind: str = "io") -> None:
@@ -39,8 +51,45 @@ class StoreError(Exception):
         return self.kind == "full"
 
 
+class CorruptMessageError(StoreError):
+    """What is stored is not what was written: its checksum differs."""
+
+    def __init__(self, message_id: str) -> None:
+        super().__init__(f"message {message_id} is damaged on disk", kind="corrupt")
+
+
 class StoreOpenError(Exception):
     """The store cannot be opened; the text names the path, the user id and the remedy (exit 3)."""
+
+
+class DamagedError(Exception):
+    """A kept message fails its checksum. The text names it; every other message stays readable."""
+
+
+def _ignore_operation(op: str, seconds: float, result: str) -> None:
+    """Take the place of a metric nobody asked for."""
+
+
+def _ignore_pruned(count: int) -> None:
+    """Take the place of a metric nobody asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """What every technology is told: retention, free space, hooks for metrics, and the clock.
+
+    0 means no limit. `max_age` is in seconds, `min_free` in bytes. The hooks run in the writer
+    thread, so they must be quick and safe there: `on_operation(op, seconds, result)` with op
+    commit, delete, probe, open, settle or close, and result ok or the kind of the `StoreError`;
+    `on_pruned(count)` whenever retention took messages away.
+    """
+
+    max_messages: int = 0
+    max_age: float = 0
+    min_free: int = 0
+    on_operation: Callable[[str, float, str], None] = _ignore_operation
+    on_pruned: Callable[[int], None] = _ignore_pruned
+    clock: Callable[[], float] = time.time
 
 
 class Recovery(NamedTuple):
@@ -73,7 +122,12 @@ class Reader(Protocol):
         ...
 
     def get(self, message_id: str) -> Message | None:
-        """Return the message, or None when there is none of that id."""
+        """Return the message, or None when there is none of that id.
+
+        Raises:
+            DamagedError: the message is there, but not as it was written.
+
+        """
         ...
 
     def totals(self) -> Totals:
@@ -86,7 +140,11 @@ class Reader(Protocol):
 
 
 class Store(Protocol):
-    """The write side, used from the event loop only."""
+    """The write side, used from the event loop only, and the way to its read side."""
+
+    def reader(self) -> Reader:
+        """Return a new read side of an open store."""
+        ...
 
     async def open(self) -> Recovery:
         """Open, lock and recover. Raises `StoreOpenError`."""

@@ -1,0 +1,78 @@
+"""Accept every message and keep none: the baseline that measures everything but the store.
+
+Owns: nothing. Promises: the future of `put` is done when it is returned. Refuses: to keep, and so
+every promise about kept mail; the server says so when it starts with this store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from prixfixe.stores.base import Probe, Recovery, StoreError, Totals
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from prixfixe.message import Message
+    from prixfixe.stores.base import StoreOptions
+
+__all__ = ["DiscardStore", "EmptyReader"]
+
+
+class DiscardStore:
+    """Say yes and forget."""
+
+    def __init__(self, options: StoreOptions) -> None:
+        self._options = options
+        self._is_closed = False
+
+    async def open(self) -> Recovery:
+        """Start; there is never anything to recover."""
+        return Recovery()
+
+    def put(self, message: Message) -> asyncio.Future[None]:  # noqa: ARG002
+        """Forget the message."""
+        future = asyncio.get_running_loop().create_future()
+        if self._is_closed:
+            future.set_exception(StoreError("the store is closed", kind="closed"))
+        else:
+            future.set_result(None)
+        return future
+
+    async def delete(self, ids: Sequence[str] | None) -> int:  # noqa: ARG002
+        """Return 0: nothing was there."""
+        return 0
+
+    async def probe(self) -> Probe:
+        """Answer that a put would work."""
+        if self._is_closed:
+            raise StoreError("the store is closed", kind="closed")
+        return Probe()
+
+    async def close(self) -> None:
+        """Refuse what comes next."""
+        self._is_closed = True
+
+    def reader(self) -> EmptyReader:
+        """Return a reader that finds nothing."""
+        return EmptyReader()
+
+
+class EmptyReader:
+    """The read side of a store that keeps nothing."""
+
+    def ids(self, start: int = 0, limit: int | None = None) -> Sequence[str]:  # noqa: ARG002
+        """Return no ids."""
+        return ()
+
+    def get(self, message_id: str) -> Message | None:  # noqa: ARG002
+        """Return None."""
+        return None
+
+    def totals(self) -> Totals:
+        """Return zeros."""
+        return Totals(0, 0)
+
+    def close(self) -> None:
+        """Do nothing: there are no files."""
