@@ -142,6 +142,10 @@ class Admission:
             del self._expected[next(iter(self._expected))]
         self._expected[port] = now + _PROBE_SECONDS
 
+    def is_expected(self, host: str, port: int) -> bool:
+        """Tell whether a coming connection announced itself as a health probe."""
+        return port in self._expected and _is_loopback(host)
+
     def is_probe(self, host: str, port: int) -> bool:
         """Tell whether an admitted connection is a health probe rather than a client."""
         return (host, port) in self._probes

@@ -58,6 +58,7 @@ def bdat_received(octets: int) -> Reply:
 
 # --- success and continuation
 KEPT_CODE = 250
+CHALLENGE_CODE = 334
 OK = Reply(250, "2.0.0", "OK")
 SENDER_OK = Reply(250, "2.1.0", "OK")
 RECIPIENT_OK = Reply(250, "2.1.5", "OK")
@@ -76,12 +77,14 @@ TOO_MANY_ERRORS = Reply(421, "4.7.0", "Too many errors, closing the connection")
 TOO_MANY_FAILED_LOGINS = Reply(421, "4.7.0", "Too many failed logins, closing the connection")
 NOT_SMTP = Reply(421, "4.7.0", "This is an SMTP server, closing the connection")
 BAD_PROXY_HEADER = Reply(421, "4.3.2", "No valid PROXY header, closing the connection")
+LOST_SYNC = Reply(421, "4.7.0", "Cannot tell data from commands, closing the connection")
 IDLE = Reply(421, "4.4.2", "Idle for too long, closing the connection")  # RFC 5321 4.5.3.2
 TOO_SLOW = Reply(421, "4.4.2", "Data came too slowly, closing the connection")
 SHUTTING_DOWN = Reply(421, "4.3.2", "Shutting down, try again later")  # RFC 5321 3.8
 STORE_FAILED = Reply(451, "4.3.0", "Could not keep the message, try again later")
 STORE_FULL = Reply(452, "4.3.1", "No room for the message, try again later")
 INTERNAL = Reply(451, "4.3.0", "Internal trouble, try again later")
+BROKEN = Reply(421, "4.3.0", "Internal trouble, closing the connection")
 AUTH_UNAVAILABLE = Reply(454, "4.7.0", "Cannot check credentials now, try again later")
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients, send to the rest separately")
 

@@ -1,0 +1,126 @@
+"""Reading the store for HTTP: one thread, one reader, a cache of summaries.
+
+Owns: the reading thread and what is remembered of messages (they never change).
+Promises: the event loop never waits for a disk or a parser; memory for summaries is bounded.
+Refuses: writing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+from prixfixe.http import mailpit
+from prixfixe.mime import parse_message
+from prixfixe.stores.base import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from prixfixe.http.mailpit import Summary
+    from prixfixe.message import Message
+    from prixfixe.query import Query
+    from prixfixe.stores.base import Reader, Totals
+
+__all__ = ["Mailbox"]
+
+MAX_SUMMARIES = 2000  # about 1 KiB each
+
+T = TypeVar("T")
+
+
+class Mailbox:
+    """The messages of a store as HTTP asks for them; every coroutine works in the thread."""
+
+    def __init__(self, open_reader: Callable[[], Reader]) -> None:
+        self._open = open_reader
+        self._opened: Reader | None = None
+        self._thread = ThreadPoolExecutor(1, "prixfixe-read")
+        self._summaries: dict[str, Summary] = {}
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    @property
+    def _reader(self) -> Reader:
+        if self._opened is None:
+            self._opened = self._open()
+        return self._opened
+
+    async def totals(self) -> Totals:
+        """Return the counts of what is kept."""
+        return await self._run(lambda: self._reader.totals())  # noqa: PLW0108 - opened in the thread
+
+    async def get(self, message_id: str) -> Message | None:
+        """Return a message; `latest` is the newest."""
+        return await self._run(lambda: self._get(message_id))
+
+    async def view(self, message_id: str, make: Callable[[Message], T]) -> T | None:
+        """Return what `make` makes of a message, in the thread, or None without one."""
+
+        def work() -> T | None:
+            message = self._get(message_id)
+            return None if message is None else make(message)
+
+        return await self._run(work)
+
+    async def page(self, start: int, limit: int) -> list[Summary]:
+        """Return summaries, newest first."""
+        return await self._run(
+            lambda: [one for name in self._reader.ids(start, limit) if (one := self._summary(name))]
+        )
+
+    async def search(self, query: Query) -> list[Summary]:
+        """Return the summaries of all messages that match, newest first."""
+        return await self._run(lambda: list(self._matching(query, self._reader.ids())))
+
+    async def match(self, query: Query, message_id: str) -> Summary | None:
+        """Return the message's summary if it matches."""
+        return await self._run(lambda: next(self._matching(query, [message_id]), None))
+
+    def close(self) -> None:
+        """End the thread and release the reader."""
+        self._thread.shutdown()
+        if self._opened is not None:
+            self._opened.close()
+
+    # --- in the thread
+
+    def _get(self, message_id: str) -> Message | None:
+        if message_id == "latest":
+            message_id = next(iter(self._reader.ids(0, 1)), "")
+        return self._reader.get(message_id) if message_id else None
+
+    def _summary(self, message_id: str) -> Summary | None:
+        known = self._summaries.get(message_id)
+        if known is not None:
+            return known
+        message = self._whole(message_id)
+        if message is None:
+            return None
+        summary = mailpit.summarise(message, parse_message(message.body))
+        if len(self._summaries) >= MAX_SUMMARIES:
+            del self._summaries[next(iter(self._summaries))]
+        self._summaries[message_id] = summary
+        return summary
+
+    def _whole(self, message_id: str) -> Message | None:
+        try:
+            return self._reader.get(message_id)
+        except StoreError:  # Damaged: listed nowhere, an error when asked for by its id.
+            return None
+
+    def _matching(self, query: Query, ids: object) -> Iterator[Summary]:
+        for message_id in list(ids):  # type: ignore[call-overload]
+            summary = self._summary(message_id)
+            if summary is None:
+                continue
+            text = summary.search
+            if query.needs_text:
+                message = self._whole(message_id)
+                if message is None:
+                    continue
+                text = text._replace(text=mailpit.searchable_body(parse_message(message.body)))
+            if query.matches(text):
+                yield summary

@@ -1,0 +1,92 @@
+"""uvicorn inside a loop that is not its own.
+
+Owns: starting and stopping uvicorn on a socket that is already bound.
+Promises: no signal handler, no logging configuration and no ticking main loop of uvicorn's.
+Refuses: paths; see `app`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from prixfixe.http.app import build_app
+from prixfixe.http.mailbox import Mailbox
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from prixfixe.arrivals import Arrivals
+    from prixfixe.metrics import Metrics
+    from prixfixe.readiness import Readiness
+    from prixfixe.stores.base import Reader, Store
+
+__all__ = ["HttpContext", "HttpServer"]
+
+MAX_HEADER_OCTETS = 16 * 1024
+MAX_CONNECTIONS = 1100  # the waiters of `arrivals`, and some who ask
+KEEP_ALIVE_SECONDS = 5
+STOP_SECONDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class HttpContext:
+    """What the paths need of the server; `open_reader` is called in the reading thread."""
+
+    store: Store
+    open_reader: Callable[[], Reader]
+    metrics: Metrics
+    arrivals: Arrivals
+    readiness: Readiness
+    expect_probe: Callable[[int], None]
+    token: str | None
+    version: str
+    store_url: str
+
+
+class HttpServer:
+    """One HTTP listener."""
+
+    def __init__(self, context: HttpContext) -> None:
+        self._mailbox = Mailbox(context.open_reader)
+        config = uvicorn.Config(
+            build_app(context, self._mailbox),
+            loop="none",
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            backlog=128,
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=STOP_SECONDS,
+            h11_max_incomplete_event_size=MAX_HEADER_OCTETS,
+        )
+        config.load()
+        self._uvicorn = uvicorn.Server(config)
+        self._uvicorn.lifespan = config.lifespan_class(config)
+        self._socket: socket.socket | None = None
+
+    async def start(self, listener: socket.socket) -> None:
+        """Serve on a bound socket."""
+        self._socket = listener
+        await self._uvicorn.startup(sockets=[listener])
+
+    def is_serving(self) -> bool:
+        """Whether the listener is open."""
+        return any(server.is_serving() for server in self._uvicorn.servers)
+
+    async def stop(self) -> None:
+        """Finish what is being answered, then close."""
+        if self._socket is not None:
+            self._uvicorn.should_exit = True
+            await self._uvicorn.shutdown(sockets=[self._socket])
+        await asyncio.get_running_loop().run_in_executor(None, self._mailbox.close)

@@ -1,0 +1,66 @@
+"""Sockets to listen on.
+
+Owns: binding, for one address or for all of IPv4 and IPv6, and how an address is written.
+Promises: port 0 gives one free port for both families; an address in use is an `OSError` whose
+text names address and port.
+Refuses: accepting; the event loop does.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+__all__ = ["bind_socket", "written"]
+
+BACKLOG = 1024  # the kernel caps it at net.core.somaxconn; a burst must not meet a full queue
+
+
+def bind_socket(host: str, port: int) -> socket.socket:
+    """Return a listening socket; an empty host means all addresses of both families.
+
+    Raises:
+        OSError: the address cannot be bound.
+
+    """
+    try:
+        if host:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            return _listen(family, host, port)
+        if socket.has_dualstack_ipv6():
+            try:
+                return _listen(socket.AF_INET6, "::", port, is_dual=True)
+            except OSError as error:
+                if error.errno not in _NO_IPV6:
+                    raise
+        return _listen(socket.AF_INET, "0.0.0.0", port)  # noqa: S104 - all addresses were asked for
+    except OSError as error:
+        where = written((host or "::", port))
+        msg = f"cannot listen on {where}: {os.strerror(error.errno or 0)}"
+        raise OSError(error.errno, msg) from error
+
+
+_NO_IPV6 = (97, 99)  # EAFNOSUPPORT, EADDRNOTAVAIL: a kernel or container without IPv6
+
+
+def _listen(
+    family: socket.AddressFamily, host: str, port: int, *, is_dual: bool = False
+) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(not is_dual))
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+        listener.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def written(address: tuple[str, int]) -> str:
+    """Return `host:port`, brackets around IPv6."""
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

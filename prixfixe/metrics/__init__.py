@@ -1,0 +1,202 @@
+"""What the server counts, and how Prometheus reads it.
+
+Owns: the counts of one server (`Metrics`), fed by the session, the store and the listeners.
+Promises: an update is a few additions to plain numbers, never a lock, an allocation that lasts or
+an exception; label values outside the table are not exposed but counted in
+`prixfixe_metrics_defects_total`; every series exists from the start, at 0.
+Refuses: a process-wide registry. Two servers in one process have two `Metrics`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prixfixe.metrics.table import CODES, TABLE, VERBS, Histogram, Series, empty_series, markdown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from prixfixe.stores.base import Probe, Recovery, Totals
+
+__all__ = ["Metrics", "markdown"]
+
+_Key = tuple[str, ...]
+
+
+class Metrics:
+    """The counts of one server.
+
+    `totals` and `space` are asked at every scrape, in the scrape's thread, and may block.
+    """
+
+    def __init__(self, *, version: str, revision: str, store: str, max_connections: int) -> None:
+        backend = store.partition(":")[0]
+        self._series = {spec.name: empty_series(spec, backend) for spec in TABLE}
+        self._backend = backend
+        self.build = {"version": version, "revision": revision, "store": backend}
+        self._max_connections = max_connections
+        # Verb, then code: smtp_commands and smtp_replies are both sums over it. 0 is "other".
+        self._commands = {verb: dict.fromkeys((*CODES, 0), 0) for verb in VERBS}
+        self._messages = self._series["messages"].counts
+        self._size = self._histogram("message_size_bytes")
+        self._recipients = self._histogram("message_recipients")
+        self._receive = self._histogram("message_receive_duration_seconds")
+        self._ack = self._histogram("message_ack_duration_seconds")
+        self._lag = self._histogram("event_loop_lag_seconds")
+        self.active = {"smtp": 0, "smtps": 0}
+        self.ready: dict[str, bool] = {}
+        self.is_draining = False
+        self.last_accepted = 0.0
+        self.not_after = 0.0
+        self.totals: Callable[[], Totals] | None = None
+        self.space: Callable[[], Probe] | None = None
+
+    def _histogram(self, name: str) -> Histogram:
+        return self._series[name].histograms[()]
+
+    def _count(self, name: str, key: _Key, amount: int = 1) -> None:
+        try:
+            self._series[name].counts[key] += amount
+        except KeyError:
+            self._series["metrics_defects"].counts[()] += 1
+
+    def _observe(self, name: str, key: _Key, value: float) -> None:
+        histogram = self._series[name].histograms.get(key)
+        if histogram is None:
+            self._series["metrics_defects"].counts[()] += 1
+        else:
+            histogram.observe(value)
+
+    # Connections and sessions
+
+    def connection(self, listener: str, result: str) -> None:
+        """Count a connection that was turned away."""
+        self._count("smtp_connections", (listener, result))
+
+    def connection_opened(self, listener: str) -> None:
+        """Count an accepted connection and add one active session."""
+        self._count("smtp_connections", (listener, "accepted"))
+        self.active[listener] += 1
+
+    def connection_closed(self, listener: str) -> None:
+        """Take one active session away."""
+        self.active[listener] -= 1
+
+    def session_ended(self, end: str, seconds: float) -> None:
+        """Record how a session ended and how long it lasted."""
+        self._observe("smtp_session_duration_seconds", (end,), seconds)
+
+    # Commands and messages: the hot path
+
+    def command(self, verb: str, code: int) -> None:
+        """Count one reply by the verb it answers and its code."""
+        try:
+            self._commands[verb][code] += 1
+        except KeyError:
+            codes = self._commands.get(verb, self._commands["OTHER"])
+            codes[code if code in codes else 0] += 1
+
+    def message(self, listener: str, result: str, reason: str) -> None:
+        """Count one message that came to an end, except the accepted ones."""
+        self._count("messages", (listener, result, reason))
+
+    def accepted(
+        self, listener: str, size: int, recipients: int, receive_seconds: float, ack_seconds: float
+    ) -> None:
+        """Record one accepted message in every series that speaks of it."""
+        self._messages[listener, "accepted", "none"] += 1
+        self._size.observe(size)
+        self._recipients.observe(recipients)
+        self._receive.observe(receive_seconds)
+        self._ack.observe(ack_seconds)
+
+    # Store
+
+    def store_operation(self, op: str, seconds: float, result: str) -> None:
+        """Record one store operation: write, delete or probe; ok or error."""
+        self._observe("store_operation_duration_seconds", (self._backend, op, result), seconds)
+
+    def store_error(self, kind: str) -> None:
+        """Count one message that could not be kept by the kind of its `StoreError`."""
+        self._count("store_errors", (self._backend, kind))
+
+    def recovered(self, recovery: Recovery) -> None:
+        """Record what opening the store found."""
+        for outcome, amount in recovery._asdict().items():
+            self._count("store_recovered", (outcome,), amount)
+
+    def pruned(self, messages: int) -> None:
+        """Count messages deleted by retention."""
+        self._count("store_pruned", (self._backend,), messages)
+
+    # TLS, AUTH, the process
+
+    def tls_handshake(self, mode: str, version: str | None, result: str) -> None:
+        """Count one handshake; `version` as ssl names it."""
+        named = version if version in ("TLSv1.2", "TLSv1.3") else "none"
+        self._count("tls_handshakes", (mode, named, result))
+
+    def tls_reload(self, result: str) -> None:
+        """Count one reload of the certificate pair: ok or failed."""
+        self._count("tls_reloads", (result,))
+
+    def auth_attempt(self, mechanism: str, result: str) -> None:
+        """Count one AUTH exchange; a mechanism we do not offer counts as other."""
+        self._count(
+            "auth_attempts", (mechanism if mechanism in ("PLAIN", "LOGIN") else "other", result)
+        )
+
+    def loop_lag(self, seconds: float) -> None:
+        """Record how late the event loop ran a timer."""
+        self._lag.observe(seconds)
+
+    def log_record(self, level: str) -> None:
+        """Count one log record by level."""
+        self._count("log_records", (level,))
+
+    # Reading
+
+    def series(self) -> dict[str, Series]:
+        """Return all series as of now."""
+        self._sum_commands()
+        gauges = self._gauges()
+        for name, values in gauges.items():
+            self._series[name].counts.update(values)
+        return self._series
+
+    def _sum_commands(self) -> None:
+        classes = dict.fromkeys(self._series["smtp_commands"].counts, 0)
+        replies = dict.fromkeys(self._series["smtp_replies"].counts, 0)
+        for verb, codes in self._commands.items():
+            for code, count in codes.items():
+                replies[(str(code) if code else "other",)] += count
+                if code:
+                    classes[verb, f"{code // 100}xx"] += count
+        self._series["smtp_commands"].counts.update(classes)
+        self._series["smtp_replies"].counts.update(replies)
+
+    def _gauges(self) -> dict[str, dict[_Key, float]]:
+        backend = (self._backend,)
+        values: dict[str, dict[_Key, float]] = {
+            "smtp_connections_active": {(name,): count for name, count in self.active.items()},
+            "smtp_connections_limit": {(): self._max_connections},
+            "tls_certificate_not_after_timestamp_seconds": {(): self.not_after},
+            "ready": {(name,): float(ok) for name, ok in self.ready.items()},
+            "draining": {(): float(self.is_draining)},
+            "last_accepted_timestamp_seconds": {(): self.last_accepted},
+        }
+        if self.totals is not None:
+            totals = self.totals()
+            values["store_messages"] = {backend: totals.messages}
+            values["store_bytes"] = {backend: totals.bytes}
+        space = self.space() if self.space is not None else None
+        if space is not None:
+            values["store_free_bytes"] = {backend: space.free_bytes or 0}
+            values["store_free_inodes"] = {backend: space.free_inodes or 0}
+        return values
+
+    def exposition(self, accept: str | None) -> tuple[bytes, str]:
+        """Return the page for a scrape and its content type. May block: call it in a thread."""
+        from prixfixe.metrics.exposition import expose
+
+        return expose(self, accept)

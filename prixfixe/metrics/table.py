@@ -1,0 +1,240 @@
+"""The table of metrics: every series there is, defined once.
+
+Owns: names, types, help, labels with their closed sets of values, and buckets. `docs/metrics.md`
+is generated from it.
+Promises: no label takes its value from a client.
+Refuses: counting (see the package) and text formats (see `exposition`).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from itertools import product
+from typing import NamedTuple
+
+__all__ = ["CODES", "TABLE", "VERBS", "Histogram", "Series", "Spec", "empty_series", "markdown"]
+
+VERBS = (
+    *("HELO", "EHLO", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "QUIT", "VRFY", "HELP"),
+    *("STARTTLS", "AUTH", "EXPN", "TURN", "ETRN", "SEND", "SOML", "SAML", "OTHER"),
+)
+CODES = (
+    *(211, 214, 220, 221, 235, 250, 252, 334, 354, 421, 451, 452, 454),
+    *(500, 501, 502, 503, 504, 530, 535, 538, 550, 552, 553, 554, 555),
+)
+_LISTENER = ("smtp", "smtps")
+_KINDS = ("full", "io", "closed", "conflict", "corrupt")
+_FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_KIB, _MIB = 1024, 1024 * 1024
+
+
+class Spec(NamedTuple):
+    """One metric; `labels` maps a label to its values, `buckets` are upper bounds."""
+
+    name: str
+    kind: str
+    help: str
+    labels: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - a NamedTuple's default, never written
+    buckets: tuple[float, ...] = ()
+
+
+TABLE: tuple[Spec, ...] = (
+    Spec(
+        "smtp_connections",
+        "counter",
+        "Connections by what became of them.",
+        {
+            "listener": _LISTENER,
+            "result": (
+                *("accepted", "over_limit", "over_ip_limit", "rate_limited"),
+                *("bad_proxy", "draining"),
+            ),
+        },
+    ),
+    Spec(
+        "smtp_connections_active",
+        "gauge",
+        "Sessions now, health probes included.",
+        {"listener": _LISTENER},
+    ),
+    Spec("smtp_connections_limit", "gauge", "SMTP_MAX_CONNECTIONS."),
+    Spec(
+        "smtp_session_duration_seconds",
+        "histogram",
+        "How long sessions lasted, by how they ended.",
+        {"end": ("quit", "eof", "timeout", "shutdown", "error")},
+        (0.05, 0.25, 1, 5, 15, 60, 300, 600),
+    ),
+    Spec(
+        "smtp_commands",
+        "counter",
+        "Commands by verb and class of reply.",
+        {"verb": VERBS, "class": ("2xx", "3xx", "4xx", "5xx")},
+    ),
+    Spec("smtp_replies", "counter", "Replies by code.", {"code": (*map(str, CODES), "other")}),
+    Spec(
+        "messages",
+        "counter",
+        "Messages by result and reason.",
+        {
+            "listener": _LISTENER,
+            "result": ("accepted", "rejected", "deferred", "aborted"),
+            "reason": (
+                *("none", "size", "content", "store_error", "store_full", "client_gone"),
+                "shutdown",
+            ),
+        },
+    ),
+    Spec(
+        "message_size_bytes",
+        "histogram",
+        "Body octets of accepted messages.",
+        {},
+        (*(_KIB * n for n in (1, 4, 16, 64, 256)), *(_MIB * n for n in (1, 4, 8, 16, 32))),
+    ),
+    Spec(
+        "message_recipients",
+        "histogram",
+        "Recipients of accepted messages.",
+        {},
+        (1, 2, 5, 10, 25, 50, 100),
+    ),
+    Spec(
+        "message_receive_duration_seconds",
+        "histogram",
+        "From 354 or the first chunk to the end of data.",
+        {},
+        (0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300),
+    ),
+    Spec(
+        "message_ack_duration_seconds",
+        "histogram",
+        "From the end of data to its 250: the time a client waits for durability.",
+        {},
+        _FAST,
+    ),
+    Spec(
+        "store_operation_duration_seconds",
+        "histogram",
+        "Store operations; a commit is one group of messages.",
+        {
+            "backend": (),
+            "op": ("commit", "delete", "probe", "open", "settle", "close"),
+            "result": ("ok", *_KINDS),
+        },
+        _FAST,
+    ),
+    Spec("store_errors", "counter", "Failed puts by kind.", {"backend": (), "kind": _KINDS}),
+    Spec("store_messages", "gauge", "Messages kept now.", {"backend": ()}),
+    Spec("store_bytes", "gauge", "Octets of the messages kept now.", {"backend": ()}),
+    Spec("store_free_bytes", "gauge", "Free octets of the store's file system.", {"backend": ()}),
+    Spec("store_free_inodes", "gauge", "Free inodes of the store's file system.", {"backend": ()}),
+    Spec(
+        "store_recovered",
+        "counter",
+        "What opening the store found after a crash.",
+        {"outcome": ("complete", "discarded_partial", "quarantined")},
+    ),
+    Spec("store_pruned", "counter", "Messages deleted by retention.", {"backend": ()}),
+    Spec(
+        "tls_handshakes",
+        "counter",
+        "TLS handshakes.",
+        {
+            "mode": ("starttls", "implicit"),
+            "version": ("TLSv1.2", "TLSv1.3", "none"),
+            "result": ("ok", "failed"),
+        },
+    ),
+    Spec(
+        "tls_certificate_not_after_timestamp_seconds",
+        "gauge",
+        "When the certificate in use expires; 0 without one.",
+    ),
+    Spec(
+        "tls_reloads", "counter", "Reloads of the certificate pair.", {"result": ("ok", "failed")}
+    ),
+    Spec(
+        "auth_attempts",
+        "counter",
+        "AUTH exchanges that came to a verdict.",
+        {
+            "mechanism": ("PLAIN", "LOGIN", "other"),
+            "result": ("accepted", "rejected", "unavailable"),
+        },
+    ),
+    Spec(
+        "event_loop_lag_seconds",
+        "histogram",
+        "How late the event loop ran a timer.",
+        {},
+        (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5),
+    ),
+    Spec(
+        "ready",
+        "gauge",
+        "Readiness by check, 1 or 0.",
+        {"check": ("listeners", "tls", "store", "draining")},
+    ),
+    Spec("draining", "gauge", "1 from SIGTERM on."),
+    Spec("last_accepted_timestamp_seconds", "gauge", "When a message was last accepted."),
+    Spec(
+        "log_records",
+        "counter",
+        "Log records by level.",
+        {"level": ("debug", "info", "warning", "error", "critical")},
+    ),
+    Spec("metrics_defects", "counter", "Updates with a label outside this table: a defect."),
+)
+
+
+class Histogram:
+    """Counts per bucket and a sum; plain numbers, one thread."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    def cumulated(self) -> list[tuple[str, float]]:
+        """Return `(le, count)` pairs as Prometheus wants them."""
+        total, pairs = 0, []
+        for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
+            total += count
+            pairs.append(("+Inf" if bound == float("inf") else str(float(bound)), float(total)))
+        return pairs
+
+
+class Series(NamedTuple):
+    """The values of one metric by its label values."""
+
+    counts: dict[tuple[str, ...], float]
+    histograms: dict[tuple[str, ...], Histogram]
+
+
+def empty_series(spec: Spec, backend: str) -> Series:
+    """Return every combination of label values at zero; `backend` has one value per server."""
+    values = [(backend,) if name == "backend" else spec.labels[name] for name in spec.labels]
+    keys = list(product(*values))
+    if spec.kind == "histogram":
+        return Series({}, {key: Histogram(spec.buckets) for key in keys})
+    return Series(dict.fromkeys(keys, 0), {})
+
+
+def markdown() -> str:
+    """Return the table of `docs/metrics.md`."""
+    lines = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
+    for spec in TABLE:
+        suffix = "_total" if spec.kind == "counter" else ""
+        labels = "; ".join(
+            f"`{name}`: {', '.join(values) or 'the store'}" for name, values in spec.labels.items()
+        )
+        lines.append(f"| `prixfixe_{spec.name}{suffix}` | {spec.kind} | {labels} | {spec.help} |")
+    return "\n".join([*lines, ""])

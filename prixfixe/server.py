@@ -1,0 +1,294 @@
+"""The server: start order, signals, drain.
+
+Owns: the life of everything else. Start: store, certificates and users, listeners, HTTP, the
+ready line. Stop: not ready, listeners closed, 421 to idle sessions, messages under way finished
+until the deadline, store closed.
+Promises: the ready line is written only when every listener is bound; stopping loses no message
+that was or will be answered 250; a second signal hurries.
+Refuses: SMTP, HTTP and storage themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+import uvloop
+
+from prixfixe import __version__
+from prixfixe.arrivals import Arrivals
+from prixfixe.limits import Admission, Budget
+from prixfixe.listeners import bind_socket, written
+from prixfixe.logs import build_log
+from prixfixe.message import IdSource
+from prixfixe.metrics import Metrics
+from prixfixe.readiness import CheckResult, Readiness
+from prixfixe.session import Connection, Context, Terms
+from prixfixe.stores import StoreOptions, open_reader, open_store
+from prixfixe.stores.base import StoreOpenError
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+
+    from prixfixe.http import HttpServer
+    from prixfixe.logs import Log
+    from prixfixe.settings import Settings
+    from prixfixe.stores.base import Reader, Store
+
+__all__ = ["Bound", "Server", "serve"]
+
+EXIT_OK = 0
+EXIT_SETTINGS = 2
+EXIT_CANNOT_START = 3
+LAG_SECONDS = 1.0
+RELOAD_SECONDS = 5.0
+# A body may hold a third more than the limit while dots are stuffed, and what one read brings.
+_STUFFED_NUMERATOR, _STUFFED_DENOMINATOR, _READ_OCTETS = 4, 3, 512 * 1024
+
+
+class Bound(NamedTuple):
+    """Where a started server listens, ports as they really are."""
+
+    smtp: str
+    smtps: str | None
+    http: str | None
+    store: str
+
+    def line(self) -> str:
+        """Return the ready line."""
+        extra = f" smtps={self.smtps}" if self.smtps else ""
+        return (
+            f"prixfixe ready smtp={self.smtp}{extra} http={self.http or 'off'} store={self.store}"
+        )
+
+
+class Server:
+    """One server in the running event loop.
+
+    `store` may be given opened by nobody yet, for tests and for embedding.
+    """
+
+    def __init__(self, settings: Settings, log: Log, store: Store | None = None) -> None:
+        self._settings = settings
+        self._log = log
+        self.metrics = Metrics(
+            version=__version__,
+            revision=os.environ.get("PRIXFIXE_REVISION", "unknown"),
+            store=settings.store,
+            max_connections=settings.max_connections,
+        )
+        options = StoreOptions(
+            max_messages=settings.store_max_messages,
+            max_age=settings.store_max_age,
+            min_free=settings.store_min_free,
+            on_operation=self.metrics.store_operation,
+            on_pruned=self.metrics.pruned,
+        )
+        self.store = store or open_store(settings.store, options)
+        self._loop = asyncio.get_running_loop()
+        self.context = self._context()
+        self.readiness = Readiness(self.store, self.metrics, self._loop.time)
+        self._listeners: list[asyncio.Server] = []
+        self._housekeeping: asyncio.Task[None] | None = None
+        self._http: HttpServer | None = None
+        self._hurry = asyncio.Event()
+
+    def _context(self) -> Context:
+        settings = self._settings
+        most = settings.max_message_size * _STUFFED_NUMERATOR // _STUFFED_DENOMINATOR + _READ_OCTETS
+        return Context(
+            loop=self._loop,
+            store=self.store,
+            metrics=self.metrics,
+            arrivals=Arrivals(),
+            admission=Admission(
+                settings.max_connections,
+                max_per_peer=settings.max_connections_per_ip,
+                max_per_minute=settings.max_connection_rate,
+                clock=self._loop.time,
+            ),
+            budget=Budget(max(settings.max_inflight, most), most),
+            ids=IdSource(),
+            log=self._log,
+            timeout=settings.timeout,
+            proxy_networks=settings.proxy_protocol,
+        )
+
+    # --- start
+
+    async def start(self) -> Bound:
+        """Open the store, bind every listener, and say where.
+
+        Raises:
+            StoreOpenError: the store cannot be opened.
+            OSError: an address cannot be bound; the text names it.
+
+        """
+        recovery = await self.store.open()
+        self.metrics.recovered(recovery)
+        if any(recovery):
+            self._log.warning("store recovered", **recovery._asdict())
+        try:
+            return await self._listen()
+        except BaseException:
+            await self._stop_listening()
+            await self.store.close()
+            raise
+
+    async def _listen(self) -> Bound:
+        settings = self._settings
+        terms = Terms(settings)
+        smtp = await self._listen_smtp(bind_socket(settings.bind, settings.port), terms, "smtp")
+        smtps = None
+        if settings.tls_port is not None:
+            port = bind_socket(settings.bind, settings.tls_port)
+            smtps = await self._listen_smtp(port, terms, "smtps")
+        http = await self._listen_http()
+        self.readiness.add("listeners", self._check_listeners)
+        self.readiness.add("draining", self._check_draining)
+        self._housekeeping = asyncio.create_task(self._keep_house())
+        return Bound(smtp, smtps, http, settings.store)
+
+    async def _listen_smtp(self, listener: socket.socket, terms: Terms, name: str) -> str:
+        context = self.context
+        server = await self._loop.create_server(
+            lambda: Connection(context, terms, name), sock=listener
+        )
+        self._listeners.append(server)
+        return written(listener.getsockname())
+
+    async def _listen_http(self) -> str | None:
+        if self._settings.http_port is None:
+            return None
+        from prixfixe.http import HttpContext, HttpServer
+
+        context = self.context
+        self._http = HttpServer(
+            HttpContext(
+                store=self.store,
+                open_reader=self._open_reader,
+                metrics=self.metrics,
+                arrivals=context.arrivals,
+                readiness=self.readiness,
+                expect_probe=context.admission.expect_probe,
+                token=self._settings.http_token,
+                version=__version__,
+                store_url=self._settings.store,
+            )
+        )
+        listener = bind_socket(self._settings.http_bind, self._settings.http_port)
+        await self._http.start(listener)
+        return written(listener.getsockname())
+
+    def _open_reader(self) -> Reader:
+        return open_reader(self._settings.store, self.store)
+
+    def _check_listeners(self) -> CheckResult:
+        is_open = bool(self._listeners) and all(one.is_serving() for one in self._listeners)
+        return CheckResult(is_open, "ok" if is_open else "a listener is closed")
+
+    def _check_draining(self) -> CheckResult:
+        is_draining = self.context.is_draining
+        return CheckResult(not is_draining, "shutting down" if is_draining else "ok")
+
+    # --- running
+
+    async def _keep_house(self) -> None:
+        """Measure how late the loop is, once a second."""
+        while True:
+            due = self._loop.time() + LAG_SECONDS
+            await asyncio.sleep(LAG_SECONDS)
+            self.metrics.loop_lag(max(0.0, self._loop.time() - due))
+
+    def reload(self) -> None:
+        """Read certificates and users again (SIGHUP)."""
+        self._log.info("reload")
+
+    # --- stop
+
+    def hurry(self) -> None:
+        """End the drain now."""
+        self._hurry.set()
+
+    async def stop(self) -> None:
+        """Drain: finish what is under way, then let go of everything."""
+        context = self.context
+        context.is_draining = self.metrics.is_draining = True
+        await self._stop_listening()
+        for session in list(context.sessions):
+            session.drain()
+        await self._wait_for_sessions()
+        for session in list(context.sessions):
+            session.abort()
+        context.arrivals.close()
+        await self.store.close()
+        if self._http is not None:
+            await self._http.stop()
+        if self._housekeeping is not None:
+            self._housekeeping.cancel()
+
+    async def _stop_listening(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+
+    async def _wait_for_sessions(self) -> None:
+        context = self.context
+        if not context.sessions:
+            return
+        waits = [asyncio.create_task(one.wait()) for one in (context.no_sessions, self._hurry)]
+        timeout = self._settings.shutdown_timeout
+        await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+
+async def _run(settings: Settings, notes: Sequence[str]) -> int:
+    loop = asyncio.get_running_loop()
+    log = build_log(settings.log_level, settings.log_format, loop=loop)
+    log.forward_libraries()
+    for note in notes:
+        log.warning(note)
+    stop = asyncio.Event()
+    try:
+        server = Server(settings, log)
+        bound = await server.start()
+    except (StoreOpenError, OSError) as error:
+        log.flush()
+        print(f"prixfixe: {error}", file=sys.stderr)  # noqa: T201 - the last word of a failed start
+        return EXIT_CANNOT_START
+
+    def asked_to_stop() -> None:
+        if stop.is_set():
+            server.hurry()
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked_to_stop)
+    loop.add_signal_handler(signal.SIGHUP, server.reload)
+    print(bound.line(), flush=True)  # noqa: T201 - the ready line is an interface
+    log.info("ready", **bound._asdict(), version=__version__, pid=os.getpid())
+    _calm_collector()
+    await stop.wait()
+    log.info("stopping", sessions=len(server.context.sessions))
+    await server.stop()
+    log.info("stopped")
+    log.flush()
+    return EXIT_OK
+
+
+def _calm_collector() -> None:
+    """Look for garbage seldom: a session's cycles are few, and a pause delays everyone."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
+def serve(settings: Settings, notes: Sequence[str] = ()) -> int:
+    """Run a server until a signal ends it; return the exit code."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_run(settings, notes))

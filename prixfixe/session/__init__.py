@@ -1,0 +1,12 @@
+"""The SMTP session: the conversation as a value, and the one room that imports aiosmtpd.
+
+Owns: everything between an accepted socket and `Store.put`.
+Promises: see `dialogue` (order, bounds, no I/O) and `connection` (timers, TLS, disconnects).
+Refuses: listening, settings, storage.
+"""
+
+from prixfixe.session.connection import Connection
+from prixfixe.session.context import Context
+from prixfixe.session.terms import Terms
+
+__all__ = ["Connection", "Context", "Terms"]

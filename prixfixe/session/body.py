@@ -1,0 +1,154 @@
+r"""Message data as it arrives: DATA to its final dot, BDAT by its count, in bounded memory.
+
+Owns: finding the end of data, transparency (RFC 5321 section 4.5.2), counting octets, and the
+verdict on what was received.
+Promises: only CRLF.CRLF ends DATA (RFC 5321 section 4.1.1.4), wherever segments are cut; a body is
+the octets received without the stuffed dots, nothing else changed; once the limit is passed the
+octets are dropped but the end is still found, so that nothing of a body is taken for a command.
+Refuses, in `verdict`: CR or LF outside CRLF, which is what SMTP smuggling needs (for BDAT too,
+since BINARYMIME is not offered); over 998 octets a line when strict; over 100 Received fields.
+
+Theory: the buffer of DATA starts with the CRLF that ended the DATA command. Then the first line is
+no special case: the end of data is CRLF.CRLF and a stuffed dot is CRLF.. everywhere.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prixfixe import replies
+
+if TYPE_CHECKING:
+    from prixfixe.replies import Reply
+
+__all__ = ["ChunkReader", "DataReader", "verdict"]
+
+END_OF_DATA = b"\r\n.\r\n"
+MAX_LINE_OCTETS = 998  # RFC 5321 4.5.3.1.6, without the CRLF
+MAX_HOPS = 100  # RFC 5321 6.3: "normally at least 100 Received entries"
+
+
+class DataReader:
+    """Collect a DATA body of at most `limit` octets (counted without stuffed dots)."""
+
+    __slots__ = ("_buffer", "_limit", "_seen", "_stuffed", "is_too_big")
+
+    def __init__(self, limit: int) -> None:
+        self._buffer = bytearray(b"\r\n")
+        self._limit = limit
+        self._seen = 0
+        self._stuffed = 0
+        self.is_too_big = False
+
+    @property
+    def held(self) -> int:
+        """Octets held in memory."""
+        return len(self._buffer)
+
+    def feed(self, chunk: bytes) -> bytes | None:
+        """Take octets; return those after the end of data once it has come, else None."""
+        buffer = self._buffer
+        start = len(buffer) - 4
+        buffer += chunk
+        end = buffer.find(END_OF_DATA, max(0, start))
+        if end >= 0:
+            rest = bytes(buffer[end + 5 :])
+            del buffer[end + 2 :]
+            if not self.is_too_big and end > self._limit:
+                self.is_too_big = self._octets() > self._limit
+            return rest
+        if self.is_too_big or (len(buffer) > self._limit and self._octets() > self._limit + 4):
+            self.is_too_big = True
+            del buffer[:-4]
+        return None
+
+    def _octets(self) -> int:
+        """Count the body so far without its stuffed dots, looking at each octet once.
+
+        A dot in the last two octets is left for later: it may belong to the end of data.
+        """
+        buffer = self._buffer
+        self._stuffed += buffer.count(b"\r\n.", self._seen, len(buffer) - 2)
+        self._seen = max(len(buffer) - 4, 0)
+        return len(buffer) - 2 - self._stuffed
+
+    def take(self) -> bytes:
+        """Return the body, dots removed, and forget it."""
+        buffer, self._buffer = self._buffer, bytearray()
+        body = bytes(memoryview(buffer)[2:]) if b"\r\n." not in buffer else b""
+        return body or bytes(buffer.replace(b"\r\n.", b"\r\n")[2:])
+
+
+class ChunkReader:
+    """Collect the chunks of BDAT, each of a known size (RFC 3030 section 2).
+
+    `octets` and `is_last` describe the chunk under way; `refusal` is its answer when it is read
+    only to be dropped.
+    """
+
+    __slots__ = ("_buffer", "_limit", "_wanted", "is_last", "octets", "refusal")
+
+    def __init__(self, limit: int) -> None:
+        self._buffer = bytearray()
+        self._limit = limit
+        self._wanted = 0
+        self.octets = 0
+        self.is_last = False
+        self.refusal: Reply | None = None
+
+    @property
+    def held(self) -> int:
+        """Octets held in memory."""
+        return len(self._buffer)
+
+    def begin(self, octets: int, *, is_last: bool, refusal: Reply | None) -> None:
+        """Start a chunk; a refused one, or one that would pass the limit, is not kept."""
+        self.octets = self._wanted = octets
+        self.is_last = is_last
+        self.refusal = refusal
+        if refusal is None and len(self._buffer) + octets > self._limit:
+            self.refusal = replies.TOO_BIG
+        if self.refusal is not None:
+            self._buffer.clear()
+
+    def feed(self, chunk: bytes) -> bytes | None:
+        """Take octets; return those after the chunk once it is complete, else None."""
+        part = chunk[: self._wanted]
+        self._wanted -= len(part)
+        if self.refusal is None:
+            self._buffer += part
+        return None if self._wanted else chunk[len(part) :]
+
+    def take(self) -> bytes:
+        """Return the joined chunks and forget them."""
+        buffer, self._buffer = self._buffer, bytearray()
+        return bytes(buffer)
+
+
+def verdict(body: bytes, *, strict: bool) -> Reply | None:
+    """Return None for a body that may be kept, else the refusal."""
+    pairs = body.count(b"\r\n")
+    if body.count(b"\n") != pairs or body.count(b"\r") != pairs:
+        return replies.BARE_LINE_END
+    if strict and _longest_line(body) > MAX_LINE_OCTETS:
+        return replies.MESSAGE_LINE_TOO_LONG
+    if pairs > MAX_HOPS and _hops(body) > MAX_HOPS:
+        return replies.TOO_MANY_HOPS
+    return None
+
+
+def _longest_line(body: bytes) -> int:
+    longest = start = 0
+    while start < len(body):
+        end = body.find(b"\r\n", start)
+        end = len(body) if end < 0 else end
+        longest = max(longest, end - start)
+        start = end + 2
+    return longest
+
+
+def _hops(body: bytes) -> int:
+    """Count Received fields in the header section (RFC 5321 section 6.3)."""
+    end = body.find(b"\r\n\r\n")
+    header = (body if end < 0 else body[:end]).lower()
+    return header.count(b"\r\nreceived:") + header.startswith(b"received:")

@@ -1,0 +1,191 @@
+"""The state of one SMTP session and the few ways to change it.
+
+Owns: what the peer said so far (HELO, TLS, user, transaction), the mode, the replies not yet sent,
+and the count of errors.
+Promises: a reply is counted and queued in one place; after `close` nothing more is said.
+Refuses: input (see `dialogue`) and the meaning of commands (see `verbs`).
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Protocol
+
+from prixfixe import replies
+from prixfixe.session import sasl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from prixfixe.message import Envelope
+    from prixfixe.replies import Reply
+    from prixfixe.session.body import ChunkReader, DataReader
+    from prixfixe.session.terms import Terms
+    from prixfixe.session.transaction import Transaction
+
+__all__ = ["Conversation", "Mode", "Outside"]
+
+
+class Mode(enum.Enum):
+    """What the next input octet is."""
+
+    COMMAND = enum.auto()  # part of a line
+    BODY = enum.auto()  # part of message data, DATA or BDAT
+    AUTH = enum.auto()  # part of a SASL response
+    WAITING = enum.auto()  # nothing yet: an answer from outside is due
+    CLOSED = enum.auto()  # nothing ever again
+
+
+class Outside(Protocol):
+    """What a session asks of the world; every answer may come at once or later."""
+
+    def keep(self, envelope: Envelope, body: bytes) -> None:
+        """Put the message into the store; ends in `kept` or `failed`."""
+        ...
+
+    def start_tls(self) -> None:
+        """Begin the handshake after the pending output; ends in `tls_started`."""
+        ...
+
+    def judge(self, mechanism: str, credentials: sasl.Credentials) -> None:
+        """Check credentials; ends in `judged`."""
+        ...
+
+    def reserve(self, octets: int) -> bool:
+        """Take this much more memory for a body, or return False and call `granted` later."""
+        ...
+
+    def release(self) -> None:
+        """Give back all the memory taken for the body."""
+        ...
+
+
+class Conversation:
+    """One session's state."""
+
+    def __init__(
+        self,
+        terms: Terms,
+        outside: Outside,
+        clock: Callable[[], float],
+        observe: Callable[[str, int], None],
+    ) -> None:
+        # For the life of the connection.
+        self.terms = terms
+        self.clock = clock
+        self.outside = outside
+        self._observe = observe
+        self.peer = ""
+        self.tls: str | None = None
+        self.user: str | None = None
+        self.errors = 0
+        self.failed_logins = 0
+        # Until the next EHLO or TLS handshake.
+        self.helo = ""
+        self.is_extended = False
+        self.transaction: Transaction | None = None
+        # What is under way.
+        self.mode = Mode.COMMAND
+        self.verb = "OTHER"
+        self.output: list[bytes] = []
+        self.data_since = 0.0
+        self.mechanism = ""
+        self.body: DataReader | ChunkReader | None = None
+        self.exchange: Generator[bytes, bytes, sasl.Credentials] | None = None
+        self._input = b""
+        self._at = 0
+
+    # One dict per idle session would be a third of its memory.
+    __slots__ = (
+        "_at",
+        "_input",
+        "_observe",
+        "body",
+        "clock",
+        "data_since",
+        "errors",
+        "exchange",
+        "failed_logins",
+        "helo",
+        "is_extended",
+        "mechanism",
+        "mode",
+        "output",
+        "outside",
+        "peer",
+        "terms",
+        "tls",
+        "transaction",
+        "user",
+        "verb",
+    )
+
+    def say(self, reply: Reply) -> None:
+        """Answer the current command and count it."""
+        self._observe(self.verb, reply.code)
+        self.output.append(reply.wire)
+        if reply.is_refusal:
+            self.errors += 1
+            if self.errors >= self.terms.max_errors:
+                self.close(replies.TOO_MANY_ERRORS)
+
+    def close(self, reply: Reply) -> None:
+        """Say a last word; nothing that is still buffered will be looked at."""
+        if self.mode is not Mode.CLOSED:
+            self._observe(self.verb, reply.code)
+            self.output.append(reply.wire)
+            self.end()
+
+    def end(self) -> None:
+        """Be closed, without a word."""
+        self.mode = Mode.CLOSED
+        self.transaction = None
+        self.body = None
+        self.exchange = None
+        self._forget_input()
+
+    def _forget_input(self) -> None:
+        self._input = b""
+        self._at = 0
+
+    def begin_body(self, body: DataReader | ChunkReader) -> None:
+        """Take what follows for message data."""
+        self.body = body
+        self.mode = Mode.BODY
+        if not self.data_since:
+            self.data_since = self.clock()
+
+    def begin_tls(self) -> None:
+        """Say 220 and drop what was sent in clear after the command (RFC 3207 section 4.2)."""
+        self.say(replies.START_TLS)
+        self._forget_input()
+        self.mode = Mode.WAITING
+        self.outside.start_tls()
+
+    def begin_auth(
+        self, mechanism: str, exchange: Generator[bytes, bytes, sasl.Credentials]
+    ) -> None:
+        """Start a SASL exchange; what follows is its responses."""
+        self.mechanism = mechanism
+        self.exchange = exchange
+        self._auth_step(exchange, None)
+
+    def _auth_step(
+        self, exchange: Generator[bytes, bytes, sasl.Credentials], response: bytes | None
+    ) -> None:
+        try:
+            question = next(exchange) if response is None else exchange.send(response)
+        except StopIteration as done:
+            self.mode = Mode.WAITING
+            self.outside.judge(self.mechanism, done.value)
+        except sasl.SaslError as error:
+            self._auth_over(error.reply)
+        else:
+            self.mode = Mode.AUTH
+            self._observe("AUTH", replies.CHALLENGE_CODE)
+            self.output.append(sasl.challenge(question))
+
+    def _auth_over(self, reply: Reply) -> None:
+        self.exchange = None
+        self.mode = Mode.COMMAND
+        self.say(reply)

@@ -1,0 +1,331 @@
+"""The SMTP conversation as a value: octets in, replies out, no I/O.
+
+Owns: the input buffer, lines, the order of replies, and when a body ends. What a command means is
+in `verbs`, the state in `conversation`.
+Promises: replies come in the order of the commands; a batch of commands is answered in one piece
+(RFC 2920 section 3.2); one call of `work` handles a bounded number of commands, so others get
+their turn; lines, bodies and errors are bounded; nothing is executed after the session said it
+closes; octets of a body are never taken for commands.
+Refuses: sockets, clocks (one is passed in), stores. What must happen outside is asked of
+`Outside`, whose answers come back through `kept`, `failed`, `tls_started`, `judged`, `granted`.
+
+Theory: `mode` says what the next input octet is. Only `work` consumes input, and only while the
+mode is not WAITING or CLOSED.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prixfixe import replies
+from prixfixe.message import Envelope
+from prixfixe.session import sasl, verbs
+from prixfixe.session.body import DataReader, verdict
+from prixfixe.session.conversation import Conversation, Mode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from prixfixe.replies import Reply
+    from prixfixe.session.body import ChunkReader
+    from prixfixe.session.conversation import Outside
+    from prixfixe.session.terms import Terms
+    from prixfixe.session.transaction import Transaction
+
+__all__ = ["Dialogue"]
+
+SLICE = 64  # commands handled before others get their turn: about 0.2 ms
+MAX_LINE_OCTETS = 12288  # RFC 4954 4 (an AUTH line); other verbs are held to less in `verbs`
+FREE_OCTETS = 65536  # held by a message without asking the budget: most mail never asks
+BUDGET_STEP = 65536
+HTTP_VERBS = frozenset((b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT", b"DELETE"))
+
+
+class Dialogue(Conversation):
+    """One session, driven by `receive` and `work`."""
+
+    __slots__ = ("_asked", "_granted", "_is_draining", "_is_skipping", "messages", "progress")
+
+    def __init__(
+        self,
+        terms: Terms,
+        outside: Outside,
+        clock: Callable[[], float],
+        observe: Callable[[str, int], None],
+    ) -> None:
+        super().__init__(terms, outside, clock, observe)
+        self.messages = 0
+        self.progress = 0  # whole lines and body octets taken; a peer that adds none is idle
+        self._is_skipping = False
+        self._is_draining = False
+        self._granted = FREE_OCTETS
+        self._asked = 0
+
+    # --- input
+
+    @property
+    def buffered(self) -> int:
+        """Input octets not yet worked on."""
+        return len(self._input) - self._at
+
+    @property
+    def is_starved(self) -> bool:
+        """Whether the body waits for memory from the budget."""
+        return self._asked > 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a message is being received or kept, or an answer from outside is due."""
+        return self.mode is Mode.BODY or self.mode is Mode.WAITING
+
+    def greet(self) -> None:
+        """Say the greeting."""
+        self.output.append(self.terms.greeting.wire)
+
+    def receive(self, data: bytes) -> None:
+        """Take octets from the peer."""
+        if self._at < len(self._input):
+            data = self._input[self._at :] + data
+        self._input = data
+        self._at = 0
+
+    def work(self) -> bool:
+        """Handle a slice of what was received; return whether more can be done now."""
+        for _ in range(SLICE):
+            mode = self.mode
+            if mode is Mode.COMMAND:
+                is_done = self._command_line()
+            elif mode is Mode.BODY:
+                is_done = self._body_octets()
+            elif mode is Mode.AUTH:
+                is_done = self._auth_line()
+            else:
+                return False
+            if not is_done:
+                return False
+        return self._at < len(self._input)
+
+    def interrupt(self, reply: Reply) -> None:
+        """Close now, or as soon as the message under way is answered (RFC 5321 section 3.8)."""
+        if self.is_busy:
+            self._is_draining = True
+        else:
+            self.close(reply)
+
+    # --- lines
+
+    def _next_line(self) -> bytes | Reply | None:
+        """Return a line without its CRLF, the refusal of a bad one, or None for no line yet."""
+        start = self._at
+        end = self._input.find(b"\n", start)
+        if end < 0:
+            self._bound_line()
+            return None
+        self._at = end + 1
+        self.progress += 1
+        if self._is_skipping or end - start > MAX_LINE_OCTETS:
+            self._is_skipping = False
+            return replies.LINE_TOO_LONG
+        # The only CR is the one before the LF (RFC 5321 section 2.3.8).
+        if self._input.find(b"\r", start, end) != end - 1:
+            return replies.BAD_LINE
+        return self._input[start : end - 1]
+
+    def _bound_line(self) -> None:
+        if self.buffered > MAX_LINE_OCTETS:
+            self._is_skipping = True
+            self._forget_input()
+
+    def _command_line(self) -> bool:
+        line = self._next_line()
+        if line is None:
+            return False
+        self.verb = "OTHER"
+        reply = self._command(line) if isinstance(line, bytes) else line
+        if reply is not None:
+            self.say(reply)
+        return True
+
+    def _command(self, line: bytes) -> Reply | None:
+        word, _, argument = line.partition(b" ")
+        verb = verbs.VERBS.get(word) or verbs.VERBS.get(word.rstrip(b"\t").upper())
+        if verb is None:
+            return self._unknown(word)
+        self.verb = verb.name
+        if len(line) + 2 > verb.max_octets:
+            return replies.LINE_TOO_LONG
+        return verbs.barrier(self, verb) or verb.handle(self, argument.strip(b" \t"))
+
+    def _unknown(self, word: bytes) -> Reply | None:
+        if word not in HTTP_VERBS:
+            return replies.UNKNOWN
+        self.close(replies.NOT_SMTP)  # A browser or a forged request, CWE-441.
+        return None
+
+    def _auth_line(self) -> bool:
+        line = self._next_line()
+        exchange = self.exchange
+        if line is None or exchange is None:
+            return False
+        self.verb = "AUTH"
+        if not isinstance(line, bytes):
+            self._auth_over(line)
+            return True
+        try:
+            self._auth_step(exchange, sasl.decode(line))
+        except sasl.SaslError as error:
+            self._auth_over(error.reply)
+        return True
+
+    # --- message data
+
+    def _body_octets(self) -> bool:
+        body = self.body
+        chunk = self._input[self._at :] if self._at else self._input
+        if body is None or not self._may_hold(body.held + len(chunk)):
+            return False
+        self._forget_input()
+        self.progress += len(chunk)
+        rest = body.feed(chunk)
+        if rest is None:
+            return False
+        self._input = rest
+        self.body = None
+        if isinstance(body, DataReader):
+            self.verb = "DATA"
+            self._end_of_data(body)
+        else:
+            self.verb = "BDAT"
+            self._end_of_chunk(body)
+        return True
+
+    def _may_hold(self, octets: int) -> bool:
+        """Whether memory for a body of this size is granted, asking for it when it is not."""
+        missing = octets - self._granted
+        if missing <= 0:
+            return True
+        if self._asked:
+            return False
+        step = -(-missing // BUDGET_STEP) * BUDGET_STEP
+        if self.outside.reserve(step):
+            self._granted += step
+            return True
+        self._asked = step
+        return False
+
+    def granted(self) -> None:
+        """Go on with the body: the budget granted what was asked."""
+        self._granted += self._asked
+        self._asked = 0
+
+    def _end_of_data(self, body: DataReader) -> None:
+        if body.is_too_big:
+            self._refuse_body(replies.TOO_BIG)
+        else:
+            self._judge_body(body.take())
+
+    def _end_of_chunk(self, body: ChunkReader) -> None:
+        if body.refusal is not None:
+            self._refuse_body(body.refusal)
+        elif body.is_last:
+            self._judge_body(body.take())
+        else:
+            self.say(replies.bdat_received(body.octets))
+            self._resume()
+
+    def _judge_body(self, octets: bytes) -> None:
+        transaction = self.transaction
+        refusal = verdict(octets, strict=self.terms.is_strict)
+        if refusal is not None or transaction is None:
+            self._refuse_body(refusal or replies.NEED_MAIL)
+            return
+        self.transaction = None
+        self.mode = Mode.WAITING
+        self.outside.keep(self._envelope(transaction), octets)
+
+    def _envelope(self, transaction: Transaction) -> Envelope:
+        return Envelope(
+            transaction.sender,
+            tuple(transaction.recipients),
+            transaction.params,
+            self.peer,
+            self.helo,
+            self._protocol(transaction),
+            self.terms.domain,
+            self.tls,
+            self.user,
+        )
+
+    def _protocol(self, transaction: Transaction) -> str:
+        """Return the `with` keyword of Received (RFC 3848, RFC 6531 section 4.3)."""
+        if not self.is_extended:
+            return "SMTP"
+        name = "UTF8SMTP" if transaction.is_utf8 else "ESMTP"
+        return name + ("S" if self.tls else "") + ("A" if self.user else "")
+
+    def _refuse_body(self, reply: Reply) -> None:
+        self.transaction = None
+        self._forget_body()
+        self.say(reply)
+        self._resume()
+
+    def _forget_body(self) -> None:
+        self.data_since = 0.0
+        if self._granted > FREE_OCTETS or self._asked:
+            self._granted = FREE_OCTETS
+            self._asked = 0
+            self.outside.release()
+
+    def end(self) -> None:
+        """Be closed, without a word; memory of a message being kept stays taken until it is."""
+        if self.mode is not Mode.WAITING:
+            self._forget_body()
+        super().end()
+
+    # --- answers from outside
+
+    def _resume(self) -> None:
+        """Look at input again after an answer from outside or the end of a body."""
+        if self.mode is not Mode.CLOSED:
+            self.mode = Mode.COMMAND
+            if self._is_draining:
+                self.close(replies.SHUTTING_DOWN)
+
+    def kept(self, message_id: str) -> None:
+        """Answer 250: the message is kept."""
+        self._forget_body()
+        self.messages += 1
+        if self.mode is not Mode.CLOSED:
+            self._observe(self.verb, replies.KEPT_CODE)
+            self.output.append(replies.kept(message_id))
+            self._resume()
+
+    def failed(self, reply: Reply) -> None:
+        """Answer a message that could not be kept."""
+        self._forget_body()
+        if self.mode is not Mode.CLOSED:
+            self.say(reply)
+            self._resume()
+
+    def tls_started(self, description: str) -> None:
+        """Begin anew inside TLS; what was said in clear is forgotten (RFC 3207 section 4.2)."""
+        self.tls = description
+        self.helo = ""
+        self.is_extended = False
+        self.user = None
+        self.transaction = None
+        self._forget_input()
+        self._resume()
+
+    def judged(self, user: str | None, reply: Reply) -> None:
+        """Answer AUTH: `user` is None when the credentials were not accepted."""
+        self.exchange = None
+        if self.mode is Mode.CLOSED:
+            return
+        self.verb = "AUTH"
+        self.user = user
+        self.failed_logins += reply is replies.BAD_CREDENTIALS
+        self.say(reply)
+        if self.failed_logins >= verbs.MAX_FAILED_LOGINS:
+            self.close(replies.TOO_MANY_FAILED_LOGINS)
+        self._resume()

@@ -1,0 +1,90 @@
+"""SASL exchanges as generators: challenges out, responses in, credentials at the end.
+
+Owns: PLAIN (RFC 4616) and LOGIN (draft-murchison-sasl-login) and the base64 between.
+Promises: a malformed response raises `SaslError` with its reply; nothing is logged or kept.
+Refuses: judging credentials (see `auth`) and lines (see `dialogue`).
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from binascii import Error as BinasciiError
+from typing import TYPE_CHECKING, NamedTuple
+
+from prixfixe import replies
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from prixfixe.replies import Reply
+
+__all__ = ["EXCHANGES", "Credentials", "SaslError", "challenge", "decode"]
+
+
+class Credentials(NamedTuple):
+    """What a client claims; the password never appears in a repr."""
+
+    user: str
+    password: bytes
+
+    def __repr__(self) -> str:
+        return f"Credentials(user={self.user!r}, password=...)"
+
+
+class SaslError(ValueError):
+    """The exchange failed before any credentials were judged."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.wire)
+        self.reply = reply
+
+
+def challenge(text: bytes) -> bytes:
+    """Return the wire form of a challenge (RFC 4954 section 4)."""
+    return b"334 " + b64encode(text) + b"\r\n"
+
+
+def decode(response: bytes) -> bytes:
+    """Decode one response; `*` cancels and `=` is the empty initial response (RFC 4954 4).
+
+    Raises:
+        SaslError: cancelled, or not base64.
+
+    """
+    if response == b"*":
+        raise SaslError(replies.AUTH_CANCELLED)
+    if response == b"=":
+        return b""
+    try:
+        return b64decode(response, validate=True)
+    except BinasciiError as error:
+        raise SaslError(replies.BAD_BASE64) from error
+
+
+def plain(initial: bytes | None) -> Generator[bytes, bytes, Credentials]:
+    """Run PLAIN: `authzid NUL user NUL password`, where authzid is empty or the user."""
+    response = initial if initial is not None else (yield b"")
+    parts = response.split(b"\0")
+    if len(parts) != 3 or not parts[1] or parts[0] not in (b"", parts[1]):
+        raise SaslError(replies.BAD_CREDENTIALS)
+    return Credentials(_text(parts[1]), parts[2])
+
+
+def login(initial: bytes | None) -> Generator[bytes, bytes, Credentials]:
+    """Run LOGIN: a user, then a password."""
+    user = initial if initial is not None else (yield b"Username:")
+    password = yield b"Password:"
+    return Credentials(_text(user), password)
+
+
+def _text(octets: bytes) -> str:
+    try:
+        return octets.decode()
+    except UnicodeDecodeError as error:
+        raise SaslError(replies.BAD_CREDENTIALS) from error
+
+
+EXCHANGES: dict[bytes, Callable[[bytes | None], Generator[bytes, bytes, Credentials]]] = {
+    b"PLAIN": plain,
+    b"LOGIN": login,
+}

@@ -1,0 +1,29 @@
+"""One mail transaction: from an accepted MAIL to the end of its data.
+
+Owns: sender, recipients, their parameters, and the chunks of BDAT so far.
+Promises: everything is recorded in order and as sent.
+Refuses: deciding; `verbs` does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prixfixe.message import Params, Recipient
+    from prixfixe.session.body import ChunkReader
+
+__all__ = ["Transaction"]
+
+
+class Transaction:
+    """The state between MAIL and the answer to its data; `chunks` joins what BDAT brought."""
+
+    __slots__ = ("chunks", "is_utf8", "params", "recipients", "sender")
+
+    def __init__(self, sender: str, params: Params, *, is_utf8: bool) -> None:
+        self.sender = sender
+        self.params = params
+        self.is_utf8 = is_utf8
+        self.recipients: list[Recipient] = []
+        self.chunks: ChunkReader | None = None

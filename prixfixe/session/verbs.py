@@ -1,0 +1,315 @@
+"""The SMTP verbs: each a function from dialogue and argument to a reply.
+
+Owns: what every command means, its longest line, and what must precede it, in one table.
+Promises: a handler that returns a reply changed state only as that reply says; a handler that
+returns None has begun something that answers later.
+Refuses: numeric codes (see `replies`) and the wire (see `dialogue`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from prixfixe import replies
+from prixfixe.address import AddressError, parse_path
+from prixfixe.message import Recipient
+from prixfixe.params import MAIL_PARAMETERS, RCPT_PARAMETERS, ParameterError, parse_parameters
+from prixfixe.session import sasl
+from prixfixe.session.body import ChunkReader, DataReader
+from prixfixe.session.transaction import Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from prixfixe.message import Params
+    from prixfixe.replies import Reply
+    from prixfixe.session.conversation import Conversation
+
+__all__ = ["MAX_FAILED_LOGINS", "VERBS", "Verb", "barrier"]
+
+MAX_FAILED_LOGINS = 5  # per session, then 421: Postfix and Dovecot users know 3 to 10
+# A host name or address literal; underscores because real hosts have them.
+_HELO = re.compile(rb"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9_.])?|\[[0-9A-Za-z:.]{2,60}\]")
+_BDAT = re.compile(rb"([0-9]{1,20})(?: +(LAST))?", re.IGNORECASE)
+# A refused chunk up to this multiple of the limit is read and dropped; beyond, the session ends.
+_MAX_DROPPED = 4
+
+
+def helo(d: Conversation, argument: bytes) -> Reply:
+    """HELO (RFC 5321 section 4.1.1.1)."""
+    return _hello(d, argument, d.terms.helo, is_extended=False)
+
+
+def ehlo(d: Conversation, argument: bytes) -> Reply:
+    """EHLO (RFC 5321 section 4.1.1.1); it ends a transaction as RSET does."""
+    return _hello(d, argument, d.terms.ehlo(is_encrypted=d.tls is not None), is_extended=True)
+
+
+def _hello(d: Conversation, argument: bytes, reply: Reply, *, is_extended: bool) -> Reply:
+    if _HELO.fullmatch(argument) is None:
+        return replies.BAD_HELO
+    d.helo = argument.decode("ascii")
+    d.is_extended = is_extended
+    d.transaction = None
+    return reply
+
+
+def mail(d: Conversation, argument: bytes) -> Reply:
+    """MAIL (RFC 5321 section 4.1.1.2)."""
+    if d.transaction is not None:
+        return replies.NESTED_MAIL
+    text = _after(b"FROM:", argument)
+    if text is None:
+        return replies.MAIL_SYNTAX
+    try:
+        sender, rest = parse_path(text)
+        params = _parameters(d, rest, MAIL_PARAMETERS)
+    except AddressError:
+        return replies.BAD_SENDER
+    except ParameterError as error:
+        return error.reply
+    return _open_transaction(d, sender, params)
+
+
+def _open_transaction(
+    d: Conversation, sender: str, params: tuple[tuple[str, str | None], ...]
+) -> Reply:
+    is_utf8 = False
+    for name, value in params:
+        if name == "SIZE" and int(value or 0) > d.terms.max_message_size:
+            return replies.TOO_BIG
+        is_utf8 = is_utf8 or name == "SMTPUTF8"
+    if not is_utf8 and not sender.isascii():
+        return replies.NEEDS_SMTPUTF8
+    d.transaction = Transaction(sender, params, is_utf8=is_utf8)
+    return replies.SENDER_OK
+
+
+def rcpt(d: Conversation, argument: bytes) -> Reply:
+    """RCPT (RFC 5321 section 4.1.1.3)."""
+    transaction = d.transaction
+    if transaction is None:
+        return replies.NEED_MAIL
+    if transaction.chunks is not None:
+        return replies.BDAT_BEGUN
+    text = _after(b"TO:", argument)
+    if text is None:
+        return replies.RCPT_SYNTAX
+    try:
+        address, rest = parse_path(text)
+        params = _parameters(d, rest, RCPT_PARAMETERS)
+    except AddressError:
+        return replies.BAD_RECIPIENT
+    except ParameterError as error:
+        return error.reply
+    return _add_recipient(d, transaction, Recipient(address, params))
+
+
+def _add_recipient(d: Conversation, transaction: Transaction, recipient: Recipient) -> Reply:
+    if not recipient.address:
+        return replies.BAD_RECIPIENT
+    if not transaction.is_utf8 and not recipient.address.isascii():
+        return replies.NEEDS_SMTPUTF8
+    refusal = d.terms.recipients.judge(recipient.address)
+    if refusal is not None:
+        return refusal
+    if len(transaction.recipients) >= d.terms.max_recipients:
+        return replies.TOO_MANY_RECIPIENTS
+    transaction.recipients.append(recipient)
+    return replies.RECIPIENT_OK
+
+
+def _after(keyword: bytes, argument: bytes) -> str | None:
+    """Return the text after `FROM:` or `TO:`, or None when it is not there or not UTF-8."""
+    size = len(keyword)
+    if argument[:size].upper() != keyword:
+        return None
+    try:
+        return argument[size:].decode().lstrip(" ")
+    except UnicodeDecodeError:
+        return None
+
+
+def _parameters(
+    d: Conversation, text: str, known: Mapping[str, Callable[[str | None], bool]]
+) -> Params:
+    if text and not d.is_extended:  # HELO sessions have no parameters.
+        raise ParameterError(replies.UNKNOWN_PARAMETER)
+    return parse_parameters(text, known)
+
+
+def data(d: Conversation, argument: bytes) -> Reply | None:
+    """Read message data to its final dot (RFC 5321 section 4.1.1.4)."""
+    if argument:
+        return replies.NO_ARGUMENT
+    transaction = d.transaction
+    if transaction is None:
+        return replies.NEED_MAIL
+    if transaction.chunks is not None:
+        return replies.BDAT_BEGUN
+    if not transaction.recipients:
+        return replies.NEED_RCPT
+    d.say(replies.START_DATA)
+    d.begin_body(DataReader(d.terms.max_message_size))
+    return None
+
+
+def bdat(d: Conversation, argument: bytes) -> Reply | None:
+    """BDAT (RFC 3030 section 2): the chunk is read, whether it is refused or not."""
+    match = _BDAT.fullmatch(argument)
+    if match is None:  # The octets that follow cannot be told from commands.
+        d.say(replies.BDAT_SYNTAX)
+        d.close(replies.LOST_SYNC)
+        return None
+    octets = int(match.group(1))
+    if octets > d.terms.max_message_size * _MAX_DROPPED:
+        d.say(replies.TOO_BIG)
+        d.close(replies.LOST_SYNC)
+        return None
+    reader, refusal = _chunk_reader(d)
+    reader.begin(octets, is_last=match.group(2) is not None, refusal=refusal)
+    d.begin_body(reader)
+    return None
+
+
+def _chunk_reader(d: Conversation) -> tuple[ChunkReader, Reply | None]:
+    """Return what reads the chunk, and why it may only be read to be dropped."""
+    transaction = d.transaction
+    refusal = barrier(d, _BDAT_VERB)
+    if refusal is None and transaction is None:
+        refusal = replies.NEED_MAIL
+    if transaction is None or refusal is not None:
+        return ChunkReader(0), refusal
+    if transaction.chunks is None:
+        transaction.chunks = ChunkReader(d.terms.max_message_size)
+    return transaction.chunks, None if transaction.recipients else replies.NEED_RCPT
+
+
+def rset(d: Conversation, argument: bytes) -> Reply:
+    """RSET (RFC 5321 section 4.1.1.5)."""
+    if argument:
+        return replies.NO_ARGUMENT
+    d.transaction = None
+    return replies.OK
+
+
+def noop(_d: Conversation, _argument: bytes) -> Reply:
+    """NOOP (RFC 5321 section 4.1.1.9): a parameter is ignored."""
+    return replies.OK
+
+
+def vrfy(_d: Conversation, argument: bytes) -> Reply:
+    """VRFY (RFC 5321 section 3.5.3): neither confirms nor denies."""
+    return replies.VRFY if argument else replies.NEEDS_ARGUMENT
+
+
+def help_(_d: Conversation, _argument: bytes) -> Reply:
+    """HELP (RFC 5321 section 4.1.1.8)."""
+    return replies.HELP
+
+
+def quit_(d: Conversation, argument: bytes) -> Reply | None:
+    """QUIT (RFC 5321 section 4.1.1.10)."""
+    if argument:
+        return replies.NO_ARGUMENT
+    d.close(replies.BYE)
+    return None
+
+
+def not_implemented(_d: Conversation, _argument: bytes) -> Reply:
+    """EXPN, TURN, ETRN, SEND, SOML, SAML: known, not offered (RFC 5321 section 4.2.4)."""
+    return replies.NOT_IMPLEMENTED
+
+
+def starttls(d: Conversation, argument: bytes) -> Reply | None:
+    """STARTTLS (RFC 3207 section 4)."""
+    if argument:
+        return replies.NO_ARGUMENT
+    if d.tls is not None:
+        return replies.TLS_ACTIVE
+    if not d.terms.offers_tls:
+        return replies.TLS_NOT_OFFERED
+    d.begin_tls()
+    return None
+
+
+def auth(d: Conversation, argument: bytes) -> Reply | None:
+    """AUTH (RFC 4954 section 4)."""
+    refusal = _auth_barrier(d)
+    if refusal is not None:
+        return refusal
+    words = argument.split()
+    if not 1 <= len(words) <= 2:
+        return replies.AUTH_SYNTAX
+    mechanism = words[0].upper()
+    exchange = sasl.EXCHANGES.get(mechanism)
+    if exchange is None:
+        return replies.UNKNOWN_MECHANISM
+    try:
+        initial = sasl.decode(words[1]) if len(words) == 2 else None
+    except sasl.SaslError as error:
+        return error.reply
+    d.begin_auth(mechanism.decode("ascii"), exchange(initial))
+    return None
+
+
+def _auth_barrier(d: Conversation) -> Reply | None:
+    if not d.terms.may_authenticate(is_encrypted=d.tls is not None):
+        could = d.terms.offers_auth and d.terms.offers_tls
+        return replies.AUTH_NEEDS_TLS if could else replies.AUTH_NOT_OFFERED
+    if not d.is_extended:
+        return replies.SEND_EHLO_FIRST
+    if d.user is not None:
+        return replies.AUTH_DONE
+    if d.transaction is not None:
+        return replies.AUTH_IN_TRANSACTION
+    return None
+
+
+class Verb(NamedTuple):
+    """One command: its handler, longest line with CRLF, and what must come first."""
+
+    name: str
+    handle: Callable[[Conversation, bytes], Reply | None]
+    max_octets: int = 512  # RFC 5321 4.5.3.1.4
+    needs_helo: bool = False
+    needs_auth: bool = False
+    before_tls: bool = False
+
+
+# 512 and what each offered extension adds: SIZE 26, BODY 17, SMTPUTF8 10, DSN 107 (RFC 3461 4).
+_MAIL_OCTETS = 512 + 26 + 17 + 10 + 107
+_RCPT_OCTETS = 512 + 10 + 540  # RFC 3461 4: NOTIFY and ORCPT
+_AUTH_OCTETS = 12288  # RFC 4954 4
+
+_BDAT_VERB = Verb("BDAT", bdat, needs_helo=True, needs_auth=True)
+_TABLE = (
+    Verb("HELO", helo),
+    Verb("EHLO", ehlo, before_tls=True),
+    Verb("MAIL", mail, _MAIL_OCTETS, needs_helo=True, needs_auth=True),
+    Verb("RCPT", rcpt, _RCPT_OCTETS, needs_helo=True, needs_auth=True),
+    Verb("DATA", data, needs_helo=True, needs_auth=True),
+    Verb("BDAT", bdat, before_tls=True),  # it asks for _BDAT_VERB's barrier: the chunk comes first
+    Verb("RSET", rset),
+    Verb("NOOP", noop, before_tls=True),
+    Verb("QUIT", quit_, before_tls=True),
+    Verb("VRFY", vrfy, _MAIL_OCTETS, needs_auth=True),
+    Verb("HELP", help_),
+    Verb("STARTTLS", starttls, before_tls=True),
+    Verb("AUTH", auth, _AUTH_OCTETS),
+    *(Verb(name, not_implemented) for name in ("EXPN", "TURN", "ETRN", "SEND", "SOML", "SAML")),
+)
+VERBS = {verb.name.encode("ascii"): verb for verb in _TABLE}
+
+
+def barrier(d: Conversation, verb: Verb) -> Reply | None:
+    """Return why this verb may not be used now, or None."""
+    terms = d.terms
+    if terms.requires_tls and d.tls is None and not verb.before_tls:
+        return replies.NEEDS_TLS
+    if verb.needs_helo and not d.helo:
+        return replies.SEND_EHLO_FIRST
+    if verb.needs_auth and terms.requires_auth and d.user is None:
+        return replies.NEEDS_AUTH
+    return None

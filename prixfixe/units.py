@@ -1,0 +1,215 @@
+"""Read a setting's text: sizes, durations, ports, lists. Pure functions from text to value.
+
+Owns: the notations people type.
+Promises: a `ValueError` says what was expected, in words that fit after "expected".
+Refuses: defaults and names; those are in `settings`.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import (
+    AddressValueError,
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_network,
+)
+from typing import TYPE_CHECKING
+
+from prixfixe.address import AddressError, is_literal, parse_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "Network",
+    "bind",
+    "boolean",
+    "choice",
+    "count",
+    "domain",
+    "duration",
+    "networks",
+    "optional_choice",
+    "optional_port",
+    "optional_text",
+    "port",
+    "recipients",
+    "size",
+    "store_url",
+]
+
+Network = IPv4Network | IPv6Network
+
+_SIZE = re.compile(r"(\d{1,18}) ?([KMGT]i?B|B)?", re.IGNORECASE | re.ASCII)
+_SIZE_UNITS = {"": 1, "b": 1} | {
+    f"{letter}{infix}b": base**power
+    for power, letter in enumerate("kmgt", 1)
+    for infix, base in (("", 1000), ("i", 1024))
+}
+_DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,6})?) ?(ms|s|m|h|d)?", re.ASCII)
+_DURATION_UNITS = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_COUNT = re.compile(r"\d{1,9}", re.ASCII)
+_WORDS = {"1": True, "true": True, "yes": True, "on": True}
+_WORDS |= {"0": False, "false": False, "no": False, "off": False, "": False}
+_DOMAIN = re.compile(
+    r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+    r"(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*"
+)
+_STORES = ("sqlite", "maildir", "memory", "discard")
+
+
+def size(least: int) -> Callable[[str], int]:
+    """Return a reader of octets: `1048576`, `10MiB`, `25MB`."""
+
+    def read(text: str) -> int:
+        match = _SIZE.fullmatch(text.strip())
+        octets = -1
+        if match is not None:
+            octets = int(match.group(1)) * _SIZE_UNITS[(match.group(2) or "").lower()]
+        if octets < least:
+            raise ValueError(f"octets or a size such as 10MiB or 25MB, at least {least}")
+        return octets
+
+    return read
+
+
+def duration(least: float) -> Callable[[str], float]:
+    """Return a reader of seconds: `300`, `1.5`, `30s`, `5m`, `7d`."""
+
+    def read(text: str) -> float:
+        match = _DURATION.fullmatch(text.strip())
+        seconds = -1.0
+        if match is not None:
+            seconds = float(match.group(1)) * _DURATION_UNITS[match.group(2)]
+        if seconds < least:
+            raise ValueError(f"seconds or a duration such as 30s or 5m, at least {least}")
+        return seconds
+
+    return read
+
+
+def count(least: int) -> Callable[[str], int]:
+    """Return a reader of whole numbers."""
+
+    def read(text: str) -> int:
+        number = int(text) if _COUNT.fullmatch(text.strip()) else -1
+        if number < least:
+            raise ValueError(f"a whole number, at least {least}")
+        return number
+
+    return read
+
+
+def boolean(text: str) -> bool:
+    """Read true or false as people write them."""
+    word = _WORDS.get(text.strip().lower())
+    if word is None:
+        raise ValueError("true or false")
+    return word
+
+
+def choice(*words: str) -> Callable[[str], str]:
+    """Return a reader of one of some words, in any case."""
+
+    def read(text: str) -> str:
+        word = text.strip().lower()
+        if word not in words:
+            raise ValueError(f"one of {', '.join(words)}")
+        return word
+
+    return read
+
+
+def optional_choice(*words: str) -> Callable[[str], str | None]:
+    """Return a reader of one of some words or nothing."""
+    read = choice(*words)
+    return lambda text: read(text) if text.strip() else None
+
+
+def optional_text(text: str) -> str | None:
+    """Read any text; nothing is None."""
+    return text.strip() or None
+
+
+def port(text: str) -> int:
+    """Read a TCP port; 0 is any free one."""
+    number = int(text) if _COUNT.fullmatch(text.strip()) else -1
+    if not 0 <= number <= 65535:
+        raise ValueError("a port from 0 to 65535")
+    return number
+
+
+def optional_port(text: str) -> int | None:
+    """Read a port or `off`."""
+    if text.strip().lower() == "off":
+        return None
+    try:
+        return port(text)
+    except ValueError:
+        raise ValueError("off or a port from 0 to 65535") from None
+
+
+def bind(text: str) -> str:
+    """Read an IP address to listen on; nothing is all of them."""
+    address = text.strip().strip("[]")
+    if address in ("", "*"):
+        return ""
+    if address == "localhost":
+        return "127.0.0.1"
+    for kind in (IPv4Address, IPv6Address):
+        try:
+            return str(kind(address))
+        except AddressValueError:
+            continue
+    raise ValueError("an IP address such as 127.0.0.1 or ::1, or nothing for all")
+
+
+def domain(text: str) -> str:
+    """Read a host name or an address literal."""
+    name = text.strip()
+    if _DOMAIN.fullmatch(name) or (
+        name.startswith("[") and name.endswith("]") and is_literal(name)
+    ):
+        return name
+    raise ValueError("a host name such as mail.example.com or an address literal")
+
+
+def _list(text: str) -> list[str]:
+    return [entry for entry in (part.strip() for part in text.split(",")) if entry]
+
+
+def recipients(text: str) -> tuple[str, ...]:
+    """Read an allow-list of `@domain` and `user@domain`, lower-cased."""
+    for entry in _list(text):
+        mailbox = f"x{entry}" if entry.startswith("@") else entry
+        try:
+            address, rest = parse_path(f"<{mailbox}>")
+        except AddressError:
+            address, rest = "", ""
+        if not address or rest or "@" not in address:
+            raise ValueError(f"@example.com or user@example.com, comma separated, not {entry!r}")
+    return tuple(entry.lower() for entry in _list(text))
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """Read networks such as 10.0.0.0/8 or ::1."""
+    found: list[Network] = []
+    for entry in _list(text):
+        try:
+            found.append(ip_network(entry))
+        except ValueError:
+            message = f"networks such as 10.0.0.0/8 or fd00::/8, comma separated, not {entry!r}"
+            raise ValueError(message) from None
+    return tuple(found)
+
+
+def store_url(text: str) -> str:
+    """Read a store URL; a file technology needs a path."""
+    scheme, colon, path = text.strip().partition(":")
+    needs_path = scheme in ("sqlite", "maildir")
+    if not colon or scheme not in _STORES or needs_path != bool(path):
+        raise ValueError("sqlite:PATH, maildir:PATH, memory: or discard:")
+    return text.strip()
