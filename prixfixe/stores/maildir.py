@@ -1,306 +1,231 @@
-"""Keep messages in a Maildir, for those who read mail with other tools (cr.yp.to/proto/maildir.html).
+"""Keep mail in a Maildir, for those who read it with other programs (cr.yp.to/proto/maildir.html).
 
-Owns: the form of a file, the order of system calls, the sweep at start.
-Promises: a file is written under `tmp/`, fsynced, renamed into `new/`, and `new/` is fsynced once
-for a batch, before any of its futures resolves; when anything fails, what the batch had already
-renamed is taken back; a message that a reader moves to `cur/` or deletes is found or gone.
-Refuses: a second writing process (by lock), and touching files it did not write.
-
-A file is `Return-Path`, `Received`, then `X-PrixFixe-Envelope` (JSON with envelope, id, time, size
-and checksum, folded), then the body octet for octet. One file, one rename: envelope and body
-cannot part.
+Owns: the order of system calls, the sweep of `tmp/`, retention.
+Promises: a group is written under `tmp/`, each file synced, all renamed into `new/`, and `new/`
+synced once, before any of them is acknowledged. When a call fails, every file of the group is
+removed, renamed or not; the next group starts with new files, so a failed fsync is never asked
+again. One server per folder, by lock: a second one's sweep would remove what the first writes.
+Readers, and mail programs that move or delete, are welcome.
+Recovery: `discarded_partial` counts files of ours in `tmp/`, which were never acknowledged. The
+others are always 0: a whole file bears no mark of the crash it survived, and a damaged one is
+found when it is read.
+Refuses: to touch files it did not write.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import re
 import socket
-import zlib
-from pathlib import Path
-from typing import TYPE_CHECKING
+import time
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
 
-from prixfixe.message import Envelope, Message, trace_headers
-from prixfixe.stores.base import CorruptMessageError, Recovery, StoreError, StoreOpenError, Totals
-from prixfixe.stores.disk import FreeSpace, Lock, fsync_folder, make_folder, store_error
-from prixfixe.stores.writer import GroupWriter
+from prixfixe.stores.base import Recovery, StoreError
+from prixfixe.stores.diskspace import DiskSpace
+from prixfixe.stores.folder import (
+    FolderLock,
+    explain,
+    make_folder,
+    store_error,
+    sync_folder,
+    write_probe,
+)
+from prixfixe.stores.maildir_file import Name, encode, make_name, parse_name
+from prixfixe.stores.maildir_reader import Entry, scan
+from prixfixe.stores.writer import GroupLimits, GroupStore
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
-    from prixfixe.stores import StoreOptions
-    from prixfixe.stores.base import Probe
+    from prixfixe.message import Message
+    from prixfixe.stores.base import Probe, StoreOptions
 
-__all__ = ["MaildirReader", "MaildirStore"]
+__all__ = ["MaildirStore"]
 
-_FIELD = b"X-PrixFixe-Envelope: "
-_FOLD = 900  # octets a line: below the 998 of RFC 5322 2.1.1
-_NAME = re.compile(r"(\d+)\.([A-Za-z0-9_-]{1,64})\.[^:]*(?::2,[A-Za-z]*)?")
-
-
-def to_file(message: Message) -> bytes:
-    """Return the content of a message's file."""
-    record = {
-        "id": message.id,
-        "received_at": message.received_at,
-        "size": len(message.body),
-        "crc": zlib.crc32(message.body),
-        "envelope": message.envelope.to_json(),
-    }
-    text = json.dumps(record, separators=(",", ":")).encode("ascii")
-    folded = b"\r\n ".join(text[at : at + _FOLD] for at in range(0, len(text), _FOLD))
-    return b"".join((trace_headers(message), _FIELD, folded, b"\r\n", message.body))
+# Each message holds a descriptor until its group is synced; sessions need theirs too.
+GROUP = GroupLimits(messages=64, bytes=16 << 20)
+# Others may delete mail, so what is kept is counted anew before retention acts, but a long
+# listing is not read for each group.
+RESCAN_SECONDS = 1.0
 
 
-def from_file(content: bytes) -> Message:
-    """Return the message a file holds.
+class MaildirStore(GroupStore):
+    """One file per message."""
 
-    Raises:
-        ValueError: the file is not one of ours, or not whole.
-
-    """
-    start = content.find(b"\r\n" + _FIELD)
-    if start < 0:
-        raise ValueError("no envelope field")
-    start += 2 + len(_FIELD)
-    end = start
-    while True:
-        end = content.index(b"\r\n", end)
-        if content[end + 2 : end + 3] != b" " or content[start : start + 1] != b"{":
-            break
-        if content[end - 1 : end] == b"}" and _is_whole(content[start:end]):
-            break
-        end += 2
-    record = json.loads(content[start:end].replace(b"\r\n ", b""))
-    body = content[end + 2 :]
-    if len(body) != record["size"] or zlib.crc32(body) != record["crc"]:
-        raise ValueError("checksum differs")
-    envelope = Envelope.from_json(record["envelope"])
-    return Message(record["id"], record["received_at"], envelope, body)
+    def __init__(self, root: Path, options: StoreOptions) -> None:
+        super().__init__(_Maildir(root, options), GROUP, options)
 
 
-def _is_whole(folded: bytes) -> bool:
-    """Whether folded text is a whole record; what follows is then a body that begins with a blank."""
-    try:
-        json.loads(folded.replace(b"\r\n ", b""))
-    except ValueError:
-        return False
-    return True
+class _File(NamedTuple):
+    """A file on its way from `tmp/` to `new/`."""
+
+    descriptor: int
+    name: str
 
 
-class MaildirStore:
-    """The write side of a Maildir."""
+class _Maildir:
+    """The writing side. It lives in the writer thread."""
 
-    def __init__(self, path: str, options: StoreOptions) -> None:
-        self._path = Path(path)
+    def __init__(self, root: Path, options: StoreOptions) -> None:
+        self._root = root
+        self._tmp, self._new = root / "tmp", root / "new"
         self._options = options
-        self._lock = Lock(self._path / ".prixfixe.lock")
-        self._space = FreeSpace(self._path, options.min_free, options.clock)
-        self._host = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:64] or "localhost"
-        self._names: list[str] | None = None  # oldest first; kept only when there is a limit
-        self._writer: GroupWriter | None = None
+        self._host = socket.gethostname()
+        self._lock = FolderLock(root / ".prixfixe.lock")
+        self._space = DiskSpace(root, options.min_free)
+        self._has_limit = bool(options.max_messages or options.max_age)
+        self._kept: deque[Entry] = deque()  # oldest first; empty without a limit
+        self._scanned_at = float("-inf")
 
-    def reader(self) -> MaildirReader:
-        """Return the read side."""
-        return MaildirReader(str(self._path))
-
-    async def open(self) -> Recovery:
-        """Create the folders, take the lock, and sweep what a crash left in `tmp/`."""
-        make_folder(self._path)
-        for folder in ("tmp", "new", "cur"):
-            make_folder(self._path / folder)
-        self._lock.acquire()
-        self._writer = GroupWriter(self._commit, self._options.on_operation)
-        return await self._writer.run(self._sweep)
-
-    def put(self, message: Message) -> asyncio.Future[None]:
-        """Queue one message for the next batch."""
-        return self._running().put(message)
-
-    async def delete(self, ids: Sequence[str] | None) -> int:
-        """Delete these messages, or all of them for None; return how many were there."""
-        return await self._running().run(lambda: self._delete(ids))
-
-    async def probe(self) -> Probe:
-        """Prove that a file can be written and fsynced now, and apply retention by age."""
-        return await self._running().run(self._probe)
-
-    async def close(self) -> None:
-        """Finish what was put and let go of the lock."""
-        if self._writer is not None:
-            writer, self._writer = self._writer, None
-            await writer.close()
-        self._lock.release()
-
-    def _running(self) -> GroupWriter:
-        if self._writer is None:
-            raise StoreError("the store is closed", kind="closed")
-        return self._writer
-
-    # --- in the writer's thread
-
-    def _sweep(self) -> Recovery:
-        """Remove files of ours under `tmp/`: their messages were never acknowledged."""
-        stale = [path for path in (self._path / "tmp").iterdir() if _NAME.fullmatch(path.name)]
-        for path in stale:
-            path.unlink(missing_ok=True)
-        if self._options.max_messages or self._options.max_age:
-            self._names = [path.name for path in _files(self._path)]
-        return Recovery(discarded_partial=len(stale))
-
-    def _commit(self, messages: Sequence[Message]) -> Sequence[StoreError | None]:
-        self._space.check()
-        done: list[Path] = []
+    def open(self) -> Recovery:
         try:
-            outcome = [self._deliver(message, done) for message in messages]
-            fsync_folder(self._path / "new")
+            for folder in (self._tmp, self._new, self._root / "cur"):
+                make_folder(folder)
+            self._lock.take(self._root)
+            write_probe(self._tmp)
+            swept = self._sweep()
+            self._rescan()
         except OSError as error:
-            self._take_back(done)
+            raise explain(self._root, error) from error
+        return Recovery(discarded_partial=swept)
+
+    def _sweep(self) -> int:
+        """Remove our files from `tmp/`: we hold the lock, so whoever wrote them is dead."""
+        stale = [path for path in self._tmp.iterdir() if parse_name(path.name)]
+        for path in stale:
+            path.unlink()
+        return len(stale)
+
+    def commit(self, messages: Sequence[Message]) -> None:
+        files: list[_File] = []
+        try:
+            self._space.check()
+            self._write_all(messages, files)
+            for file in files:
+                (self._tmp / file.name).rename(self._new / file.name)
+            sync_folder(self._new)
+        except OSError as error:
+            self._take_back(files)
             raise store_error(error) from error
-        if self._names is not None:
-            self._names.extend(path.name for path in done)
+        except BaseException:
+            self._take_back(files)
+            raise
+        if self._has_limit:
+            self._kept.extend(Entry(_parsed(f.name), self._new / f.name) for f in files)
             self._prune()
-        return outcome
 
-    def _deliver(self, message: Message, done: list[Path]) -> StoreError | None:
-        """Write one file and rename it, noting its present place in `done`."""
-        name = f"{int(message.received_at)}.{message.id}.{self._host}"
-        target = self._path / "new" / name
-        if target.exists():
-            return StoreError("this id is taken", kind="conflict")
-        temporary = self._path / "tmp" / name
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        done.append(temporary)
+    def _write_all(self, messages: Sequence[Message], files: list[_File]) -> None:
+        """Write all, then sync all: the first sync carries most of the others' data with it."""
+        opened: list[int] = []
         try:
-            _write_all(descriptor, to_file(message))
-            os.fsync(descriptor)
+            for message in messages:
+                files.append(self._create(message))
+                opened.append(files[-1].descriptor)
+                _write(files[-1].descriptor, encode(message))
+            for descriptor in opened:
+                os.fsync(descriptor)
         finally:
-            os.close(descriptor)
-        temporary.rename(target)
-        done[-1] = target
-        return None
+            for descriptor in opened:
+                os.close(descriptor)
 
-    def _take_back(self, paths: Sequence[Path]) -> None:
-        for path in paths:
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            fsync_folder(self._path / "new")
-
-    def _prune(self) -> None:
-        options, names = self._options, self._names or []
-        oldest_kept = options.clock() - options.max_age if options.max_age else 0.0
-        excess = len(names) - options.max_messages if options.max_messages else 0
-        count = 0
-        while count < len(names) and (
-            count < excess or int(names[count].partition(".")[0]) + 1 < oldest_kept
-        ):
-            count += 1
-        if count:
-            self._unlink([_NAME.fullmatch(name) for name in names[:count]])
-            del names[:count]
-            options.on_pruned(count)
-
-    def _unlink(self, matches: Sequence[re.Match[str] | None]) -> int:
-        doomed = {match.group(2) for match in matches if match}
-        return self._delete(sorted(doomed)) if doomed else 0
-
-    def _delete(self, ids: Sequence[str] | None) -> int:
-        wanted = None if ids is None else set(ids)
-        count = 0
+    def _create(self, message: Message) -> _File:
+        name = make_name(message, self._host)
+        if (self._new / name).exists():
+            raise _taken(message)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
-            for path in _files(self._path):
-                match = _NAME.fullmatch(path.name)
-                if match and (wanted is None or match.group(2) in wanted):
+            return _File(os.open(self._tmp / name, flags, 0o600), name)
+        except FileExistsError:
+            raise _taken(message) from None
+
+    def _take_back(self, files: Sequence[_File]) -> None:
+        """Remove a failed group; what cannot be removed now is counted as an operation failed."""
+        began, left = time.perf_counter(), 0
+        for file in files:
+            for path in (self._tmp / file.name, self._new / file.name):
+                try:
                     path.unlink(missing_ok=True)
-                    count += 1
-            for folder in ("new", "cur"):
-                fsync_folder(self._path / folder)
+                except OSError:
+                    left += 1
+        with suppress(OSError):
+            sync_folder(self._new)
+        self._options.on_operation("undo", time.perf_counter() - began, "io" if left else "ok")
+
+    def delete(self, ids: Sequence[str] | None) -> int:
+        wanted = None if ids is None else set(ids)
+        try:
+            doomed = [e for e in scan(self._root) if wanted is None or e.name.id in wanted]
+            count = sum(map(self._remove, doomed))
+            for folder in (self._new, self._root / "cur"):
+                sync_folder(folder)
+            self._rescan()
         except OSError as error:
             raise store_error(error) from error
         return count
 
-    def _probe(self) -> Probe:
-        found = self._space.look()
-        path = self._path / "tmp" / "probe"
+    def _remove(self, entry: Entry) -> bool:
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                _write_all(descriptor, b"probe\n")
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-                path.unlink()
+            entry.path.unlink()
+        except FileNotFoundError:  # moved or deleted by a mail program; the next scan will tell
+            return False
+        return True
+
+    def probe(self) -> Probe:
+        try:
+            free = self._space.check()
+            write_probe(self._tmp)
         except OSError as error:
             raise store_error(error) from error
-        if self._names is not None:
+        return free
+
+    def settle(self) -> bool:
+        if self._options.max_age:
             self._prune()
-        return found
-
-
-def _write_all(descriptor: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _files(path: Path) -> list[Path]:
-    """Return the files of messages in `new/` and `cur/`, oldest first."""
-    found = [
-        Path(entry.path)
-        for folder in ("new", "cur")
-        for entry in _scan(path / folder)
-        if _NAME.fullmatch(entry.name)
-    ]
-    return sorted(found, key=lambda file: file.name.split(".")[1])
-
-
-def _scan(folder: Path) -> Iterator[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        yield from entries
-
-
-class MaildirReader:
-    """The read side: stateless, the folders are the truth."""
-
-    def __init__(self, path: str) -> None:
-        self._path = Path(path)
-        if not (self._path / "new").is_dir():
-            msg = f"store {path}: not a Maildir; has a server with this SMTP_STORE run yet?"
-            raise StoreOpenError(msg)
-
-    def ids(self, start: int = 0, limit: int | None = None) -> Sequence[str]:
-        """Return ids, newest first."""
-        names = [path.name.split(".")[1] for path in reversed(_files(self._path))]
-        return names[start:] if limit is None else names[start : start + limit]
-
-    def get(self, message_id: str) -> Message | None:
-        """Return the message, or None when there is none of that id.
-
-        Raises:
-            CorruptMessageError: the file is not what was written.
-
-        """
-        for path in _files(self._path):
-            if path.name.split(".")[1] == message_id:
-                try:
-                    return from_file(path.read_bytes())
-                except FileNotFoundError:
-                    continue
-                except (ValueError, KeyError) as error:
-                    raise CorruptMessageError(message_id) from error
-        return None
-
-    def totals(self) -> Totals:
-        """Return the counts of what is kept now; octets are those of the files."""
-        sizes = []
-        for path in _files(self._path):
-            with contextlib.suppress(FileNotFoundError):
-                sizes.append(path.stat().st_size)
-        return Totals(len(sizes), sum(sizes))
+        return False
 
     def close(self) -> None:
-        """Have nothing to release."""
+        self._lock.release()
+
+    def _prune(self) -> None:
+        """Delete the oldest beyond the limits; a failure shows at the next look."""
+        pruned = 0
+        with suppress(OSError):
+            if self._is_over() and time.monotonic() - self._scanned_at >= RESCAN_SECONDS:
+                self._rescan()
+            while self._is_over():
+                pruned += self._remove(self._kept.popleft())
+        if pruned:
+            self._options.on_pruned(pruned)
+
+    def _rescan(self) -> None:
+        if self._has_limit:
+            self._kept = deque(scan(self._root))
+            self._scanned_at = time.monotonic()
+
+    def _is_over(self) -> bool:
+        options, kept = self._options, self._kept
+        if options.max_messages and len(kept) > options.max_messages:
+            return True
+        if not options.max_age or not kept:
+            return False
+        return kept[0].name.seconds < int(options.clock() - options.max_age)
+
+
+def _parsed(name: str) -> Name:
+    parsed = parse_name(name)
+    if parsed is None:  # a name of our own making
+        raise StoreError(f"name {name}")
+    return parsed
+
+
+def _taken(message: Message) -> StoreError:
+    return StoreError(f"id {message.id} is taken", kind="conflict")
+
+
+def _write(descriptor: int, parts: Sequence[bytes]) -> None:
+    for part in parts:
+        rest = memoryview(part)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]

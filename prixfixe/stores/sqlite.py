@@ -1,401 +1,337 @@
-"""Keep messages in one SQLite file: the default store.
+"""Keep mail in one SQLite file: write-ahead log, one synced commit for a group.
 
-Owns: the schema, the transaction of a batch, retention, and the reader.
-Promises: body, envelope and trace are one row written in one transaction, fsynced before the
-future resolves (WAL with `synchronous=FULL`: sqlite.org/wal.html section 2.2); after any error the
-connection is dropped and a new one recovers from the file, so a failed fsync is never retried
-into success (Rebello et al., USENIX ATC 2020); a flipped bit is found by the checksum of its row.
-Refuses: a second writing process (by lock, since totals and retention have one owner), a newer
-schema, and files that are not databases; nothing that exists is ever replaced.
+Owns: the file, its log and its lock while the server runs. A second server is refused: SQLite
+would share, but two retentions would delete each other's mail, and one would find its disk full
+by the other's doing. Readers in any process are welcome.
+Promises: a group is one transaction with `synchronous=FULL`; the log is folded in after the
+answers went out, never before; retention happens in the transaction that made it due.
+After an error of the disk nothing is tried again on the same log: Linux reports a failed fsync
+once and may drop the pages, so the log's tail cannot be trusted. A new connection is opened
+beside the old (which keeps SQLite's index of the log, so the failed frames stay dead), the good
+part is folded into the database and synced, the log is cut to nothing, and only then is mail taken.
+Recovery: `complete` is the messages in a store that was not closed; `discarded_partial` counts a
+last commit that was never finished; `quarantined` counts finished commits behind a damaged frame,
+whose log is saved as PATH-wal.damaged before SQLite drops it.
+Refuses: decisions on when to write; `writer` groups.
 """
 
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
-import threading
 import zlib
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from prixfixe.message import Envelope, Message
-from prixfixe.stores.base import (
-    CorruptMessageError,
-    Recovery,
-    StoreError,
-    StoreOpenError,
-    Totals,
-)
-from prixfixe.stores.disk import FreeSpace, Lock, fsync_folder, make_folder, open_error
-from prixfixe.stores.writer import GroupWriter
+from prixfixe.stores import sqlite_file as files
+from prixfixe.stores.base import Probe, Recovery, StoreError, StoreOpenError
+from prixfixe.stores.diskspace import DiskSpace
+from prixfixe.stores.folder import FolderLock, explain, make_folder, store_error, write_probe
+from prixfixe.stores.writer import GroupLimits, GroupStore
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
-    from prixfixe.stores import StoreOptions
-    from prixfixe.stores.base import Probe
+    from prixfixe.message import Message
+    from prixfixe.stores.base import StoreOptions
 
-__all__ = ["SqliteReader", "SqliteStore"]
+__all__ = ["SqliteStore"]
 
-SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE message (
-    seq INTEGER PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
-    received_at REAL NOT NULL,
-    size INTEGER NOT NULL,
-    crc INTEGER NOT NULL,
-    envelope TEXT NOT NULL,
-    body BLOB NOT NULL
-) STRICT;
-CREATE TABLE totals (messages INTEGER NOT NULL, octets INTEGER NOT NULL) STRICT;
-INSERT INTO totals VALUES (0, 0);
-"""
-_INSERT = "INSERT INTO message (id, received_at, size, crc, envelope, body) VALUES (?,?,?,?,?,?)"
-_PRAGMAS = (
-    "PRAGMA busy_timeout=5000",
-    "PRAGMA page_size=8192",  # fewer pages for a 100 KiB body; no slower for 1 KiB
-    "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=FULL",  # fsync the log at every commit: the promise
-    "PRAGMA wal_autocheckpoint=2000",  # 16 MB: folds the log rarely, bounds its size
-    "PRAGMA journal_size_limit=67108864",
-    "PRAGMA cache_size=-4096",  # KiB; rows are written once and seldom read
-)
-PRUNE_STEP = 500  # rows looked at by age in one go, so that a put never waits for long
+T = TypeVar("T")
+
+# 500 of 1 KiB take 6 ms here; 16 MiB take a tenth of a second, a fair wait for the next group.
+GROUP = GroupLimits(messages=500, bytes=16 << 20)
+# SQLite releases the interpreter's lock at each step, and taking it back from a busy event loop
+# can cost milliseconds: many rows in one statement make one step.
+ROWS = (64, 8, 1)
+# Rows in one statement are all copied at once, so together they stay below this.
+STATEMENT_BYTES = 1 << 20
+# Above this a body is written into its row in pieces: binding it would copy it twice.
+PIECEWISE_BYTES = 1 << 20
+PIECE_BYTES = 256 << 10
+CHECKPOINT_BYTES = 16 << 20
+LONG_LOG_BYTES = 4 * CHECKPOINT_BYTES
+RESTART_MILLISECONDS = 200
+# What a commit adds to the log beside the bodies: the pages it touches, and each row's overhead.
+COMMIT_BYTES = 5 * files.PAGE_BYTES
+ROW_BYTES = 512
+# One housekeeping step; the writer looks at its queue between two.
+PRUNE_ROWS = 1000
+VACUUM_PAGES = 1024
+_IDS_IN_STATEMENT = 500
+
+_COLUMNS = "message(id, received_at, size, crc, envelope, body)"
 
 
-class SqliteStore:
-    """The write side of a store in one SQLite file."""
+class SqliteStore(GroupStore):
+    """The default store."""
 
-    def __init__(self, path: str, options: StoreOptions) -> None:
-        self._path = Path(path)
+    def __init__(self, path: Path, options: StoreOptions) -> None:
+        super().__init__(_Database(path, options), GROUP, options)
+
+
+class _Database:
+    """The writing connection. It lives in the writer thread."""
+
+    def __init__(self, path: Path, options: StoreOptions) -> None:
+        self._path = path
         self._options = options
-        self._lock = Lock(self._path.with_name(self._path.name + ".lock"))
-        self._space = FreeSpace(self._path.parent, options.min_free, options.clock)
-        self._db: sqlite3.Connection | None = None
-        self._totals = Totals(0, 0)
-        self._writer: GroupWriter | None = None
+        self._lock = FolderLock(files.lock_path(path))
+        self._space = DiskSpace(path.parent, options.min_free)
+        self._connection: sqlite3.Connection | None = None
+        self._is_suspect = False  # the disk failed: reopen before the next write
+        self._has_free_pages = False  # a delete was asked for: give its space back
+        self._logged = 0  # estimate of octets in the log since the last checkpoint
 
-    def reader(self) -> SqliteReader:
-        """Return the read side."""
-        return SqliteReader(str(self._path))
-
-    async def open(self) -> Recovery:
-        """Lock the file, let SQLite recover it, and count what that brought back."""
-        make_folder(self._path.parent)
-        self._lock.acquire()
-        self._writer = GroupWriter(self._commit, self._options.on_operation)
+    def open(self) -> Recovery:
         try:
-            return await self._writer.run(self._open_first)
-        except StoreError as error:
-            self._lock.release()
-            msg = f"store {self._path}: {error}"
-            raise StoreOpenError(msg) from error
-        except StoreOpenError:
-            self._lock.release()
-            raise
+            make_folder(self._path.parent)
+            self._lock.take(self._path)
+            files.create(self._path)
+            return self._recover()
+        except OSError as error:
+            raise explain(self._path, error) from error
+        except sqlite3.Error as error:
+            raise files.translate(error, self._path) from error
 
-    def put(self, message: Message) -> asyncio.Future[None]:
-        """Queue one message for the next transaction."""
-        return self._running().put(message)
-
-    async def delete(self, ids: Sequence[str] | None) -> int:
-        """Delete these messages, or all of them for None; return how many were there."""
-        return await self._running().run(lambda: self._delete(ids))
-
-    async def probe(self) -> Probe:
-        """Prove that a transaction would be durable now, and apply retention by age."""
-        return await self._running().run(self._probe)
-
-    async def close(self) -> None:
-        """Finish what was put, fold the log into the file, and let go of it."""
-        if self._writer is not None:
-            writer, self._writer = self._writer, None
-            with contextlib.suppress(StoreError):
-                await writer.run(lambda: None)
-            await writer.close()
-        self._drop()
-        self._lock.release()
-
-    def _running(self) -> GroupWriter:
-        if self._writer is None:
-            raise StoreError("the store is closed", kind="closed")
-        return self._writer
-
-    # --- in the writer's thread
-
-    def _open_first(self) -> Recovery:
-        before = _last_seq_without_log(self._path)
-        is_new = not self._path.exists()
-        db = self._connection()
-        if is_new:
-            fsync_folder(self._path.parent)
-        after = db.execute("SELECT coalesce(max(seq), 0) FROM message").fetchone()[0]
-        recovered = 0 if before is None or is_new else max(after - before, 0)
-        return Recovery(complete=recovered)
-
-    def _connection(self) -> sqlite3.Connection:
-        if self._db is None:
-            try:
-                self._db = self._connect()
-            except sqlite3.Error as error:
-                raise _store_error(error) from error
-        return self._db
-
-    def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        try:
-            for pragma in _PRAGMAS:
-                db.execute(pragma)
-            self._migrate(db)
-            self._totals = Totals(*db.execute("SELECT messages, octets FROM totals").fetchone())
-        except BaseException:
-            db.close()
-            raise
-        return db
-
-    def _migrate(self, db: sqlite3.Connection) -> None:
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
-            msg = (
-                f"store {self._path}: written by a newer PrixFixe (schema {version}, this one"
-                f" knows {SCHEMA_VERSION}); run that version, or restore a backup"
-            )
+    def _recover(self) -> Recovery:
+        log = files.log_path(self._path)
+        commits = files.commits_in(log)  # read before SQLite may write there
+        self._connection = connection = files.connect(self._path)
+        _, frames, _ = _fold(connection, "PASSIVE")  # leaves the log as it is
+        partial, lost = files.past(commits, frames)
+        if lost > 1:
+            shutil.copyfile(log, log.with_name(log.name + ".damaged"))
+        if _fold(connection, "TRUNCATE")[0]:
+            msg = f"store {self._path} is held by a reader that does not end; end it"
             raise StoreOpenError(msg)
-        if version == 0:
-            db.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT;")
+        files.check_file(connection, self._path)
+        if not commits:
+            return Recovery()
+        kept = connection.execute("SELECT messages FROM totals").fetchone()[0]
+        return Recovery(kept, partial + (lost == 1), lost if lost > 1 else 0)
 
-    def _drop(self) -> None:
-        """Close the connection, come what may; the next one recovers from the file."""
-        db, self._db = self._db, None
-        if db is not None:
-            with contextlib.suppress(sqlite3.Error):
-                db.close()
-
-    def _commit(self, messages: Sequence[Message]) -> Sequence[StoreError | None]:
-        self._space.check()
+    def commit(self, messages: Sequence[Message]) -> None:
         try:
-            self._insert(messages)
-        except sqlite3.IntegrityError:
-            return [self._commit_alone(message) for message in messages]
-        return [None] * len(messages)
+            self._space.check()
+            pruned = self._transact(lambda: self._keep(messages))
+        except OSError as error:
+            raise store_error(error) from error
+        self._logged += COMMIT_BYTES + sum(len(each.body) + ROW_BYTES for each in messages)
+        self._report(pruned)
 
-    def _commit_alone(self, message: Message) -> StoreError | None:
-        try:
-            self._insert([message])
-        except sqlite3.IntegrityError:
-            return StoreError("this id is taken", kind="conflict")
-        except StoreError as error:
-            return error
-        return None
+    def _keep(self, messages: Sequence[Message]) -> int:
+        for rows in _statements(messages):
+            self._insert(rows)
+        size = sum(len(each.body) for each in messages)
+        self._count(len(messages), size)
+        return self._prune(len(messages) + PRUNE_ROWS)
 
-    def _insert(self, messages: Sequence[Message]) -> None:
-        totals = Totals(
-            self._totals.messages + len(messages),
-            self._totals.bytes + sum(len(message.body) for message in messages),
-        )
-        with _Transaction(self) as db:
-            db.executemany(_INSERT, map(_row, messages))
-            totals, pruned = self._prune(db, totals)
-            db.execute("UPDATE totals SET messages=?, octets=?", totals)
-        self._totals = totals
-        if pruned:
-            self._options.on_pruned(pruned)
-
-    def _prune(self, db: sqlite3.Connection, totals: Totals) -> tuple[Totals, int]:
-        """Delete the oldest beyond the limits, inside the caller's transaction."""
-        doomed = self._over_limits(db, totals)
-        if not doomed:
-            return totals, 0
-        db.executemany("DELETE FROM message WHERE seq=?", ((seq,) for seq, _ in doomed))
-        octets = sum(size for _, size in doomed)
-        return Totals(totals.messages - len(doomed), totals.bytes - octets), len(doomed)
-
-    def _over_limits(self, db: sqlite3.Connection, totals: Totals) -> list[tuple[int, int]]:
-        options = self._options
-        excess = totals.messages - options.max_messages if options.max_messages else 0
-        if excess <= 0 and not options.max_age:
-            return []
-        oldest_kept = options.clock() - options.max_age if options.max_age else 0.0
-        rows = db.execute(
-            "SELECT seq, size, received_at FROM message ORDER BY seq LIMIT ?",
-            (max(excess, PRUNE_STEP if options.max_age else 0),),
-        ).fetchall()
-        return [
-            (seq, size)
-            for number, (seq, size, received_at) in enumerate(rows)
-            if number < excess or received_at < oldest_kept
-        ]
-
-    def _delete(self, ids: Sequence[str] | None) -> int:
-        with _Transaction(self) as db:
-            if ids is None:
-                deleted = db.execute("DELETE FROM message").rowcount
-                totals = Totals(0, 0)
-            else:
-                gone = [row for one in ids for row in db.execute(_DELETE, (one,)).fetchall()]
-                deleted = len(gone)
-                freed = sum(size for (size,) in gone)
-                totals = Totals(self._totals.messages - deleted, self._totals.bytes - freed)
-            db.execute("UPDATE totals SET messages=?, octets=?", totals)
-        self._totals = totals
-        return deleted
-
-    def _probe(self) -> Probe:
-        found = self._space.look()
-        with _Transaction(self) as db:  # A real write: `user_version` is in the header page.
-            db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-            totals, pruned = self._prune(db, self._totals)
-            db.execute("UPDATE totals SET messages=?, octets=?", totals)
-        self._totals = totals
-        if pruned:
-            self._options.on_pruned(pruned)
-        return found
-
-
-_DELETE = "DELETE FROM message WHERE id=? RETURNING size"
-
-
-class _Transaction:
-    """BEGIN to COMMIT; any failure but a taken id drops the connection."""
-
-    def __init__(self, store: SqliteStore) -> None:
-        self._store = store
-
-    def __enter__(self) -> sqlite3.Connection:
-        self._db = self._store._connection()  # noqa: SLF001
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
-            self._store._drop()  # noqa: SLF001
-            raise _store_error(error) from error
-        return self._db
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None:
-            try:
-                self._db.execute("COMMIT")
-            except sqlite3.Error as failed:
-                self._store._drop()  # noqa: SLF001
-                raise _store_error(failed) from failed
+    def _insert(self, rows: Sequence[Message]) -> None:
+        if len(rows) == 1 and len(rows[0].body) > PIECEWISE_BYTES:
+            self._insert_piecewise(rows[0])
             return
-        if isinstance(error, sqlite3.IntegrityError):
-            self._db.execute("ROLLBACK")
+        values: list[Any] = []
+        for message in rows:
+            envelope = message.envelope.to_json()
+            body = message.body
+            values += (message.id, message.received_at, len(body), _crc(envelope, body))
+            values += (envelope, body)
+        marks = ",".join(["(?,?,?,?,?,?)"] * len(rows))
+        self._db.execute(f"INSERT INTO {_COLUMNS} VALUES {marks}", values)  # noqa: S608
+
+    def _insert_piecewise(self, message: Message) -> None:
+        body, envelope = memoryview(message.body), message.envelope.to_json()
+        sql = f"INSERT INTO {_COLUMNS} VALUES (?,?,?,?,?,zeroblob(?))"  # noqa: S608
+        crc, size = _crc(envelope, message.body), len(body)
+        values = (message.id, message.received_at, size, crc, envelope, size)
+        row = self._db.execute(sql, values).lastrowid
+        with self._db.blobopen("message", "body", row) as blob:  # type: ignore[arg-type]
+            for at in range(0, size, PIECE_BYTES):
+                blob.write(body[at : at + PIECE_BYTES])
+
+    def delete(self, ids: Sequence[str] | None) -> int:
+        self._has_free_pages = True
+        if ids is None:
+            return self._transact(lambda: self._remove("1"))
+        unique = list(dict.fromkeys(ids))
+        return self._transact(lambda: sum(map(self._remove_some, _slices(unique))))
+
+    def _remove_some(self, ids: Sequence[str]) -> int:
+        return self._remove(f"id IN ({','.join('?' * len(ids))})", ids)
+
+    def _remove(self, where: str, values: Sequence[Any] = ()) -> int:
+        sums = f"SELECT count(*), total(size) FROM message WHERE {where}"  # noqa: S608
+        count, size = self._db.execute(sums, values).fetchone()
+        self._db.execute(f"DELETE FROM message WHERE {where}", values)  # noqa: S608
+        self._count(-count, -int(size))
+        return int(count)
+
+    def _count(self, messages: int, size: int) -> None:
+        self._db.execute(
+            "UPDATE totals SET messages = messages + ?, bytes = bytes + ?", (messages, size)
+        )
+
+    def _prune(self, limit: int) -> int:
+        """Delete at most `limit` of the oldest; the rest goes with the next commit."""
+        options, pruned = self._options, 0
+        if options.max_messages:
+            kept = self._db.execute("SELECT messages FROM totals").fetchone()[0]
+            excess = min(kept - options.max_messages, limit)
+            if excess > 0:
+                pruned += self._remove_oldest("1", (), excess)
+        if options.max_age:
+            # From the head only: what arrived later, under a clock that was wrong, waits its turn.
+            young = "SELECT seq FROM message WHERE received_at >= ? ORDER BY seq LIMIT 1"
+            where = f"seq < coalesce(({young}), 9223372036854775807)"
+            cutoff = options.clock() - options.max_age
+            pruned += self._remove_oldest(where, (cutoff,), limit)
+        return pruned
+
+    def _remove_oldest(self, where: str, values: Sequence[Any], limit: int) -> int:
+        oldest = f"SELECT seq FROM message WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608
+        return self._remove(f"seq IN ({oldest})", (*values, limit))
+
+    def probe(self) -> Probe:
+        try:
+            free = self._space.check()
+            write_probe(self._path.parent)
+        except OSError as error:
+            raise store_error(error) from error
+        self._transact(lambda: None)
+        return free
+
+    def settle(self) -> bool:
+        if self._options.max_age:
+            self._report(self._transact(lambda: self._prune(PRUNE_ROWS)))
+        if self._has_free_pages:
+            self._guarded(self._shrink)
+        if self._logged >= CHECKPOINT_BYTES:
+            self._guarded(self._checkpoint)
+        return self._has_free_pages
+
+    def _shrink(self) -> None:
+        """Give back one step of what a delete freed; retention's pages are soon used again."""
+        self._db.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
+        self._has_free_pages = files.pragma(self._db, "freelist_count") > 0
+        # The file gets shorter when the log is folded.
+        self._logged += (
+            VACUUM_PAGES * files.PAGE_BYTES if self._has_free_pages else CHECKPOINT_BYTES
+        )
+
+    def _checkpoint(self) -> None:
+        """Fold the log; when readers, one after the other, hold it for too long, wait for them."""
+        self._logged = 0
+        is_long = files.log_path(self._path).stat().st_size > LONG_LOG_BYTES
+        if not is_long:
+            _fold(self._db, "PASSIVE")
             return
-        self._store._drop()  # noqa: SLF001
-        if isinstance(error, sqlite3.Error):
-            raise _store_error(error) from error
-
-
-def _row(message: Message) -> tuple[str, float, int, int, str, bytes]:
-    body = message.body
-    return (
-        message.id,
-        message.received_at,
-        len(body),
-        zlib.crc32(body),
-        message.envelope.to_json(),
-        body,
-    )
-
-
-def _store_error(error: sqlite3.Error) -> StoreError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return StoreError(str(error), kind="full" if code == sqlite3.SQLITE_FULL else "io")
-
-
-def _last_seq_without_log(path: Path) -> int | None:
-    """Return the last row of the file as it is without its log, or None when there is no log."""
-    log = path.with_name(path.name + "-wal")
-    try:
-        if log.stat().st_size == 0:
-            return None
-        uri = f"{path.absolute().as_uri()}?immutable=1"
-        with contextlib.closing(sqlite3.connect(uri, uri=True)) as db:
-            return int(db.execute("SELECT coalesce(max(seq), 0) FROM message").fetchone()[0])
-    except (OSError, sqlite3.Error):
-        return None
-
-
-class SqliteReader:
-    """The read side; one connection, used by one thread at a time."""
-
-    def __init__(self, path: str) -> None:
-        self._path = Path(path)
-        self._mutex = threading.Lock()
-        if not self._path.exists():
-            msg = f"store {path}: no such file; has a server with this SMTP_STORE run yet?"
-            raise StoreOpenError(msg)
-        self._db = self._connect()
-
-    def _connect(self) -> sqlite3.Connection:
-        uri = f"{self._path.absolute().as_uri()}?mode=ro"
+        self._db.execute(f"PRAGMA busy_timeout={RESTART_MILLISECONDS}").fetchall()
         try:
-            db = sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None)
-            db.execute("PRAGMA busy_timeout=5000")
-            db.execute("SELECT messages FROM totals").fetchone()
-        except sqlite3.Error as error:
-            return self._connect_immutable(error)
-        return db
-
-    def _connect_immutable(self, error: sqlite3.Error) -> sqlite3.Connection:
-        """Read a file whose folder cannot be written: safe only when its log is folded in."""
-        log = self._path.with_name(self._path.name + "-wal")
-        try:
-            if log.exists() and log.stat().st_size:
-                msg = f"store {self._path}: {error}; its log can only be read where the folder is writable"
-                raise StoreOpenError(msg)
-            uri = f"{self._path.absolute().as_uri()}?immutable=1"
-            db = sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None)
-            db.execute("SELECT messages FROM totals").fetchone()
-        except sqlite3.Error as failed:
-            msg = f"store {self._path}: {failed}; is it a PrixFixe database?"
-            raise StoreOpenError(msg) from failed
-        except OSError as failed:
-            raise open_error(self._path, failed) from failed
-        return db
-
-    def _rows(self, sql: str, values: Iterable[Any] = ()) -> list[Any]:
-        try:
-            with self._mutex:
-                return self._db.execute(sql, tuple(values)).fetchall()
-        except sqlite3.Error as error:
-            raise _store_error(error) from error
-
-    def ids(self, start: int = 0, limit: int | None = None) -> Sequence[str]:
-        """Return ids, newest first."""
-        count = -1 if limit is None else limit
-        rows = self._rows(
-            "SELECT id FROM message ORDER BY seq DESC LIMIT ? OFFSET ?", (count, start)
-        )
-        return [row[0] for row in rows]
-
-    def get(self, message_id: str) -> Message | None:
-        """Return the message, or None when there is none of that id.
-
-        Raises:
-            CorruptMessageError: the row is not what was written.
-
-        """
-        rows = self._rows(
-            "SELECT received_at, crc, envelope, body FROM message WHERE id=?", (message_id,)
-        )
-        if not rows:
-            return None
-        received_at, crc, envelope, body = rows[0]
-        if zlib.crc32(body) != crc:
-            raise CorruptMessageError(message_id)
-        try:
-            return Message(message_id, received_at, Envelope.from_json(envelope), body)
-        except ValueError as error:
-            raise CorruptMessageError(message_id) from error
-
-    def totals(self) -> Totals:
-        """Return the counts of what is kept now."""
-        return Totals(*self._rows("SELECT messages, octets FROM totals")[0])
+            _fold(self._db, "RESTART")
+        finally:
+            self._db.execute(f"PRAGMA busy_timeout={int(files.BUSY_SECONDS * 1000)}").fetchall()
 
     def close(self) -> None:
-        """Release the file."""
-        with self._mutex:
-            self._db.close()
+        connection, self._connection = self._connection, None
+        try:
+            if connection is not None:
+                connection.close()  # the last one out folds the log and removes it
+        except sqlite3.Error as error:
+            raise files.store_error(error) from error
+        finally:
+            self._lock.release()
+
+    # --- transactions, and what becomes of a failed one
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StoreError("the database is not open")
+        return self._connection
+
+    def _transact(self, work: Callable[[], T]) -> T:
+        return self._guarded(lambda: self._in_transaction(work))
+
+    def _in_transaction(self, work: Callable[[], T]) -> T:
+        if self._is_suspect:
+            self._reopen()
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            result = work()
+            self._db.execute("COMMIT")
+        except BaseException:
+            # SQLite may have rolled back already; what is left is for `_guarded` to judge.
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            raise
+        return result
+
+    def _guarded(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except sqlite3.Error as error:
+            made = files.store_error(error)
+            self._is_suspect = self._is_suspect or made.kind == "io"
+            raise self._why(made) from error
+
+    def _why(self, error: StoreError) -> StoreError:
+        """SQLite calls a quota, and a full disk under its log, an I/O error: ask the folder."""
+        if error.kind != "io":
+            return error
+        try:
+            write_probe(self._path.parent)
+        except OSError as found:
+            return store_error(found)
+        return error
+
+    def _reopen(self) -> None:
+        fresh = files.connect(self._path)  # while the old one is open: see above
+        try:
+            _cut(fresh)
+        except BaseException:
+            fresh.close()
+            raise
+        old, self._connection = self._connection, fresh
+        self._is_suspect = False
+        if old is not None:
+            old.close()
+
+    def _report(self, pruned: int) -> None:
+        if pruned:
+            self._options.on_pruned(pruned)
+
+
+def _fold(connection: sqlite3.Connection, how: str) -> tuple[int, int, int]:
+    """Copy the log into the database and sync it; return busy, frames valid, frames copied."""
+    answer: tuple[int, int, int] = connection.execute(f"PRAGMA wal_checkpoint({how})").fetchone()
+    return answer
+
+
+def _cut(connection: sqlite3.Connection) -> None:
+    if _fold(connection, "TRUNCATE")[0]:
+        raise StoreError("a reader holds the log that must be cut")
+
+
+def _crc(envelope: str, body: bytes) -> int:
+    return zlib.crc32(body, zlib.crc32(envelope.encode()))
+
+
+def _slices(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for at in range(0, len(ids), _IDS_IN_STATEMENT):
+        yield ids[at : at + _IDS_IN_STATEMENT]
+
+
+def _statements(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
+    """Cut a group into runs of 64, 8 or 1 rows, so that few statements need preparing."""
+    at = 0
+    while at < len(messages):
+        for rows in ROWS:
+            run = messages[at : at + rows]
+            if rows == 1 or (
+                len(run) == rows and sum(len(each.body) for each in run) <= STATEMENT_BYTES
+            ):
+                yield run
+                at += rows
+                break

@@ -65,8 +65,8 @@ class Backend(Protocol):
         """Prove that a write would work. Raises `StoreError`."""
         ...
 
-    def settle(self) -> None:
-        """Do the housekeeping that no client should wait for. Raises `StoreError`."""
+    def settle(self) -> bool:
+        """Do a step of the housekeeping that no client should wait for; tell if more is due."""
         ...
 
     def close(self) -> None:
@@ -99,6 +99,7 @@ class GroupStore:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._held: _Call | None = None  # taken from the queue while a group was gathered
+        self._is_unsettled = False
         self._is_open = False
 
     # --- the event loop's side
@@ -140,7 +141,7 @@ class GroupStore:
 
     async def _when_open(self, op: str, function: Callable[[], T]) -> T:
         if not self._is_open:
-            return await _refused()
+            raise _not_open()
         return await self._ask(op, function)
 
     def _ask(
@@ -163,20 +164,24 @@ class GroupStore:
         is_running = True
         while is_running:
             item = self._next()
-            if item is None:
-                self._timed("settle", self._backend.settle)
-            elif isinstance(item, _Call):
+            if isinstance(item, _Call):
                 is_running = self._serve(item)
-            else:
+            elif item is not None:
                 self._write(self._gather(item))
             del item  # a waiting thread must not keep a body alive
+            if is_running:
+                self._settle()
+
+    def _settle(self) -> None:
+        more, error = self._timed("settle", self._backend.settle)
+        self._is_unsettled = bool(more) and error is None
 
     def _next(self) -> _Put | _Call | None:
         held, self._held = self._held, None
         if held is not None:
             return held
         try:
-            return self._queue.get(timeout=self._idle_seconds)
+            return self._queue.get(timeout=0 if self._is_unsettled else self._idle_seconds)
         except Empty:
             return None
 
@@ -202,7 +207,6 @@ class GroupStore:
                 self._write([put])
             return
         self._resolve([(put[1], None, error) for put in group])
-        self._timed("settle", self._backend.settle)
 
     def _serve(self, call: _Call) -> bool:
         result, error = self._timed(call.op, call.function)
@@ -218,7 +222,7 @@ class GroupStore:
         except (StoreError, StoreOpenError) as raised:
             error = raised
         except Exception as raised:  # noqa: BLE001  # the boundary of the thread
-            error = _Unexpected(f"{op}: {type(raised).__name__}: {raised}")
+            error = _UnexpectedError(f"{op}: {type(raised).__name__}: {raised}")
             error.__cause__ = raised
         self._on_operation(op, time.perf_counter() - began, getattr(error, "kind", "ok"))
         return result, error
@@ -229,12 +233,12 @@ class GroupStore:
             self._loop.call_soon_threadsafe(_answer, answers)  # type: ignore[union-attr]
 
 
-class _Unexpected(StoreError):
+class _UnexpectedError(StoreError):
     """A defect rather than a failing disk; it may be the fault of a single message."""
 
 
 def _blames_one(error: Exception) -> bool:
-    return isinstance(error, _Unexpected) or getattr(error, "kind", "") == "conflict"
+    return isinstance(error, _UnexpectedError) or getattr(error, "kind", "") == "conflict"
 
 
 def _answer(answers: list[tuple[asyncio.Future[Any], Any, Exception | None]]) -> None:
@@ -249,5 +253,9 @@ def _answer(answers: list[tuple[asyncio.Future[Any], Any, Exception | None]]) ->
 
 def _refused() -> asyncio.Future[Any]:
     future = asyncio.get_running_loop().create_future()
-    future.set_exception(StoreError("the store is not open", kind="closed"))
+    future.set_exception(_not_open())
     return future
+
+
+def _not_open() -> StoreError:
+    return StoreError("the store is not open", kind="closed")

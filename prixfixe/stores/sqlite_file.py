@@ -1,0 +1,236 @@
+"""The SQLite file: its schema, its settings, and what is wrong with it in words.
+
+Owns: creation, the connection and its PRAGMAs, the version check, damage found at the start.
+Promises: a file that is not ours, torn, or newer is refused with a remedy, never replaced.
+Refuses: rows; those are the store's and the reader's.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import struct
+from typing import TYPE_CHECKING
+
+from prixfixe.stores.base import StoreError, StoreOpenError
+from prixfixe.stores.folder import sync_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = [
+    "check_file",
+    "check_version",
+    "commits_in",
+    "connect",
+    "create",
+    "lock_path",
+    "log_path",
+    "past",
+    "pragma",
+    "store_error",
+    "translate",
+]
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x50724678  # "PrFx": tells our file from other SQLite databases
+
+# 8 KiB pages: 1 KiB mail packs as well as at 16 KiB, 100 KiB mail commits a third faster than at
+# 4 KiB, and a lone mail does not write 16 KiB for each of the five pages it touches.
+PAGE_BYTES = 8192
+# Pages in memory; a larger group spills to the log, where it must go anyway.
+CACHE_KIB = 8192
+# The log keeps this size between checkpoints instead of growing by each burst for ever.
+LOG_LIMIT_BYTES = 32 << 20
+# Another program (sqlite3, a backup) may hold the database for a moment.
+BUSY_SECONDS = 5.0
+
+# Body last: a look at the other columns does not walk its overflow pages. The index `arrival`
+# lists ids in order of arrival without touching the pages that hold bodies. `totals` saves
+# counting; `crc` is of the envelope's text and the body.
+_SCHEMA = """
+CREATE TABLE message(
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    received_at REAL NOT NULL,
+    size INTEGER NOT NULL,
+    crc INTEGER NOT NULL,
+    envelope TEXT NOT NULL,
+    body BLOB NOT NULL
+);
+CREATE INDEX arrival ON message(seq, id);
+CREATE TABLE totals(messages INTEGER NOT NULL, bytes INTEGER NOT NULL);
+INSERT INTO totals VALUES(0, 0);
+"""
+
+_FULL = frozenset({sqlite3.SQLITE_FULL})
+
+
+def lock_path(path: Path) -> Path:
+    """Return the lock beside the database."""
+    return path.with_name(path.name + ".lock")
+
+
+def log_path(path: Path) -> Path:
+    """Return the write-ahead log beside the database."""
+    return path.with_name(path.name + "-wal")
+
+
+def create(path: Path) -> None:
+    """Make an empty file that only we can read, its name synced; SQLite gives the log its mode."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        # SQLite would report no more than "unable to open"; let the system say why.
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        return
+    sync_folder(path.parent)
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open for writing, settings applied, schema made or checked.
+
+    Raises:
+        StoreOpenError: the file is not a store of ours, or of a later version.
+        sqlite3.Error: any other trouble.
+
+    """
+    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
+    try:
+        _settle_in(connection)
+        _check_schema(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _settle_in(connection: sqlite3.Connection) -> None:
+    # The first two count only for a new file. Incremental vacuum gives the space of deleted mail
+    # back to the file system, which is where `min_free` looks.
+    # FULL syncs the log at each commit: without it the last commits are lost with the power.
+    # Checkpoints are the writer's, after the answers went out. No mmap: an I/O error must be an
+    # error, not a SIGBUS.
+    for setting in (
+        f"page_size={PAGE_BYTES}",
+        "auto_vacuum=INCREMENTAL",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "wal_autocheckpoint=0",
+        f"journal_size_limit={LOG_LIMIT_BYTES}",
+        f"cache_size=-{CACHE_KIB}",
+        "mmap_size=0",
+        "temp_store=MEMORY",
+    ):
+        connection.execute(f"PRAGMA {setting}").fetchall()
+
+
+def pragma(connection: sqlite3.Connection, name: str) -> int:
+    """Return the value of a numeric PRAGMA."""
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
+    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id={APPLICATION_ID}; "
+            f"PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
+        )
+        return
+    check_version(connection, path)
+
+
+def check_version(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse what we did not write or cannot read. Raises `StoreOpenError`."""
+    if pragma(connection, "application_id") != APPLICATION_ID:
+        msg = f"store {path} is a SQLite database of another program; name another path"
+        raise StoreOpenError(msg)
+    version = pragma(connection, "user_version")
+    if version > SCHEMA_VERSION:
+        msg = (
+            f"store {path} has schema version {version}, this program knows {SCHEMA_VERSION}; "
+            "run the newer program, or name another path"
+        )
+        raise StoreOpenError(msg)
+
+
+def check_file(connection: sqlite3.Connection, path: Path) -> None:
+    """Look at both ends of the file; a whole scan would delay the start by its size.
+
+    Damage between the ends is found by the checksum of the message that is read.
+    """
+    for table in ("totals", "message"):
+        connection.execute(f"SELECT * FROM {table} ORDER BY rowid LIMIT 1").fetchall()  # noqa: S608
+    connection.execute("SELECT seq, id FROM message ORDER BY rowid DESC LIMIT 1").fetchall()
+    expected = pragma(connection, "page_count") * pragma(connection, "page_size")
+    if path.stat().st_size < expected and log_path(path).stat().st_size == 0:
+        msg = f"file is {path.stat().st_size} bytes, {expected} expected"
+        raise sqlite3.DatabaseError(msg)
+
+
+def translate(error: sqlite3.Error, path: Path) -> StoreOpenError:
+    """Return what SQLite's complaint means to the operator."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+    reasons = {
+        sqlite3.SQLITE_NOTADB: "not a mail store (not an SQLite database)",
+        sqlite3.SQLITE_CORRUPT: f"damaged ({error})",
+        sqlite3.SQLITE_BUSY: "held by another program; end it",
+        sqlite3.SQLITE_FULL: "on a full file system; free some space",
+        sqlite3.SQLITE_READONLY: "read-only; make file and folder writable by "
+        f"{os.geteuid()}:{os.getegid()}",
+    }
+    reason = reasons.get(code, f"not usable by {os.geteuid()}:{os.getegid()} ({error})")
+    remedy = ""
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        remedy = "; move it away, or restore a backup, and start again"
+    made = StoreOpenError(f"store {path} is {reason}{remedy}")
+    made.__cause__ = error
+    return made
+
+
+def store_error(error: sqlite3.Error) -> StoreError:
+    """Return what SQLite's complaint means to the client."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    kind = "full" if code in _FULL else "io"
+    if isinstance(error, sqlite3.IntegrityError):
+        kind = "conflict"
+    made = StoreError(f"{getattr(error, 'sqlite_errorname', 'SQLite')}: {error}", kind=kind)
+    made.__cause__ = error
+    return made
+
+
+# --- the write-ahead log, as SQLite's file format describes it: a 32-octet header with the page
+# size at 8 and two salts at 16, then frames of a 24-octet header (at 4 the size of the database
+# after a commit, else 0; at 8 the salts) and a page. A frame of other salts is of an older round.
+
+
+def _frames(log: Path) -> Iterator[bool]:
+    """Yield for each frame of the present round, whole or torn, whether it ends a commit."""
+    with log.open("rb") as file:
+        header = file.read(32)
+        if len(header) < 32:
+            return
+        page = struct.unpack(">I", header[8:12])[0]
+        salts = header[16:24]
+        while len(frame := file.read(24)) == 24 and frame[8:16] == salts:
+            yield frame[4:8] != bytes(4)
+            file.seek(page, os.SEEK_CUR)
+
+
+def commits_in(log: Path) -> list[bool]:
+    """Return for each frame of a log left behind whether it ends a commit."""
+    try:
+        return list(_frames(log))
+    except FileNotFoundError:
+        return []
+
+
+def past(commits: list[bool], whole_frames: int) -> tuple[int, int]:
+    """Return how many unfinished and how many finished commits lie past the valid frames.
+
+    A crash leaves at most one commit that SQLite does not accept. More of them mean that a frame
+    in the middle was damaged, and that acknowledged mail may be behind it.
+    """
+    rest = commits[whole_frames:]
+    return int(bool(rest) and not rest[-1]), sum(rest)
