@@ -1,92 +1,119 @@
-"""Tell those who wait that a message was kept.
+"""Who waits for mail, and waking them.
 
-Owns: the waiters of the API's long poll.
-Promises: a waiter that subscribed before it looked at what is there misses nothing; every waiter
-sees every message, in order; publishing costs nothing when nobody waits.
-Refuses: more waiters than its bound, and judging messages (see `query`).
+Owns: the waiters of `/api/v1/wait` and their queues.
+Promises: `publish` costs one test of a set when nobody waits, never blocks and never raises; every
+waiter sees every message published after it subscribed, in order, so that subscribing first and
+searching the store second misses nothing; the number of waiters and what each holds are bounded.
+Refuses: threads. Everything here runs on the event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from collections.abc import Iterator
 
     from prixfixe.message import Message
 
-__all__ = ["Arrivals", "Subscription", "TooManyWaitersError"]
+__all__ = ["Arrivals", "ArrivalsClosedError", "Subscription", "TooManyWaitersError"]
 
-MAX_WAITERS = 1000
-MAX_QUEUED = 10_000  # references to messages just kept; beyond, the waiter looks at the store again
+# A waiter takes a socket, a task and a few kB; 256 is far above what a test suite opens.
+_MAX_WAITERS = 256
+# Ids a slow waiter may leave unread; beyond it, the waiter has to search the store again.
+_MAX_BACKLOG = 1024
 
 
 class TooManyWaitersError(Exception):
-    """No more waiters are taken now."""
+    """The bound on waiters is reached: answer 503."""
+
+
+class ArrivalsClosedError(Exception):
+    """The server stops, and nobody waits any longer: answer 503."""
 
 
 class Subscription:
-    """A waiter's view, used as a context manager: `async with`-free, since leaving never blocks."""
+    """One waiter's view: the ids that arrived since it was last asked."""
 
-    def __init__(self, arrivals: Arrivals) -> None:
-        self._arrivals = arrivals
-        self._queue: asyncio.Queue[str | None] = asyncio.Queue(MAX_QUEUED)
+    __slots__ = ("_ids", "_is_closed", "_wakeup", "missed")
 
-    def __enter__(self) -> Subscription:
-        self._arrivals.add(self)
-        return self
+    def __init__(self, backlog: int) -> None:
+        self._ids: deque[str] = deque(maxlen=backlog)
+        self._wakeup = asyncio.Event()
+        self._is_closed = False
+        self.missed = False
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._arrivals.remove(self)
+    def add(self, message_id: str) -> None:
+        """Note an arrival; the oldest goes when the backlog is full, and `missed` says so."""
+        self.missed = self.missed or len(self._ids) == self._ids.maxlen
+        self._ids.append(message_id)
+        self._wakeup.set()
 
-    def offer(self, message_id: str | None) -> None:
-        """Note an arrival; None means no more will come."""
-        if self._queue.full():
-            self._queue.get_nowait()
-        self._queue.put_nowait(message_id)
+    def close(self) -> None:
+        """Wake the waiter for the last time."""
+        self._is_closed = True
+        self._wakeup.set()
 
-    async def next(self) -> str | None:
-        """Wait for the next message's id; None when the server is closing."""
-        return await self._queue.get()
+    async def arrived(self) -> list[str]:
+        """Wait until something arrived and return all ids not yet seen, oldest first.
+
+        Raises:
+            ArrivalsClosedError: the server stops.
+
+        """
+        await self._wakeup.wait()
+        if self._is_closed:
+            raise ArrivalsClosedError
+        self._wakeup.clear()
+        ids = list(self._ids)
+        self._ids.clear()
+        return ids
 
 
 class Arrivals:
-    """The waiters of one server; event loop only."""
+    """Announce kept messages to those who wait."""
 
-    def __init__(self) -> None:
-        self._waiters: dict[Subscription, None] = {}
+    def __init__(self, *, max_waiters: int = _MAX_WAITERS, backlog: int = _MAX_BACKLOG) -> None:
+        self._subscriptions: set[Subscription] = set()
+        self._max_waiters = max_waiters
+        self._backlog = backlog
         self._is_closed = False
 
-    def add(self, waiter: Subscription) -> None:
-        """Take one more waiter.
+    @property
+    def waiters(self) -> int:
+        """How many wait now."""
+        return len(self._subscriptions)
+
+    def publish(self, message: Message) -> None:
+        """Announce a message that is kept and readable; call it before its 250 is sent."""
+        for subscription in self._subscriptions:
+            subscription.add(message.id)
+
+    @contextmanager
+    def subscribe(self) -> Iterator[Subscription]:
+        """Receive everything published while the context lasts.
 
         Raises:
             TooManyWaitersError: the bound is reached.
+            ArrivalsClosedError: the server stops.
 
         """
-        if len(self._waiters) >= MAX_WAITERS:
-            raise TooManyWaitersError
-        self._waiters[waiter] = None
         if self._is_closed:
-            waiter.offer(None)
-
-    def remove(self, waiter: Subscription) -> None:
-        """Forget a waiter."""
-        self._waiters.pop(waiter, None)
-
-    def publish(self, message: Message) -> None:
-        """Tell everyone who waits that this message is kept and readable."""
-        for waiter in self._waiters:
-            waiter.offer(message.id)
+            raise ArrivalsClosedError
+        if len(self._subscriptions) >= self._max_waiters:
+            raise TooManyWaitersError
+        subscription = Subscription(self._backlog)
+        self._subscriptions.add(subscription)
+        try:
+            yield subscription
+        finally:
+            self._subscriptions.discard(subscription)
 
     def close(self) -> None:
-        """Let every waiter go: nothing more will come."""
+        """Send every waiter away, and admit no more."""
         self._is_closed = True
-        for waiter in self._waiters:
-            waiter.offer(None)
+        for subscription in self._subscriptions:
+            subscription.close()

@@ -30,6 +30,7 @@ from prixfixe.readiness import CheckResult, Readiness
 from prixfixe.session import Connection, Context, Terms
 from prixfixe.stores import StoreOptions, open_reader, open_store
 from prixfixe.stores.base import StoreOpenError
+from prixfixe.tls import CertificateError, Certificates
 
 if TYPE_CHECKING:
     import socket
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from prixfixe.logs import Log
     from prixfixe.settings import Settings
     from prixfixe.stores.base import Reader, Store
+    from prixfixe.tls import ReloadResult
 
 __all__ = ["Bound", "Server", "serve"]
 
@@ -46,7 +48,6 @@ EXIT_OK = 0
 EXIT_SETTINGS = 2
 EXIT_CANNOT_START = 3
 LAG_SECONDS = 1.0
-RELOAD_SECONDS = 5.0
 # A body may hold a third more than the limit while dots are stuffed, and what one read brings.
 _STUFFED_NUMERATOR, _STUFFED_DENOMINATOR, _READ_OCTETS = 4, 3, 512 * 1024
 
@@ -93,9 +94,11 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self.context = self._context()
         self.readiness = Readiness(self.store, self.metrics, self._loop.time)
+        self.metrics.space = lambda: self.readiness.space
         self._listeners: list[asyncio.Server] = []
         self._housekeeping: asyncio.Task[None] | None = None
         self._http: HttpServer | None = None
+        self.certificates: Certificates | None = None
         self._hurry = asyncio.Event()
 
     def _context(self) -> Context:
@@ -129,6 +132,7 @@ class Server:
             OSError: an address cannot be bound; the text names it.
 
         """
+        self._load_certificates()
         recovery = await self.store.open()
         self.metrics.recovered(recovery)
         if any(recovery):
@@ -139,6 +143,28 @@ class Server:
             await self._stop_listening()
             await self.store.close()
             raise
+
+    def _load_certificates(self) -> None:
+        settings = self._settings
+        if settings.tls_cert is None or (settings.tls == "off" and settings.tls_port is None):
+            return
+        self.certificates = Certificates(
+            settings.tls_cert,
+            settings.tls_key or "",
+            min_version=settings.tls_min_version,
+            domain=settings.domain,
+        )
+        self.context.certificates = self.certificates
+        self._note_certificate(self.certificates)
+        self.readiness.add("tls", self._check_certificates)
+
+    def _note_certificate(self, certificates: Certificates) -> None:
+        for listener in ("smtp", "smtps"):
+            self.metrics.certificate_not_after(listener, certificates.info.not_after)
+
+    def _check_certificates(self) -> CheckResult:
+        error = self.certificates.error if self.certificates else ""
+        return CheckResult(not error, error or "ok")
 
     async def _listen(self) -> Bound:
         settings = self._settings
@@ -199,15 +225,29 @@ class Server:
     # --- running
 
     async def _keep_house(self) -> None:
-        """Measure how late the loop is, once a second."""
+        """Measure how late the loop is, and look whether the certificate changed."""
         while True:
             due = self._loop.time() + LAG_SECONDS
             await asyncio.sleep(LAG_SECONDS)
             self.metrics.loop_lag(max(0.0, self._loop.time() - due))
+            if self.certificates is not None:
+                self._note_reload(self.certificates.poll())
 
     def reload(self) -> None:
-        """Read certificates and users again (SIGHUP)."""
+        """Read the certificate again (SIGHUP)."""
         self._log.info("reload")
+        if self.certificates is not None:
+            self._note_reload(self.certificates.reload())
+
+    def _note_reload(self, result: ReloadResult | None) -> None:
+        if result is None or self.certificates is None:
+            return
+        self.metrics.tls_reload("ok" if result.ok else "error")
+        self._note_certificate(self.certificates)
+        if result.ok:
+            self._log.info("certificate reloaded", names=", ".join(self.certificates.info.names))
+        else:
+            self._log.error("certificate not reloaded", reason=result.reason)
 
     # --- stop
 
@@ -218,7 +258,7 @@ class Server:
     async def stop(self) -> None:
         """Drain: finish what is under way, then let go of everything."""
         context = self.context
-        context.is_draining = self.metrics.is_draining = True
+        context.is_draining = self.metrics.draining = True
         await self._stop_listening()
         for session in list(context.sessions):
             session.drain()
@@ -257,10 +297,10 @@ async def _run(settings: Settings, notes: Sequence[str]) -> int:
     try:
         server = Server(settings, log)
         bound = await server.start()
-    except (StoreOpenError, OSError) as error:
+    except (StoreOpenError, OSError, CertificateError) as error:
         log.flush()
         print(f"prixfixe: {error}", file=sys.stderr)  # noqa: T201 - the last word of a failed start
-        return EXIT_CANNOT_START
+        return EXIT_SETTINGS if isinstance(error, CertificateError) else EXIT_CANNOT_START
 
     def asked_to_stop() -> None:
         if stop.is_set():

@@ -17,6 +17,7 @@ from prixfixe.cli.environment import settings
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
 __all__ = ["CheckError", "Targets", "probe", "run", "targets"]
 
@@ -97,7 +98,7 @@ def _ask_readiness(address: Address, port: int, deadline: float) -> str:
         _connect(http, address, deadline, "HTTP")
         request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         http.sendall(request.encode("ascii"))
-        answer = _read(http, deadline, "HTTP", lambda octets: False)
+        answer = _read(http, deadline, "HTTP", lambda _: False)
     head, _, body = answer.partition(b"\r\n\r\n")
     status = head.split(b"\r\n")[0].decode("ascii", "replace")
     if " 200 " not in f"{status} ":
@@ -141,7 +142,9 @@ def _connect(sock: socket.socket, address: Address, deadline: float, what: str) 
         raise CheckError(msg) from error
 
 
-def _read(sock: socket.socket, deadline: float, what: str, is_whole: object) -> bytes:
+def _read(
+    sock: socket.socket, deadline: float, what: str, is_whole: Callable[[bytes], bool]
+) -> bytes:
     octets = b""
     while len(octets) < 65536:
         sock.settimeout(_left(deadline, what))
@@ -152,7 +155,7 @@ def _read(sock: socket.socket, deadline: float, what: str, is_whole: object) -> 
             msg = f"{what}: {reason}"
             raise CheckError(msg) from error
         octets += part
-        if not part or (callable(is_whole) and is_whole(octets)):
+        if not part or is_whole(octets):
             break
     return octets
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from prixfixe.cli.environment import fail, store_reader
 from prixfixe.message import render
-from prixfixe.stores.base import StoreError
+from prixfixe.stores.base import DamagedError
 
 if TYPE_CHECKING:
     import argparse
@@ -55,7 +55,7 @@ def _messages(reader: Reader) -> Iterator[Message | None]:
     for message_id in reversed(reader.ids()):
         try:
             message = reader.get(message_id)
-        except StoreError as error:
+        except DamagedError as error:
             fail(1, error)
             yield None
             continue

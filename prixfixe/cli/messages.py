@@ -9,7 +9,7 @@ from email.parser import BytesHeaderParser
 from typing import TYPE_CHECKING
 
 from prixfixe.cli.environment import fail, store_reader
-from prixfixe.stores.base import StoreError
+from prixfixe.stores.base import DamagedError
 
 if TYPE_CHECKING:
     import argparse
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
         for message_id in reader.ids():
             try:
                 message = reader.get(message_id)
-            except StoreError as error:
+            except DamagedError as error:
                 fail(1, error)
                 damaged += 1
                 continue

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from prixfixe.cli.environment import fail, store_reader
 from prixfixe.message import render
-from prixfixe.stores.base import StoreError
+from prixfixe.stores.base import DamagedError
 
 if TYPE_CHECKING:
     import argparse
@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
             wanted = next(iter(reader.ids(0, 1)), "latest")
         try:
             message = reader.get(wanted)
-        except StoreError as error:
+        except DamagedError as error:
             raise fail(1, error) from None
         if message is None:
             raise fail(1, f"no message {args.id!r} in this store")

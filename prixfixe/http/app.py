@@ -20,18 +20,19 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-from prixfixe.arrivals import Subscription, TooManyWaitersError
+from prixfixe.arrivals import ArrivalsClosedError, TooManyWaitersError
 from prixfixe.http import mailpit
 from prixfixe.message import render
 from prixfixe.mime import header_fields, parse_message
 from prixfixe.query import QueryError, parse_query
-from prixfixe.stores.base import CorruptMessageError, StoreError
+from prixfixe.stores.base import DamagedError, StoreError, StoreOpenError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.requests import Request
 
+    from prixfixe.arrivals import Subscription
     from prixfixe.http.mailbox import Mailbox
     from prixfixe.http.mailpit import Summary
     from prixfixe.http.server import HttpContext
@@ -89,7 +90,9 @@ def build_app(context: HttpContext, mailbox: Mailbox) -> Starlette:
         ],
         exception_handlers={
             HTTPException: _http_error,
+            DamagedError: _store_error,
             StoreError: _store_error,
+            StoreOpenError: _store_error,
             QueryError: _bad_request,
             Exception: _unexpected,
         },
@@ -137,7 +140,7 @@ async def _bad_request(_request: Request, error: Exception) -> Response:
 
 
 async def _store_error(_request: Request, error: Exception) -> Response:
-    if isinstance(error, CorruptMessageError):
+    if isinstance(error, DamagedError):
         return Json({"Error": "this message is damaged on disk"}, 500)
     return Json({"Error": "the store cannot be read now"}, 503)
 
@@ -292,10 +295,12 @@ class Api:
         timeout = _number(request, "timeout", 10, MAX_WAIT_SECONDS)
         count = max(1, int(_number(request, "count", 1, MAX_LIMIT)))
         try:
-            with Subscription(self._context.arrivals) as waiter:
+            with self._context.arrivals.subscribe() as waiter:
                 found = await self._gather(request, query, count, timeout, waiter)
         except TooManyWaitersError:
             raise HTTPException(503, "too many clients wait already") from None
+        except ArrivalsClosedError:
+            raise HTTPException(503, "the server is shutting down") from None
         if len(found) < count:
             raise HTTPException(408, f"{len(found)} of {count} messages came in {timeout:g} s")
         total = (await self._mailbox.totals()).messages
@@ -309,21 +314,30 @@ class Api:
         there = await self._mailbox.search(query)
         found = {summary.record["ID"]: summary for summary in reversed(there)}
         while len(found) < count:
-            message_id = await _next_or_gone(request, waiter, deadline)
-            if message_id is None:
+            arrived = await _arrived_or_gone(request, waiter, deadline)
+            if not arrived:
                 break
-            summary = await self._mailbox.match(query, message_id)
-            if summary is not None:
-                found[message_id] = summary
+            if waiter.missed:  # More came at once than are remembered: look at the store again.
+                return await self._gather(request, query, count, _left(deadline), waiter)
+            for message_id in arrived:
+                summary = await self._mailbox.match(query, message_id)
+                if summary is not None:
+                    found[message_id] = summary
         return found
 
 
-async def _next_or_gone(request: Request, waiter: Subscription, deadline: float) -> str | None:
-    """Return the next arrival; None when time is up, the client gone or the server closing."""
-    left = deadline - asyncio.get_running_loop().time()
-    arrival = asyncio.ensure_future(waiter.next())
+def _left(deadline: float) -> float:
+    return max(0.0, deadline - asyncio.get_running_loop().time())
+
+
+async def _arrived_or_gone(
+    request: Request, waiter: Subscription, deadline: float
+) -> list[str] | None:
+    """Return what arrived next; None when time is up or the client gone."""
+    arrival = asyncio.ensure_future(waiter.arrived())
     gone = asyncio.ensure_future(_gone(request))
     try:
+        left = _left(deadline)
         await asyncio.wait({arrival, gone}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         return arrival.result() if arrival.done() else None
     finally:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from prixfixe.http import mailpit
 from prixfixe.mime import parse_message
-from prixfixe.stores.base import StoreError
+from prixfixe.stores.base import DamagedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,7 +108,7 @@ class Mailbox:
     def _whole(self, message_id: str) -> Message | None:
         try:
             return self._reader.get(message_id)
-        except StoreError:  # Damaged: listed nowhere, an error when asked for by its id.
+        except DamagedError:  # Listed nowhere, an error when asked for by its id.
             return None
 
     def _matching(self, query: Query, ids: object) -> Iterator[Summary]:

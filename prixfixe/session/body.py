@@ -149,6 +149,6 @@ def _longest_line(body: bytes) -> int:
 
 def _hops(body: bytes) -> int:
     """Count Received fields in the header section (RFC 5321 section 6.3)."""
-    end = body.find(b"\r\n\r\n")
+    end = 0 if body.startswith(b"\r\n") else body.find(b"\r\n\r\n")
     header = (body if end < 0 else body[:end]).lower()
     return header.count(b"\r\nreceived:") + header.startswith(b"received:")

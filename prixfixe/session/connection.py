@@ -141,6 +141,9 @@ class Connection(smtp.SMTP):
                 handle.cancel()
         context = self.context
         context.sessions.discard(self)
+        if self.dialogue.mode is Mode.BODY:
+            reason = self._end if self._end in ("timeout", "shutdown") else "client_gone"
+            context.metrics.message(self.listener, "aborted", reason)
         if context.is_draining and not context.sessions:
             context.no_sessions.set()
         self.dialogue.end()
@@ -309,7 +312,9 @@ class Connection(smtp.SMTP):
 
     def _welcome(self) -> None:
         """Count an admitted connection and let it speak."""
-        self.context.metrics.connection_opened(self.listener)
+        metrics, is_probe = self.context.metrics, self.context.admission.is_probe(*self._peer)
+        metrics.connection(self.listener, "probe" if is_probe else "accepted")
+        metrics.connection_opened(self.listener)
         if self._is_implicit_tls and self.dialogue.tls is None:
             self.start_tls()
             return
@@ -334,7 +339,7 @@ class Connection(smtp.SMTP):
     async def _read_proxy_header(self) -> None:
         """Read the header aiosmtpd's way, then be the client it names."""
         reader = self._proxy_reader = asyncio.StreamReader(limit=PROXY_OCTETS, loop=self.loop)
-        proxy = await get_proxy(reader)  # type: ignore[arg-type]
+        proxy = await get_proxy(reader)
         if self.transport is None:
             return
         if not proxy or not proxy.valid:
@@ -399,7 +404,7 @@ class Connection(smtp.SMTP):
     def _not_kept(self, message: Message, error: BaseException) -> None:
         reply, reason = self._reply_for(error)
         self.context.metrics.message(self.listener, "deferred", reason)
-        self.context.metrics.store_error(getattr(error, "kind", "io"))
+        self.context.metrics.store_error(getattr(error, "kind", "internal"))
         self.context.log.message_deferred(message, error)
         self.dialogue.failed(reply)
 
@@ -410,7 +415,12 @@ class Connection(smtp.SMTP):
             if error.is_full:
                 return replies.STORE_FULL, "store_full"
             return replies.STORE_FAILED, "store_error"
-        return replies.INTERNAL, "store_error"
+        return replies.INTERNAL, "internal"
+
+    def refused(self, reply: Reply) -> None:
+        """Count a message whose data was refused."""
+        reason = "size" if reply is replies.TOO_BIG else "content"
+        self.context.metrics.message(self.listener, "rejected", reason)
 
     def reserve(self, octets: int) -> bool:
         """Ask the server's budget for memory."""
@@ -447,7 +457,7 @@ class Connection(smtp.SMTP):
                 ssl_handshake_timeout=min(self.context.timeout, HANDSHAKE_SECONDS),
             )
         except (OSError, ssl.SSLError) as error:
-            metrics.tls_handshake(mode, "none", "failed")
+            metrics.tls_handshake(mode, None, "error")
             self.context.log.tls_failed(self.peer, error)
             self._lost(error)
             return

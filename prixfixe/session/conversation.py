@@ -43,6 +43,10 @@ class Outside(Protocol):
         """Put the message into the store; ends in `kept` or `failed`."""
         ...
 
+    def refused(self, reply: Reply) -> None:
+        """Note that message data was refused."""
+        ...
+
     def start_tls(self) -> None:
         """Begin the handshake after the pending output; ends in `tls_started`."""
         ...

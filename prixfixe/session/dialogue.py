@@ -266,6 +266,7 @@ class Dialogue(Conversation):
     def _refuse_body(self, reply: Reply) -> None:
         self.transaction = None
         self._forget_body()
+        self.outside.refused(reply)
         self.say(reply)
         self._resume()
 

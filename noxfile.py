@@ -1,0 +1,61 @@
+"""What there is to run; `nox` alone runs the sessions marked *."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5.1"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.error_on_missing_interpreters = True
+
+CODE = ("prixfixe", "tests", "noxfile.py")
+EVIDENCE = Path("evidence")
+
+
+def _install(session: nox.Session) -> None:
+    """Install the locked tools, then the package as users get it."""
+    session.install("--require-hashes", "-r", "requirements/dev.txt")
+    session.install("--no-deps", ".")
+
+
+def _tests(session: nox.Session, folder: str, *args: str) -> None:
+    report = f"--junitxml={EVIDENCE / folder}.xml"
+    session.run("pytest", f"tests/{folder}", report, *args, *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, spelling and shell scripts."""
+    session.install("--require-hashes", "-r", "requirements/dev.txt")
+    session.run("ruff", "check", *CODE)
+    session.run("ruff", "format", "--check", *CODE)
+    session.run("codespell", "prixfixe", "docs", "tests", *map(str, Path().glob("*.md")))
+    scripts = [str(path) for path in (*Path("scripts").glob("*.sh"), Path(".ci/run"))]
+    session.run("shellcheck", *scripts)
+
+
+@nox.session
+def typecheck(session: nox.Session) -> None:
+    """Check types with mypy, strictly."""
+    _install(session)
+    session.run("mypy")
+
+
+@nox.session
+def unit(session: nox.Session) -> None:
+    """Run the tests that need no Docker, with branch coverage."""
+    _install(session)
+    args = session.posargs or ["-n", "auto", f"--junitxml={EVIDENCE / 'unit.xml'}"]
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", "tests/unit", "tests/integration", *args)
+    if not session.posargs:
+        session.run("coverage", "combine", "--quiet")
+        session.run(
+            "coverage", "report", "--format=total" if os.environ.get("CI") else "--format=text"
+        )
+
+
+nox.options.sessions = ["lint", "typecheck", "unit"]

@@ -1,0 +1,130 @@
+"""What all tests share: settings, a server on free ports, a client that speaks octets."""
+
+import asyncio
+import contextlib
+import io
+
+import pytest
+
+from prixfixe.logs import build_log
+from prixfixe.server import Server
+from prixfixe.settings import load
+
+BASE = {
+    "SMTP_BIND": "127.0.0.1",
+    "SMTP_PORT": "0",
+    "SMTP_HTTP_PORT": "off",
+    "SMTP_STORE": "memory:",
+    "SMTP_STORE_MIN_FREE": "0",
+    "SMTP_SHUTDOWN_TIMEOUT": "5",
+}
+
+
+class Wire:
+    """A client that sends octets and reads replies, with a deadline on everything."""
+
+    def __init__(self, reader, writer):
+        self.reader, self.writer = reader, writer
+
+    async def send(self, octets):
+        self.writer.write(octets)
+        await self.writer.drain()
+
+    async def reply(self):
+        """Read one reply, all its lines."""
+        lines = b""
+        while True:
+            line = await asyncio.wait_for(self.reader.readline(), 10)
+            lines += line
+            if line[3:4] != b"-":
+                return lines
+
+    async def ask(self, octets, count=1):
+        """Send, and return the codes of that many replies."""
+        await self.send(octets)
+        return [int((await self.reply() or b"0")[:3]) for _ in range(count)]
+
+    async def rest(self):
+        """Read to the end of the connection."""
+        return await asyncio.wait_for(self.reader.read(), 10)
+
+    async def is_cut(self):
+        """Wait until the server ended the connection, gently or not."""
+        try:
+            await self.rest()
+        except ConnectionError:
+            pass
+        return True
+
+    def close(self):
+        self.writer.close()
+
+
+class Running:
+    """A started server and the means to talk to it."""
+
+    def __init__(self, server, bound, log):
+        self.server, self.bound, self.log = server, bound, log
+
+    @property
+    def port(self):
+        return int(self.bound.smtp.rpartition(":")[2])
+
+    @property
+    def http(self):
+        return f"http://{self.bound.http}"
+
+    @property
+    def messages(self):
+        """What a memory store holds, oldest first."""
+        reader = self.server.store.reader()
+        return [reader.get(name) for name in reversed(reader.ids())]
+
+    def records(self):
+        self.server._log.flush()
+        return self.log.getvalue().splitlines()
+
+    async def connect(self, *, greet=True, port=None):
+        wire = Wire(*await asyncio.open_connection("127.0.0.1", port or self.port, limit=1 << 22))
+        if greet:
+            assert (await wire.reply()).startswith(b"220 ")
+        return wire
+
+    async def say_hello(self):
+        wire = await self.connect()
+        assert await wire.ask(b"EHLO c.test\r\n") == [250]
+        return wire
+
+
+@pytest.fixture
+def settings():
+    """Return settings from a few variables over the tests' own."""
+    return lambda **variables: load({**BASE, **variables})
+
+
+@pytest.fixture
+async def start(settings):
+    """Start servers; they are stopped when the test is over."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start_one(store=None, **variables):
+            text = io.StringIO()
+            log = build_log("debug", "json", stream=text, loop=asyncio.get_running_loop())
+            server = Server(settings(**variables), log, store=store)
+            bound = await server.start()
+
+            async def stop():
+                server.hurry()
+                await server.stop()
+
+            stack.push_async_callback(stop)
+            return Running(server, bound, text)
+
+        yield start_one
+
+
+async def until(condition, seconds=10.0):
+    """Let the loop run until something holds; fail when it does not in time."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.001)

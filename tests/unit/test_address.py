@@ -1,0 +1,119 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prixfixe.address import AddressError, is_literal, mailbox_domain, parse_path
+
+GOOD = {
+    "plain": "a@b.test",
+    "one label": "a@localhost",
+    "tag and case": "MiXed.Case+tag@Y.Test",
+    "every atext": "!#$%&'*+/=?^_`{|}~-@x.test",
+    "quoted space": '"john doe"@y.test',
+    "quoted pairs": r'"a\"b\\c"@y.test',
+    "quoted specials": '"a@b>c,d"@y.test',
+    "empty quoted": '""@y.test',
+    "IPv4 literal": "u@[192.0.2.1]",
+    "IPv6 literal": "u@[IPv6:2001:db8::1]",
+    "IPv6 tag in another case": "u@[ipv6:::1]",
+    "unicode": "用户@例え.test",
+    "64 octets": "a" * 64 + "@x",
+    "63 octet label": "a@" + "b" * 63 + ".c",
+    "path of 256 octets": "a@" + ".".join(["b" * 63] * 3 + ["c" * 60]),
+    "shell text": "`id`@y",
+    "encoded word is plain text": "=?utf-8?q?evil?=@y.test",
+}
+BAD = {
+    "nothing": "",
+    "no bracket": "a@x.test",
+    "not closed": "<a@x.test",
+    "only a bracket": "<",
+    "open quote": '<"',
+    "no domain": "<a@>",
+    "open literal": "<a@[",
+    "no name": "<user>",
+    "space": "<a b@y.test>",
+    "two dots": "<a..b@y>",
+    "leading dot": "<.a@y>",
+    "trailing dot": "<a.@y>",
+    "comment": "<a(c)@x.test>",
+    "two in one": "<a@b.test,c@d.test>",
+    "NUL": "<a\0b@y>",
+    "escape": "<a\x1bb@y>",
+    "DEL": "<a\x7fb@y>",
+    "tab": "<a\tb@y>",
+    "CR LF in quotes": '<"a\r\nb"@y>',
+    "C1 control": "<a\x85b@y>",
+    "line separator": "<a\u2028b@y>",
+    "65 octets": f"<{'a' * 65}@y>",
+    "64 octet label": f"<a@{'b' * 64}>",
+    "long U-label": f"<a@{'ü' * 60}>",
+    "path of 257 octets": "<a@" + ".".join(["b" * 63] * 3 + ["c" * 61]) + ">",
+    "label begins with hyphen": "<a@-y>",
+    "label ends with hyphen": "<a@y->",
+    "hyphen before dot": "<a@y-.z>",
+    "empty label": "<a@a..b>",
+    "final dot": "<a@b.>",
+    "underscore": "<a@b_c.test>",
+    "encoded word as domain": "<x@=?utf-8?q?evil.test?=>",
+    "number too large": "<u@[999.1.1.1]>",
+    "three numbers": "<u@[1.2.3]>",
+    "empty literal": "<u@[]>",
+    "bad IPv6": "<u@[IPv6:zz]>",
+    "unknown tag": "<u@[x:abc]>",
+    "wide space": "<u@a\u3000b>",
+}
+
+
+@pytest.mark.parametrize("mailbox", GOOD.values(), ids=GOOD)
+def test_path_comes_back_unchanged(mailbox):
+    assert parse_path(f"<{mailbox}> SIZE=1") == (mailbox, " SIZE=1")
+
+
+@pytest.mark.parametrize("path", BAD.values(), ids=BAD)
+def test_path_is_refused(path):
+    with pytest.raises(AddressError):
+        parse_path(path)
+
+
+def test_null_path_is_empty():
+    assert parse_path("<> BODY=7BIT") == ("", " BODY=7BIT")
+
+
+@pytest.mark.parametrize("name", ["Postmaster", "postMASTER"])
+def test_postmaster_needs_no_domain(name):
+    assert parse_path(f"<{name}>") == (name, "")
+
+
+def test_source_route_is_dropped():
+    assert parse_path("<@r1.test,@r2.test:u@y.test>") == ("u@y.test", "")
+
+
+@given(st.text())
+def test_any_text_is_refused_or_unchanged(text):
+    try:
+        address, rest = parse_path(f"<{text}>")
+    except AddressError:
+        return
+    assert f"<{text}>".endswith(f"{address}>{rest}")
+    assert not set(address) & {"\r", "\n", "\0"}
+
+
+@given(
+    st.from_regex(r"\A[a-z!#$%&'*+=?^_{|}~-]{1,20}(\.[a-z]{1,9}){0,2}\Z"),
+    st.from_regex(r"\A[a-z0-9]{1,20}(\.[a-z][a-z0-9-]{0,9}[a-z0-9]){0,3}\Z"),
+)
+def test_dot_strings_are_accepted(local, domain):
+    assert parse_path(f"<{local}@{domain}>") == (f"{local}@{domain}", "")
+
+
+def test_domain_is_folded():
+    assert mailbox_domain("A@B.Test") == "b.test"
+    assert mailbox_domain("postmaster") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("[127.0.0.1]", True), ("[IPv6:::1]", True), ("[a.b.c.d]", False)]
+)
+def test_literal(text, expected):
+    assert is_literal(text) is expected

@@ -1,0 +1,37 @@
+"""What we rely on in aiosmtpd and its neighbours beyond their documented interface.
+
+When an upgrade moves one of these, this file says which.
+"""
+
+import asyncio
+import inspect
+
+import pytest
+from aiosmtpd import proxy_protocol, smtp
+
+
+def test_session_can_be_created_without_the_constructor():
+    connection = smtp.SMTP.__new__(smtp.SMTP)
+    connection.loop = None
+    session = connection._create_session()
+    for name in ("peer", "ssl", "proxy_data", "authenticated"):
+        assert hasattr(session, name), f"aiosmtpd.smtp.Session lost {name}"
+
+
+@pytest.mark.parametrize("name", ["connection_made", "connection_lost", "eof_received"])
+def test_protocol_methods_keep_their_arguments(name):
+    ours = {"connection_made": 2, "connection_lost": 2, "eof_received": 1}
+    assert len(inspect.signature(getattr(smtp.SMTP, name)).parameters) == ours[name]
+
+
+async def test_proxy_reader_reads_a_stream_reader():
+    reader = asyncio.StreamReader()
+    reader.feed_data(b"PROXY TCP4 192.0.2.7 198.51.100.1 5555 25\r\nEHLO\r\n")
+    data = await proxy_protocol.get_proxy(reader)
+    assert data.valid
+    assert (str(data.src_addr), data.src_port) == ("192.0.2.7", 5555)
+    assert bytes(reader._buffer) == b"EHLO\r\n", "asyncio.StreamReader lost _buffer"
+
+
+def test_destructor_copes_with_a_parent_that_was_not_built():
+    smtp.SMTP.__new__(smtp.SMTP).__del__()

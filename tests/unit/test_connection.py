@@ -1,0 +1,376 @@
+"""Sessions over real sockets: time, flow, disconnects, drain, PROXY, TLS."""
+
+import asyncio
+import socket
+import ssl
+import struct
+
+import pytest
+
+from prixfixe.stores import StoreOptions
+from prixfixe.stores.base import StoreError
+from prixfixe.stores.memory import MemoryStore
+from tests.conftest import until
+
+START = b"MAIL FROM:<a@x.test>\r\nRCPT TO:<b@y.test>\r\nDATA\r\n"
+
+
+class GatedStore(MemoryStore):
+    """A store whose puts wait for a gate, and fail when told to."""
+
+    def __init__(self):
+        super().__init__(StoreOptions())
+        self.gate = asyncio.Event()
+        self.error = None
+        self.started = asyncio.Event()
+
+    def put(self, message):
+        self.started.set()
+        return asyncio.ensure_future(self._put(message))
+
+    async def _put(self, message):
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        await super().put(message)
+
+
+def reset(wire):
+    """Close with RST, as a client that crashes."""
+    sock = wire.writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wire.writer.transport.abort()
+
+
+async def test_a_message_is_kept_before_its_250(start):
+    running = await start()
+    wire = await running.say_hello()
+    assert await wire.ask(START, 3) == [250, 250, 354]
+    await wire.send(b"..dot\r\n\xff\0\r\n.\r\n")
+    answer = await wire.reply()
+    message = running.messages[0]
+    assert answer == b"250 2.0.0 OK queued as %b\r\n" % message.id.encode()
+    assert message.body == b".dot\r\n\xff\0\r\n"
+    assert message.envelope.peer.startswith("127.0.0.1:")
+
+
+async def test_a_batch_is_answered_in_one_segment(start):
+    running = await start()
+    wire = await running.say_hello()
+    await wire.send(b"NOOP\r\n" * 50)
+    first = await wire.reader.read(65536)
+    assert first.count(b"250 ") == 50
+
+
+async def test_everything_due_is_answered_after_a_half_close(start):
+    store = GatedStore()
+    running = await start(store=store)
+    wire = await running.say_hello()
+    await wire.send(START + b"x\r\n.\r\nQUIT\r\n")
+    wire.writer.write_eof()
+    await store.started.wait()
+    store.gate.set()
+    answers = await wire.rest()
+    assert [line[:3] for line in answers.splitlines()] == [b"250", b"250", b"354", b"250", b"221"]
+    assert len(running.messages) == 1
+
+
+@pytest.mark.parametrize("end", ["close", "reset"])
+async def test_a_client_that_goes_mid_commit_does_not_stop_it(start, end):
+    store = GatedStore()
+    running = await start(store=store)
+    wire = await running.say_hello()
+    await wire.send(START + b"x\r\n.\r\n")
+    await store.started.wait()
+    wire.close() if end == "close" else reset(wire)
+    store.gate.set()
+    await until(lambda: running.messages)
+    await until(lambda: not running.server.context.sessions)
+    assert any("message kept" in line for line in running.records())
+
+
+@pytest.mark.parametrize(
+    "octets", [START + b"half", START + b"x\r\n.\r", START[:-6] + b"BDAT 9\r\nx"]
+)
+async def test_half_a_message_is_not_kept(start, octets):
+    running = await start()
+    wire = await running.say_hello()
+    await wire.send(octets)
+    wire.writer.write_eof()
+    await wire.rest()
+    await until(lambda: not running.server.context.sessions)
+    assert running.messages == []
+
+
+@pytest.mark.parametrize(
+    ("error", "answer"),
+    [
+        (StoreError("disk /secret/path full", kind="full"), b"452 4.3.1 No room for the message"),
+        (StoreError("250 injected\r\n"), b"451 4.3.0 Could not keep the message"),
+        (RuntimeError("a defect"), b"451 4.3.0 Internal trouble"),
+    ],
+    ids=["full", "io", "defect"],
+)
+async def test_a_failed_put_is_temporary_and_says_nothing_more(start, error, answer):
+    store = GatedStore()
+    store.error = error
+    store.gate.set()
+    running = await start(store=store)
+    wire = await running.say_hello()
+    assert await wire.ask(START, 3) == [250, 250, 354]
+    await wire.send(b"x\r\n.\r\n")
+    reply = await wire.reply()
+    assert reply.startswith(answer)
+    assert b"secret" not in reply
+    assert reply.count(b"\r\n") == 1
+    assert await wire.ask(b"DATA\r\n") == [503]
+    store.error = None
+    assert await wire.ask(START + b"x\r\n.\r\n", 4) == [250, 250, 354, 250]
+    assert len(running.messages) == 1
+
+
+async def test_an_idle_client_gets_421(start):
+    running = await start(SMTP_TIMEOUT="0.2")
+    wire = await running.say_hello()
+    assert (await wire.reply()).startswith(b"421 4.4.2")
+    assert await wire.rest() == b""
+
+
+async def test_octets_without_a_line_do_not_count_as_activity(start):
+    running = await start(SMTP_TIMEOUT="0.3")
+    wire = await running.say_hello()
+
+    async def trickle():
+        while True:
+            await wire.send(b"x")
+            await asyncio.sleep(0.02)
+
+    task = asyncio.create_task(trickle())
+    assert (await wire.reply()).startswith(b"421 4.4.2")
+    task.cancel()
+
+
+async def test_progress_in_a_body_counts_as_activity(start):
+    running = await start(SMTP_TIMEOUT="0.4")
+    wire = await running.say_hello()
+    await wire.ask(START, 3)
+    for _ in range(6):
+        await wire.send(b"line\r\n")
+        await asyncio.sleep(0.1)
+    assert await wire.ask(b".\r\n") == [250]
+
+
+async def test_a_commit_slower_than_the_timeout_is_answered(start):
+    store = GatedStore()
+    running = await start(store=store, SMTP_TIMEOUT="0.2")
+    wire = await running.say_hello()
+    await wire.send(START + b"x\r\n.\r\n")
+    await store.started.wait()
+    asyncio.get_running_loop().call_later(0.6, store.gate.set)
+    codes = [(await wire.reply())[:3] for _ in range(4)]
+    assert codes[-1] == b"250"
+
+
+async def test_a_client_that_never_reads_is_cut_off(start):
+    running = await start(SMTP_TIMEOUT="0.3")
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(sock, ("127.0.0.1", running.port))
+    await until(lambda: running.server.context.sessions)
+
+    async def flood():
+        while True:
+            await loop.sock_sendall(sock, b"HELP\r\n" * 1000)
+
+    task = asyncio.create_task(flood())
+    await until(lambda: not running.server.context.sessions)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    sock.close()
+
+
+async def test_a_flood_of_commands_does_not_hold_up_others(start):
+    running = await start()
+    flooders = [await running.connect() for _ in range(4)]
+    tasks = [asyncio.create_task(one.send(b"NOOP\r\n" * 20_000)) for one in flooders]
+    sinks = [asyncio.create_task(one.reader.read(1 << 20)) for one in flooders]
+    wire = await running.connect()
+    assert await wire.ask(b"NOOP\r\n") == [250]
+    for task in (*tasks, *sinks):
+        task.cancel()
+    await asyncio.gather(*tasks, *sinks, return_exceptions=True)
+    for one in flooders:
+        reset(one)
+
+
+async def test_connections_over_the_limit_get_421_and_a_freed_slot_is_usable(start):
+    running = await start(SMTP_MAX_CONNECTIONS="2")
+    first, _second = await running.connect(), await running.connect()
+    third = await running.connect(greet=False)
+    assert (await third.rest()).startswith(b"421 4.3.2")
+    assert await first.ask(b"QUIT\r\n") == [221]
+    await until(lambda: len(running.server.context.sessions) == 1)
+    await running.connect()
+
+
+async def test_connections_of_one_address_over_its_limit_get_421(start):
+    running = await start(SMTP_MAX_CONNECTIONS_PER_IP="1")
+    await running.connect()
+    second = await running.connect(greet=False)
+    assert (await second.rest()).startswith(b"421 4.7.0")
+
+
+async def test_last_words_arrive_although_input_is_left(start):
+    running = await start(SMTP_MAX_ERRORS="2")
+    wire = await running.connect()
+    await wire.send(b"X\r\n" * 20_000)
+    answers = await wire.rest()
+    assert answers.splitlines()[-1].startswith(b"421 4.7.0")
+
+
+async def test_drain_says_421_to_idle_sessions_and_finishes_messages(start):
+    store = GatedStore()
+    running = await start(store=store)
+    idle, busy = await running.say_hello(), await running.say_hello()
+    await busy.ask(START, 3)
+    await busy.send(b"x\r\n")
+    stopping = asyncio.create_task(running.server.stop())
+    assert (await idle.reply()).startswith(b"421 4.3.2")
+    assert await idle.rest() == b""
+    with pytest.raises(OSError, match=r".*"):
+        await running.connect()
+    await busy.send(b".\r\n")
+    await store.started.wait()
+    store.gate.set()
+    assert [(await busy.reply())[:3] for _ in range(2)] == [b"250", b"421"]
+    await stopping
+    assert len(running.messages) == 1
+
+
+async def test_drain_ends_at_its_deadline(start):
+    running = await start(SMTP_SHUTDOWN_TIMEOUT="0.1")
+    wire = await running.say_hello()
+    await wire.ask(START, 3)
+    await running.server.stop()
+    assert await wire.is_cut()
+
+
+async def test_a_defect_closes_the_session_with_a_fixed_reply(start, monkeypatch):
+    running = await start()
+    wire = await running.say_hello()
+    monkeypatch.setattr("prixfixe.session.dialogue.Dialogue._command", lambda *_: 1 / 0)
+    await wire.send(b"NOOP\r\n")
+    assert (await wire.reply()).startswith(b"421 4.3.0 Internal trouble")
+    assert any("ZeroDivisionError" in line for line in running.records())
+
+
+async def test_big_messages_share_one_budget(start):
+    running = await start(SMTP_MAX_MESSAGE_SIZE="1MiB", SMTP_MAX_INFLIGHT="1MiB")
+    wires = [await running.say_hello() for _ in range(6)]
+    for wire in wires:
+        assert await wire.ask(START, 3) == [250, 250, 354]
+    body = (b"x" * 998 + b"\r\n") * 1000
+    answers = await asyncio.gather(*[one.ask(body + b".\r\n") for one in wires])
+    assert answers == [[250]] * 6
+    assert running.server.context.budget.in_use == 0
+    assert [len(message.body) for message in running.messages] == [len(body)] * 6
+
+
+# --- PROXY
+
+
+async def test_proxy_header_names_the_real_client(start):
+    running = await start(SMTP_PROXY_PROTOCOL="127.0.0.0/8")
+    wire = await running.connect(greet=False)
+    await wire.send(b"PROXY TCP4 192.0.2.7 198.51.100.1 5555 25\r\nEHLO c.test\r\n")
+    assert (await wire.reply()).startswith(b"220 ")
+    await wire.reply()
+    assert await wire.ask(START + b"x\r\n.\r\n", 4) == [250, 250, 354, 250]
+    assert running.messages[0].envelope.peer == "192.0.2.7:5555"
+
+
+async def test_trusted_peer_must_send_a_proxy_header(start):
+    running = await start(SMTP_PROXY_PROTOCOL="127.0.0.0/8")
+    wire = await running.connect(greet=False)
+    await wire.send(b"EHLO c.test\r\n" * 5)
+    assert (await wire.reply()).startswith(b"421 4.3.2")
+
+
+async def test_proxy_header_from_elsewhere_is_an_unknown_command(start):
+    running = await start(SMTP_PROXY_PROTOCOL="192.0.2.0/24")
+    wire = await running.connect()
+    assert await wire.ask(b"PROXY TCP4 192.0.2.7 198.51.100.1 5555 25\r\n") == [500]
+
+
+async def test_a_slow_proxy_header_is_cut_off(start):
+    running = await start(SMTP_PROXY_PROTOCOL="127.0.0.0/8", SMTP_TIMEOUT="0.2")
+    wire = await running.connect(greet=False)
+    await wire.send(b"PROXY ")
+    assert await wire.is_cut()
+
+
+# --- TLS
+
+
+def client_context():
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def test_starttls_begins_anew_and_keeps_the_message(start):
+    running = await start(SMTP_TLS_CERT="self-signed")
+    wire = await running.say_hello()
+    assert await wire.ask(b"STARTTLS\r\n") == [220]
+    await wire.writer.start_tls(client_context())
+    assert await wire.ask(b"MAIL FROM:<a@b>\r\n") == [503]
+    await wire.send(b"EHLO c.test\r\n")
+    assert b"STARTTLS" not in await wire.reply()
+    assert await wire.ask(START + b"x\r\n.\r\n", 4) == [250, 250, 354, 250]
+    envelope = running.messages[0].envelope
+    assert envelope.protocol == "ESMTPS"
+    assert envelope.tls.startswith("TLSv1.3 ")
+    wire.close()
+
+
+async def test_commands_glued_to_starttls_are_dropped(start):
+    running = await start(SMTP_TLS_CERT="self-signed")
+    wire = await running.say_hello()
+    assert await wire.ask(b"STARTTLS\r\nNOOP\r\nVRFY x\r\n") == [220]
+    await wire.writer.start_tls(client_context())
+    assert await wire.ask(b"EHLO c\r\n") == [250]
+    wire.close()
+
+
+async def test_clear_text_where_a_handshake_is_due_ends_the_connection(start):
+    running = await start(SMTP_TLS_CERT="self-signed")
+    wire = await running.say_hello()
+    assert await wire.ask(b"STARTTLS\r\n") == [220]
+    await wire.send(b"MAIL FROM:<a@b>\r\n" * 300)
+    assert await wire.is_cut()
+    await until(lambda: not running.server.context.sessions)
+    assert running.server.metrics.active == {"smtp": 0, "smtps": 0}
+
+
+async def test_a_stalled_handshake_is_dropped(start):
+    running = await start(SMTP_TLS_CERT="self-signed", SMTP_TIMEOUT="0.3")
+    wire = await running.say_hello()
+    assert await wire.ask(b"STARTTLS\r\n") == [220]
+    assert await wire.is_cut()
+
+
+async def test_implicit_tls_listens_beside_the_plain_port(start):
+    running = await start(SMTP_TLS_CERT="self-signed", SMTP_TLS_PORT="0")
+    port = int(running.bound.smtps.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client_context())
+    assert (await reader.readline()).startswith(b"220 ")
+    writer.write(b"EHLO c\r\n")
+    lines = b""
+    while b"250 " not in lines:
+        lines += await reader.readline()
+    assert b"STARTTLS" not in lines
+    writer.close()
+    await writer.wait_closed()

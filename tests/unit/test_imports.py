@@ -1,0 +1,88 @@
+"""The layers: an import points down, or sideways where the table says so."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2] / "prixfixe"
+# Rooms by layer, lowest first; a room is a module or a package of the top level.
+LAYERS = [
+    {"replies", "address", "message", "selfsigned"},
+    {"params", "policy", "units", "limits", "query", "mime", "arrivals", "auth", "tls"},
+    {"settings", "stores"},
+    {"metrics", "readiness", "logs", "listeners"},
+    {"session", "http"},
+    {"server"},
+    {"cli", "load", "testing"},
+]
+SIDEWAYS = {("params", "policy"), ("readiness", "metrics")}
+
+
+def level(room):
+    return next((n for n, rooms in enumerate(LAYERS) if room in rooms), None)
+
+
+def imports(path):
+    """Yield the prixfixe rooms a file imports at run time."""
+    tree = ast.parse(path.read_text())
+    typing_only = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.dump(block.test)
+        for node in ast.walk(block)
+    }
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module + "." + alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            yield parts
+
+
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=[str(p.relative_to(ROOT)) for p in FILES])
+def test_imports_point_down(path):
+    room = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    if room in {"__init__", "__main__"}:
+        return
+    assert level(room) is not None, f"{room} has no layer"
+    for parts in imports(path):
+        if parts[0] != "prixfixe" or len(parts) < 2 or parts[1] in {"__version__", room}:
+            continue
+        other = parts[1]
+        assert level(other) is not None, f"{other} has no layer"
+        assert level(other) < level(room) or (room, other) in SIDEWAYS, f"{room} imports {other}"
+
+
+def test_only_the_connection_imports_aiosmtpd():
+    importers = {
+        str(path.relative_to(ROOT))
+        for path in FILES
+        for parts in imports(path)
+        if parts[0] == "aiosmtpd"
+    }
+    assert importers == {"session/connection.py"}
+
+
+@pytest.mark.parametrize("name", ["address", "params", "policy", "replies", "message", "units"])
+def test_pure_rooms_import_no_loop_and_no_socket(name):
+    found = {parts[0] for parts in imports(ROOT / f"{name}.py")}
+    assert not found & {"asyncio", "socket", "pathlib", "threading"}
+
+
+def test_only_replies_spells_codes():
+    for path in (ROOT / "session").glob("*.py"):
+        numbers = {
+            node.value
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Constant) and isinstance(node.value, int)
+        }
+        assert not {n for n in numbers if 211 <= n <= 559 and n != 512}, path

@@ -1,0 +1,95 @@
+from email.message import EmailMessage
+from email.policy import SMTP
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prixfixe.mime import MAX_PARTS, decoded, header_fields, parse_message
+
+
+def whole():
+    mail = EmailMessage(policy=SMTP)
+    mail["Subject"] = "Grüße"
+    mail["From"] = '"Ünal, A" <a@x.test>'
+    mail["To"] = "b@y.test, Carol <c@y.test>"
+    mail.set_content("Hallo Welt\n")
+    mail.add_alternative("<p>Hallo <img src='cid:pic'></p>", subtype="html")
+    mail.get_payload()[1].add_related(b"PNG", "image", "png", cid="<pic>")
+    mail.add_attachment(b"\0\1", maintype="application", subtype="x-y", filename="ä.bin")
+    return mail.as_bytes()
+
+
+def test_parts_are_numbered_and_decoded():
+    parsed = parse_message(whole())
+    assert [(part.number, part.content_type) for part in parsed.parts] == [
+        ("1.1", "text/plain"),
+        ("1.2.1", "text/html"),
+        ("1.2.2", "image/png"),
+        ("2", "application/x-y"),
+    ]
+    assert parsed.header("Subject") == "Grüße"
+    assert parsed.addresses("From") == [("Ünal, A", "a@x.test")]
+    assert parsed.body("text/plain") == "Hallo Welt\n"
+    assert (parsed.parts[3].file_name, parsed.parts[3].content) == ("ä.bin", b"\0\1")
+    assert parsed.parts[2].content_id == "pic"
+
+
+@pytest.mark.parametrize(
+    ("charset", "octets", "text"),
+    [
+        ("iso-8859-1", b"\xe9", "é"),
+        ("windows-1251", b"\xcf", "П"),
+        ("no-such-charset", b"abc", "abc"),
+        ("utf-8", b"\xff", "�"),
+        ("shift_jis", b"\x93\xfa", "日"),
+    ],
+)
+def test_text_in_any_charset(charset, octets, text):
+    body = f"Content-Type: text/plain; charset={charset}\r\n\r\n".encode() + octets
+    assert parse_message(body).body("text/plain") == text
+
+
+HOSTILE = {
+    "empty": b"",
+    "only a body": b"\r\nx",
+    "lying word": b"Subject: =?utf-8?b?////?=\r\n\r\n",
+    "unknown charset word": b"Subject: =?nope?q?x?=\r\n\r\n",
+    "bad date": b"Date: yesterday\r\n\r\n",
+    "bad base64": b"Content-Transfer-Encoding: base64\r\n\r\n!!!!",
+    "bad type": b"Content-Type: /;;;=\r\n\r\nx",
+    "bad file name": b"Content-Disposition: attachment; filename*=x''%ff%\r\n\r\nx",
+    "boundary missing": b"Content-Type: multipart/mixed\r\n\r\nx",
+    "boundary never comes": b"Content-Type: multipart/mixed; boundary=b\r\n\r\nx",
+    "deep": b"".join(
+        b"Content-Type: multipart/mixed; boundary=%d\r\n\r\n--%d\r\n" % (n, n) for n in range(3000)
+    ),
+    "many": b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\nx\r\n" * 3000,
+    "8-bit header": b"Subject: \xff\xfe\r\nFrom: \xff <a@b>\r\n\r\n",
+    "attached message": b"Content-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\nx",
+}
+
+
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_mail_is_taken_apart(body):
+    parsed = parse_message(body)
+    assert 1 <= len(parsed.parts) <= MAX_PARTS
+    assert isinstance(parsed.header("Subject") + parsed.body("text/plain"), str)
+    assert all(isinstance(part.text(), str) for part in parsed.parts)
+    parsed.addresses("From")
+    header_fields(body)
+
+
+@given(st.binary(max_size=500))
+def test_any_octets_are_taken_apart(body):
+    parse_message(body)
+    header_fields(body)
+
+
+def test_header_fields_keep_order_and_repeats():
+    fields = header_fields(b"A: 1\r\nB: 2\r\n folded\r\nA: 3\r\n\r\nC: no\r\n")
+    assert fields == [("A", "1"), ("B", "2 folded"), ("A", "3")]
+
+
+def test_decoded_folds_white_space():
+    assert decoded("a\r\n b") == "a b"
