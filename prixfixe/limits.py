@@ -1,11 +1,9 @@
 """What the server may hold at once: connections, their rate, and bytes of mail in flight.
 
-Owns: `Admission`, which counts connections in all and per peer network, and `Budget`, which
-shares one amount of memory between all messages being received.
+Owns: `Admission`, which counts connections, and `Budget`, which shares memory between messages.
 Promises: both answer with values and are bounded in memory however many peers come by; `Budget`
 never hands out more than its total and cannot deadlock (the argument is in its docstring).
-Refuses: clocks of its own, sockets, reply codes (replies.py spells them), and the counters of a
-single session.
+Refuses: clocks of its own, sockets, reply codes, and the counters of a single session.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ import enum
 import ipaddress
 from collections import deque
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -23,8 +22,7 @@ __all__ = ["Admission", "Budget", "Holder", "Refusal", "peer_network"]
 
 # The rate is counted over this window; it is also the burst a quiet peer may send at once.
 _RATE_WINDOW_SECONDS = 60.0
-# Peers remembered for their rate: about 200 octets each, so 2 MB at the very most.
-_MAX_RATED_PEERS = 10_000
+_MAX_RATED_PEERS = 10_000  # About 200 octets each, so 2 MB at the very most.
 # Text forms of IPv6 addresses remembered, since parsing one costs several microseconds.
 _MAX_CACHED_ADDRESSES = 4096
 # A probe connects at once after it announced itself, so both bounds are generous.
@@ -88,7 +86,7 @@ class Admission:
 
     @property
     def connections(self) -> int:
-        """Return how many clients are connected; probes are not among them."""
+        """The clients connected; probes are not among them."""
         return self._total
 
     def admit(self, host: str, port: int) -> Refusal | None:
@@ -182,7 +180,7 @@ class _Rate:
         return allowed
 
     def _drop_idle(self, now: float) -> None:
-        for peer in [peer for peer, _ in zip(self._full_at, range(2), strict=False)]:
+        for peer in list(islice(self._full_at, 2)):
             if self._full_at[peer] <= now:
                 del self._full_at[peer]
         if len(self._full_at) >= _MAX_RATED_PEERS:
@@ -221,12 +219,12 @@ class Budget:
 
     @property
     def in_use(self) -> int:
-        """Return the bytes held by all messages together."""
+        """The bytes held by all messages together."""
         return self._total - self._free
 
     @property
     def waiting(self) -> int:
-        """Return how many holders wait."""
+        """How many holders wait."""
         return len(self._wanted)
 
     def request(self, holder: Holder, nbytes: int) -> bool:
@@ -260,25 +258,23 @@ class Budget:
             msg = f"a message may hold {self._max_holding} bytes, no more"
             raise ValueError(msg)
         # Nobody but the elder overtakes those who wait.
-        if self._is_elder(holder) or (not self._wanted and self._fits(holder, wanted)):
+        may_go = self._is_elder(holder) or (not self._wanted and self._fits(holder, wanted))
+        if not may_go:
+            self._queue.setdefault(holder)
+            may_go = self._is_elder(holder)  # The reserve is there for the first who would wait.
+        if may_go:
             self._take(holder, wanted)
-            return True
-        self._queue.setdefault(holder)
-        if self._is_elder(holder):  # The reserve is there for the first who would wait.
-            self._take(holder, wanted)
-            return True
-        self._wanted[holder] = wanted
-        return False
+        else:
+            self._wanted[holder] = wanted
+        return may_go
 
     def _is_elder(self, holder: Holder) -> bool:
         return next(iter(self._queue), None) is holder
 
     def _fits(self, holder: Holder, nbytes: int) -> bool:
         elder = next(iter(self._queue), None)
-        if elder is holder:
-            return True
-        reserve = self._max_holding - (self._held.get(elder, 0) if elder is not None else 0)
-        return self._free - nbytes >= reserve
+        elders = self._held.get(elder, 0) if elder is not None else 0
+        return elder is holder or self._free - nbytes >= self._max_holding - elders
 
     def _take(self, holder: Holder, nbytes: int) -> None:
         self._held[holder] = self._held.get(holder, 0) + nbytes

@@ -17,10 +17,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from prixfixe.reloading import ReloadResult, stamp
 from prixfixe.selfsigned import make_pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from prixfixe.reloading import Stamp
 
 __all__ = [
     "SELF_SIGNED",
@@ -39,8 +42,6 @@ _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 # X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which the ssl module has no name for.
 _NO_CHECK_TIME = 0x200000
 
-_Stamp = tuple[tuple[int, ...] | None, ...]
-
 
 class CertificateError(Exception):
     """A pair cannot be served; the text names setting and path and says why."""
@@ -51,13 +52,6 @@ class CertificateInfo(NamedTuple):
 
     names: tuple[str, ...]
     not_after: float
-
-
-class ReloadResult(NamedTuple):
-    """Whether the pair was replaced, and if not, why."""
-
-    ok: bool
-    reason: str = ""
 
 
 class Certificates:
@@ -136,23 +130,14 @@ class Certificates:
         _load_chain(context, cert, key)
         return context, _inspect(context, client, cert)
 
-    def _read_stamp(self) -> _Stamp:
-        return tuple(_stamp(path) for path in (self._cert, self._key))
+    def _read_stamp(self) -> tuple[Stamp, ...]:
+        return tuple(stamp(path) for path in (self._cert, self._key))
 
 
 def describe(connection: ssl.SSLObject | ssl.SSLSocket) -> str:
     """Return protocol version and cipher of a connection, as the envelope keeps them."""
     cipher = connection.cipher()
     return f"{connection.version()} {cipher[0] if cipher else ''}".strip()
-
-
-def _stamp(path: str) -> tuple[int, ...] | None:
-    try:
-        stat = Path(path).stat()
-    except OSError:
-        return None
-    # The change time also tells when a file became readable (chmod, chown).
-    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def _require_readable(setting: str, path: str) -> None:

@@ -1,0 +1,265 @@
+"""Who may log in: the users file, the check of a password, and patience with those who guess.
+
+Owns: `user:hash` lines of SMTP_AUTH_USERS, the threads that hash, and failures per peer network.
+Promises: the event loop never waits for a hash; a user that does not exist takes as long as one
+that does; what waits and what is remembered is bounded; no repr or message holds a secret.
+Refuses: SASL (see session) and reply codes. A password once verified is remembered as a keyed
+digest in memory, so that a client that logs in for every message pays for one check only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import hashlib
+import hmac
+import os
+import unicodedata
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prixfixe.limits import peer_network
+from prixfixe.passwords import hash_password, parse_hash, prepare
+from prixfixe.reloading import ReloadResult, stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from prixfixe.passwords import PasswordHash
+
+__all__ = [
+    "AuthThrottle",
+    "Authenticator",
+    "ReloadResult",
+    "UsersError",
+    "Verdict",
+    "hash_password",
+    "parse_users",
+]
+
+_THREADS = 2
+# Two threads finish about 16 checks a second, so the last in the queue waits for two seconds.
+_MAX_PENDING = 32
+_MAX_FILE_OCTETS = 16 * 2**20
+
+_WINDOW_SECONDS = 600.0
+_FREE_FAILURES = 3
+_MAX_DELAY_SECONDS = 16.0
+# With the delays, this many take a client more than two minutes; then it is left unheard.
+_MAX_FAILURES = 15
+_MAX_PEERS = 10_000
+
+
+class UsersError(ValueError):
+    """The users file cannot be used; the text names setting, path and line, never a hash."""
+
+
+class Verdict(enum.Enum):
+    """What became of a login."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    UNAVAILABLE = "unavailable"  # Too many checks wait, or one could not be made: 454.
+    BLOCKED = "blocked"  # Too many failures from this network: 421, nothing was checked.
+
+
+class AuthThrottle:
+    """Remember failed logins per network (IPv6: /64) until ten minutes after the last one.
+
+    A success clears nothing, or one good account would buy any number of guesses. At the bound
+    the network longest without a failure is forgotten.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._failures: dict[str, tuple[int, float]] = {}
+
+    def failed(self, peer: str) -> None:
+        """Count one failure."""
+        network, now = peer_network(peer), self._clock()
+        count = self._count(network, now)
+        self._failures.pop(network, None)
+        while self._failures:
+            oldest = next(iter(self._failures))
+            if len(self._failures) < _MAX_PEERS and self._count(oldest, now):
+                break
+            del self._failures[oldest]
+        self._failures[network] = (count + 1, now)
+
+    def delay_seconds(self, peer: str) -> float:
+        """Return how long to hold back the reply to a failure: none for three, then doubling."""
+        excess = self._count(peer_network(peer), self._clock()) - _FREE_FAILURES
+        return min(2.0 ** (excess - 1), _MAX_DELAY_SECONDS) if excess > 0 else 0.0
+
+    def is_blocked(self, peer: str) -> bool:
+        """Tell whether the peer has failed too often to be heard."""
+        if not self._failures:
+            return False
+        return self._count(peer_network(peer), self._clock()) >= _MAX_FAILURES
+
+    def _count(self, network: str, now: float) -> int:
+        count, last = self._failures.get(network, (0, now))
+        return count if now - last < _WINDOW_SECONDS else 0
+
+
+def parse_users(octets: bytes) -> dict[str, PasswordHash]:
+    """Read `user:hash` lines; blank lines and those that begin with `#` are skipped.
+
+    Raises:
+        UsersError: a line is bad or names a user twice, or there is no user; it tells the line.
+
+    """
+    users: dict[str, PasswordHash] = {}
+    for number, line in enumerate(octets.splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith(b"#"):
+            continue
+        try:
+            user, secret = _parse_line(line)
+            if user in users:
+                raise ValueError(f"user {user!r} has a line already")  # noqa: TRY301
+        except ValueError as error:
+            msg = f"line {number}: {error}"
+            raise UsersError(msg) from error
+        users[user] = secret
+    if not users:
+        raise UsersError("expected at least one line `user:hash`")
+    return users
+
+
+def _parse_line(line: bytes) -> tuple[str, PasswordHash]:
+    try:
+        user, colon, secret = line.decode().strip().partition(":")
+    except UnicodeDecodeError:
+        raise ValueError("expected UTF-8") from None  # Its text would show the line.
+    if not user or not colon:
+        raise ValueError("expected `user:hash`")
+    return unicodedata.normalize("NFC", user), parse_hash(secret)
+
+
+def _read_users(path: str) -> dict[str, PasswordHash]:
+    try:
+        with Path(path).open("rb") as file:
+            octets = file.read(_MAX_FILE_OCTETS + 1)
+    except OSError as error:
+        msg = f"SMTP_AUTH_USERS: cannot read {path!r}: {error.strerror}"
+        raise UsersError(msg) from error
+    if len(octets) > _MAX_FILE_OCTETS:
+        msg = f"SMTP_AUTH_USERS: {path!r}: expected a file of at most {_MAX_FILE_OCTETS} bytes"
+        raise UsersError(msg)
+    try:
+        return parse_users(octets)
+    except UsersError as error:
+        msg = f"SMTP_AUTH_USERS: {path!r}: {error}"
+        raise UsersError(msg) from error
+
+
+class Authenticator:
+    """Check logins against the users file, or accept every one when `path` is None.
+
+    Raises:
+        UsersError: the file cannot be used.
+
+    """
+
+    def __init__(
+        self,
+        path: str | None,
+        throttle: AuthThrottle,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._path = path
+        self._throttle = throttle
+        self._sleep = sleep
+        self._error = ""
+        self._stamp = stamp(path) if path is not None else None
+        self._users = _read_users(path) if path is not None else {}
+        self._verified: dict[str, bytes] = {}
+        self._key = os.urandom(32)
+        self._pool = ThreadPoolExecutor(_THREADS, "auth")
+        self._free_threads = asyncio.Semaphore(_THREADS)
+        self._pending: set[asyncio.Task[Verdict]] = set()
+
+    @property
+    def error(self) -> str:
+        """Return why the newest users file is not in use, or an empty text."""
+        return self._error
+
+    async def verify(self, user: str, password: bytes, *, peer: str = "") -> Verdict:
+        """Judge one login from the host `peer`; the answer to a failure may be held back."""
+        if self._path is None:
+            return Verdict.ACCEPTED
+        if self._throttle.is_blocked(peer):
+            return Verdict.BLOCKED
+        user, password = unicodedata.normalize("NFC", user), prepare(password)
+        digest = self._digest(user, password)
+        if hmac.compare_digest(self._verified.get(user, b""), digest):
+            return Verdict.ACCEPTED
+        if len(self._pending) >= _MAX_PENDING:
+            return Verdict.UNAVAILABLE
+        verdict = await self._check_apart(user, password, digest, peer)
+        if verdict is Verdict.REJECTED:
+            await self._sleep(self._throttle.delay_seconds(peer))
+        return verdict
+
+    def poll(self) -> ReloadResult | None:
+        """Reload when the file is another one than at the last try; None when it is not."""
+        if self._path is None or stamp(self._path) == self._stamp:
+            return None
+        return self.reload()
+
+    def reload(self) -> ReloadResult:
+        """Put the users now on disk in use, or keep the present ones and say why."""
+        if self._path is None:
+            return ReloadResult(ok=True)
+        self._stamp = stamp(self._path)
+        try:
+            self._users = _read_users(self._path)
+        except UsersError as error:
+            self._error = str(error)
+            return ReloadResult(ok=False, reason=self._error)
+        self._error = ""
+        self._verified = {}
+        return ReloadResult(ok=True)
+
+    def close(self) -> None:
+        """Let the threads end after the checks they are at."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _digest(self, user: str, password: bytes) -> bytes:
+        parts = user.encode("utf-8", "surrogatepass") + b"\0" + password
+        return hashlib.blake2b(parts, key=self._key).digest()
+
+    async def _check_apart(self, user: str, password: bytes, digest: bytes, peer: str) -> Verdict:
+        """Check in a task of its own: hanging up neither frees the place nor hides the failure."""
+        task = asyncio.create_task(self._check(user, password, digest, peer))
+        self._pending.add(task)
+        task.add_done_callback(self._pending.discard)
+        return await asyncio.shield(task)
+
+    async def _check(self, user: str, password: bytes, digest: bytes, peer: str) -> Verdict:
+        async with self._free_threads:
+            # Again, for those that waited in the queue while others of this peer failed.
+            if self._throttle.is_blocked(peer):
+                return Verdict.BLOCKED
+            users, secret = self._users, self._hash_for(user)
+            loop = asyncio.get_running_loop()
+            try:
+                is_match = await loop.run_in_executor(self._pool, secret.matches, password)
+            except (ValueError, MemoryError, RuntimeError):  # No memory, or the pool is closed.
+                return Verdict.UNAVAILABLE
+        if not is_match or user not in users:
+            self._throttle.failed(peer)
+            return Verdict.REJECTED
+        if users is self._users:  # Or a reload came in between, and this user may be gone.
+            self._verified[user] = digest
+        return Verdict.ACCEPTED
+
+    def _hash_for(self, user: str) -> PasswordHash:
+        """Return the user's hash; for an unknown one some other's, so that it costs the same."""
+        secret = self._users.get(user)
+        if secret is None:
+            # Python's hash is keyed, so nobody can tell whose it is, and it stays the same one.
+            secret = list(self._users.values())[hash(user) % len(self._users)]
+        return secret
