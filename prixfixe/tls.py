@@ -125,9 +125,13 @@ class Certificates:
             return self._load_pair(path, path)
 
     def _load_pair(self, cert: str, key: str) -> tuple[ssl.SSLContext, CertificateInfo]:
-        client = _inspecting_context(cert)
         context = _serving_context(self._min_version)
-        _load_chain(context, cert, key)
+        try:
+            client = _inspecting_context(cert)
+            _load_chain(context, cert, key)
+        except OSError as error:  # A file was readable a moment ago.
+            msg = f"SMTP_TLS_CERT: cannot read {cert!r} and its key: {error.strerror}"
+            raise CertificateError(msg) from error
         return context, _inspect(context, client, cert)
 
     def _read_stamp(self) -> tuple[Stamp, ...]:
@@ -165,9 +169,6 @@ def _load_chain(context: ssl.SSLContext, cert: str, key: str) -> None:
         context.load_cert_chain(cert, key, password="")
     except ssl.SSLError as error:
         raise CertificateError(_chain_trouble(error, cert, key)) from error
-    except OSError as error:
-        msg = f"SMTP_TLS_KEY: cannot read {key!r}: {error.strerror}"
-        raise CertificateError(msg) from error
 
 
 def _chain_trouble(error: ssl.SSLError, cert: str, key: str) -> str:

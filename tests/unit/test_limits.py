@@ -174,7 +174,9 @@ def test_other_peers_do_not_use_up_the_probe_exemption(clock, host, port):
     admission = Admission(0, clock=clock)
     admission.expect_probe(4000)
 
+    assert not admission.is_expected(host, port)
     assert admission.admit(host, port) is Refusal.OVER_LIMIT
+    assert admission.is_expected("127.0.0.1", 4000)
     assert admission.admit("127.0.0.1", 4000) is None
 
 

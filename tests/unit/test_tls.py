@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from prixfixe import tls
+from prixfixe import selfsigned, tls
 from prixfixe.selfsigned import make_pair
 from prixfixe.tls import CertificateError, CertificateInfo, Certificates, describe
 
@@ -370,6 +370,16 @@ def test_removed_pair_keeps_the_old(pair):
     assert in_one_exchange(certificates)
 
 
+@pytest.mark.parametrize("name", ["tls.crt", "tls.key"])
+def test_file_that_vanishes_while_it_is_loaded_keeps_the_old(pair, monkeypatch, name):
+    certificates = Certificates(*pair)
+    monkeypatch.setattr(tls, "_require_readable", lambda setting, path: None)
+    Path(pair[0]).with_name(name).unlink()
+
+    assert "and its key: No such file" in certificates.poll().reason
+    assert in_one_exchange(certificates)
+
+
 def test_messages_and_reprs_hold_no_key(pair, leaf):
     secret = leaf.private_key_pem.bytes().decode().splitlines()[1]
     certificates = Certificates(*pair)
@@ -430,7 +440,22 @@ def test_self_signed_pair_depends_on_the_random_source_alone():
     assert make_pair("a.example", now=0, random=random) == make_pair(
         "a.example", now=0, random=random
     )
-    assert make_pair("a.example", now=0) != make_pair("a.example", now=0)
+
+
+def test_self_signed_key_is_never_the_same():
+    assert len({make_pair("a.example", now=0).key for _ in range(3)}) == 3
+
+
+def test_self_signed_signature_never_repeats_a_nonce():
+    """Two signatures by one key with one nonce would give the key away."""
+    points = {selfsigned._sign(1, b"same", os.urandom)[:36] for _ in range(3)}
+
+    assert len(points) == 3
+
+
+def test_curve_order_leads_to_infinity():
+    with pytest.raises(AssertionError, match="never meets infinity"):
+        selfsigned._multiply(selfsigned._N, selfsigned._G)
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="needs the openssl command")
