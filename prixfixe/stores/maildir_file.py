@@ -5,6 +5,8 @@ may add `:2,<flags>`. A file is `Return-Path` and `Received`, one field `X-PrixF
 the body octet for octet. The field's value is the length of a JSON record, the checksum of that
 record and the body, and the record, folded at fixed places: where it ends, the body begins,
 whatever the body's first line looks like.
+The size in the name lets a reader add up the store without opening a file. Its price: a repeated
+id is refused only with the same size. `IdSource` never repeats one; nothing is overwritten anyway.
 Promises: `decode(encode(m)) == m`; no line of the field exceeds 998 octets; what does not fit its
 checksum is a `DamagedError`.
 Refuses: the disk.

@@ -81,7 +81,7 @@ class _Database:
         self._space = DiskSpace(path.parent, options.min_free)
         self._connection: sqlite3.Connection | None = None
         self._is_suspect = False  # the disk failed: reopen before the next write
-        self._has_free_pages = False  # a delete was asked for: give its space back
+        self._has_free_pages = False  # left by a delete: to be given back
         self._logged = 0  # estimate of octets in the log since the last checkpoint
 
     def open(self) -> Recovery:
@@ -107,6 +107,7 @@ class _Database:
             msg = f"store {self._path} is held by a reader that does not end; end it"
             raise StoreOpenError(msg)
         files.check_file(connection, self._path)
+        self._has_free_pages = files.pragma(connection, "freelist_count") > 0
         if not commits:
             return Recovery()
         kept = connection.execute("SELECT messages FROM totals").fetchone()[0]

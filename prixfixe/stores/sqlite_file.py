@@ -16,7 +16,7 @@ from prixfixe.stores.base import StoreError, StoreOpenError
 from prixfixe.stores.folder import sync_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 __all__ = [
@@ -98,31 +98,38 @@ def connect(path: Path) -> sqlite3.Connection:
     """
     connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
     try:
-        _settle_in(connection)
-        _check_schema(connection, path)
+        is_new = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+        if not is_new:  # before any setting is made: some of them write
+            check_version(connection, path)
+        _set(connection, _SHAPE if is_new else ())
+        _set(connection, _SETTINGS)
+        if is_new:
+            _create_schema(connection)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _settle_in(connection: sqlite3.Connection) -> None:
-    # The first two count only for a new file. Incremental vacuum gives the space of deleted mail
-    # back to the file system, which is where `min_free` looks.
-    # FULL syncs the log at each commit: without it the last commits are lost with the power.
-    # Checkpoints are the writer's, after the answers went out. No mmap: an I/O error must be an
-    # error, not a SIGBUS.
-    for setting in (
-        f"page_size={PAGE_BYTES}",
-        "auto_vacuum=INCREMENTAL",
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "wal_autocheckpoint=0",
-        f"journal_size_limit={LOG_LIMIT_BYTES}",
-        f"cache_size=-{CACHE_KIB}",
-        "mmap_size=0",
-        "temp_store=MEMORY",
-    ):
+# Fixed when the file is made. Incremental vacuum gives the space of deleted mail back to the file
+# system, which is where `min_free` looks.
+_SHAPE = (f"page_size={PAGE_BYTES}", "auto_vacuum=INCREMENTAL")
+# FULL syncs the log at each commit: without it the last commits are lost with the power.
+# Checkpoints are the writer's, after the answers went out. No mmap: an I/O error must be an error,
+# not a SIGBUS.
+_SETTINGS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "wal_autocheckpoint=0",
+    f"journal_size_limit={LOG_LIMIT_BYTES}",
+    f"cache_size=-{CACHE_KIB}",
+    "mmap_size=0",
+    "temp_store=MEMORY",
+)
+
+
+def _set(connection: sqlite3.Connection, settings: Sequence[str]) -> None:
+    for setting in settings:
         connection.execute(f"PRAGMA {setting}").fetchall()
 
 
@@ -131,14 +138,11 @@ def pragma(connection: sqlite3.Connection, name: str) -> int:
     return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
 
 
-def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
-    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id={APPLICATION_ID}; "
-            f"PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
-        )
-        return
-    check_version(connection, path)
+def _create_schema(connection: sqlite3.Connection) -> None:
+    connection.executescript(
+        f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id={APPLICATION_ID}; "
+        f"PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
+    )
 
 
 def check_version(connection: sqlite3.Connection, path: Path) -> None:

@@ -1,0 +1,152 @@
+"""What the store tests share: messages, open stores, and programs run in other processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from prixfixe.message import Envelope, IdSource, Message, Recipient
+from prixfixe.stores import StoreOptions, open_reader, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from prixfixe.stores.base import Reader, Store
+
+DURABLE = ("sqlite", "maildir")
+KEEPING = (*DURABLE, "memory")
+
+ENVELOPE = Envelope(
+    sender='"quo\\"ted"@exämple.org',
+    recipients=(
+        Recipient("jürgen@example.net", (("NOTIFY", "SUCCESS,FAILURE"), ("ORCPT", "rfc822;a+2Bb"))),
+        Recipient("b@example.net"),
+    ),
+    sender_params=(("SIZE", "100"), ("SMTPUTF8", None)),
+    peer="[2001:db8::1]:4025",
+    helo="client.example",
+    protocol="UTF8SMTPSA",
+    domain="mx.example.org",
+    tls="TLSv1.3 TLS_AES_256_GCM_SHA384",
+    user="ann",
+)
+
+
+def url_of(technology: str, folder: Path) -> str:
+    return {
+        "sqlite": f"sqlite:{folder / 'mail' / 'x.db'}",
+        "maildir": f"maildir:{folder / 'mail'}",
+    }.get(technology, f"{technology}:")
+
+
+def make(ids: IdSource, body: bytes = b"Subject: x\r\n\r\nhello\r\n", envelope=ENVELOPE) -> Message:
+    made, at = ids()
+    return Message(made, at, envelope, body)
+
+
+@contextlib.asynccontextmanager
+async def opened(url: str, options: StoreOptions | None = None) -> AsyncIterator[Store]:
+    store = open_store(url, options)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@contextlib.contextmanager
+def reading(url: str, store: Store | None = None) -> Iterator[Reader]:
+    reader = open_reader(url, store)
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+# --- other processes
+
+PROGRAM = """
+import asyncio, sys, os
+from prixfixe.message import Envelope, IdSource, Message, Recipient
+from prixfixe.stores import StoreOptions, open_reader, open_store
+from prixfixe.stores import maildir, maildir_reader, sqlite, sqlite_reader  # before setuid
+from prixfixe.stores.base import StoreError, StoreOpenError
+ids = IdSource()
+def make(body=b"x" * 2000):
+    made, at = ids()
+    return Message(made, at, Envelope("a@b", (Recipient("c@d"),)), body)
+def become(user):
+    os.setgroups([])
+    os.setgid(user)
+    os.setuid(user)
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+async def result(future):
+    try:
+        await future
+    except StoreError as error:
+        return error.kind
+    return "kept"
+async def main(url):
+BODY
+try:
+    asyncio.run(main(sys.argv[1]))
+except StoreOpenError as error:
+    say("refused", error)
+"""
+
+
+def program(body: str) -> list[str]:
+    """Return the command of a Python program whose `main(url)` is this body."""
+    indented = "\n".join("    " + line for line in body.strip("\n").splitlines())
+    return [sys.executable, "-c", PROGRAM.replace("BODY", indented)]
+
+
+def run(body: str, url: str, *, before: tuple[str, ...] = ()) -> list[str]:
+    """Run such a program to its end; return its lines."""
+    done = subprocess.run(
+        [*before, *program(body), url],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def needs_strace() -> None:
+    strace = shutil.which("strace")
+    if (
+        strace is None
+        or subprocess.run(
+            [strace, "-f", "-o", os.devnull, "true"], capture_output=True, check=False
+        ).returncode
+    ):
+        pytest.skip("strace cannot trace here")
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, options: str) -> Iterator[Path]:
+    """Mount a tmpfs; skip where that is not allowed."""
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("a file system cannot be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def remount(folder: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)

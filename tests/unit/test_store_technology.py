@@ -1,0 +1,302 @@
+"""What is true of one technology only: SQLite's settings and damage, Maildir's names and moves."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+from store_support import make, opened, reading, url_of
+
+from prixfixe.message import Envelope, IdSource, Recipient, trace_headers
+from prixfixe.stores import StoreOptions, open_reader, open_store
+from prixfixe.stores.base import DamagedError, StoreOpenError
+from prixfixe.stores.maildir_file import decode, encode, parse_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "mail" / "x.db"
+
+
+@pytest.fixture
+def maildir(tmp_path: Path) -> Path:
+    return tmp_path / "mail"
+
+
+async def keep(url: str, count: int = 3, body: bytes = b"x" * 3000) -> list[str]:
+    ids = IdSource()
+    messages = [make(ids, body) for _ in range(count)]
+    async with opened(url) as store:
+        for message in messages:
+            await store.put(message)
+    return [each.id for each in messages]
+
+
+# --- SQLite
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("journal_mode", "wal"),
+        ("synchronous", 2),
+        ("wal_autocheckpoint", 0),
+        ("page_size", 8192),
+        ("auto_vacuum", 2),
+        ("journal_size_limit", 32 << 20),
+        ("cache_size", -8192),
+        ("mmap_size", 0),
+        ("user_version", 1),
+    ],
+)
+async def test_sqlite_setting_is_in_force(database, name, value):
+    store = open_store(f"sqlite:{database}")
+    await store.open()
+    row = await store._ask("test", lambda: store._backend._db.execute(f"PRAGMA {name}").fetchone())
+    assert row[0] == value
+    await store.close()
+
+
+async def test_sqlite_log_is_folded_in_by_close(database):
+    await keep(f"sqlite:{database}")
+    assert sorted(path.name for path in database.parent.iterdir()) == ["x.db", "x.db.lock"]
+
+
+async def test_sqlite_log_stays_bounded_under_a_reader(database):
+    async with opened(f"sqlite:{database}") as store:
+        with reading(f"sqlite:{database}") as reader:
+            ids = IdSource()
+            for _ in range(12):
+                await asyncio.gather(*[store.put(make(ids, b"x" * 100_000)) for _ in range(80)])
+                reader.ids(0, 10)
+            log = database.with_name("x.db-wal").stat().st_size
+    assert log < 96 << 20
+
+
+async def test_sqlite_gives_deleted_space_back(database):
+    async with opened(f"sqlite:{database}") as store:
+        ids = IdSource()
+        await asyncio.gather(*[store.put(make(ids, b"x" * 500_000)) for _ in range(60)])
+        await store.delete(None)
+        deadline = asyncio.get_running_loop().time() + 10
+        while database.stat().st_size > 1_000_000:
+            assert asyncio.get_running_loop().time() < deadline
+            await asyncio.sleep(0.01)
+
+
+async def test_sqlite_of_a_newer_schema_is_refused(database):
+    await keep(f"sqlite:{database}")
+    with sqlite3.connect(database) as connection:
+        connection.execute("PRAGMA user_version=99")
+    connection.close()
+    for attempt in (open_store(f"sqlite:{database}").open, _read(database)):
+        with pytest.raises(StoreOpenError, match="schema version 99, this program knows 1"):
+            await attempt()
+
+
+def _read(database: Path):
+    async def attempt() -> None:
+        open_reader(f"sqlite:{database}")
+
+    return attempt
+
+
+async def test_sqlite_database_of_another_program_is_refused(database):
+    database.parent.mkdir()
+    connection = sqlite3.connect(database)
+    connection.execute("CREATE TABLE recipes(name)")
+    connection.close()
+    before = database.read_bytes()
+    with pytest.raises(StoreOpenError, match="another program"):
+        await open_store(f"sqlite:{database}").open()
+    assert database.read_bytes() == before
+
+
+async def test_sqlite_file_that_is_no_database_is_refused_and_left_alone(database):
+    database.parent.mkdir()
+    database.write_bytes(before := b"this is a shopping list" * 500)
+    with pytest.raises(StoreOpenError, match=r"not a mail store.*move it away"):
+        await open_store(f"sqlite:{database}").open()
+    assert database.read_bytes() == before
+
+
+async def test_sqlite_torn_file_is_refused(database):
+    await keep(f"sqlite:{database}", 30)
+    os.truncate(database, database.stat().st_size // 2)
+    with pytest.raises(StoreOpenError, match=r"damaged.*restore a backup"):
+        await open_store(f"sqlite:{database}").open()
+
+
+async def test_sqlite_flipped_bit_in_a_body_damages_one_message(database):
+    ids = await keep(f"sqlite:{database}", 3, b"")
+    marked = make(IdSource(), b"MARK" * 5000)
+    async with opened(f"sqlite:{database}") as store:
+        await store.put(marked)
+    content = bytearray(database.read_bytes())
+    content[content.rindex(b"MARKMARK")] ^= 1
+    database.write_bytes(content)
+    async with opened(f"sqlite:{database}") as store:
+        await store.put(make(IdSource()))
+        with reading(f"sqlite:{database}") as reader:
+            assert len(reader.ids()) == 5
+            assert all(reader.get(each) for each in ids)
+            with pytest.raises(DamagedError, match=marked.id):
+                reader.get(marked.id)
+
+
+async def crashed(database: Path, count: int) -> list[str]:
+    """Leave the database and log of a server that was killed after `count` commits."""
+    aside = database.parent.with_name("aside")
+    store = open_store(f"sqlite:{database}")
+    await store.open()
+    ids = IdSource()
+    messages = [make(ids, b"x" * 3000) for _ in range(count)]
+    for message in messages:
+        await store.put(message)
+    shutil.copytree(database.parent, aside)
+    await store.close()
+    shutil.rmtree(database.parent)
+    aside.rename(database.parent)
+    database.with_name("x.db-shm").unlink()
+    return [each.id for each in messages]
+
+
+async def recovered(database: Path):
+    store = open_store(f"sqlite:{database}")
+    recovery = await store.open()
+    await store.close()
+    with reading(f"sqlite:{database}") as reader:
+        return recovery, list(reversed(reader.ids()))
+
+
+async def test_sqlite_log_of_a_crash_is_recovered_whole(database):
+    ids = await crashed(database, 5)
+    recovery, kept = await recovered(database)
+    assert (recovery, kept) == ((5, 0, 0), ids)
+
+
+@pytest.mark.parametrize("cut", [1, 4000, 8191, 8192 + 10, 8192 + 24])
+async def test_sqlite_torn_log_loses_only_the_last_commit(database, cut):
+    ids = await crashed(database, 5)
+    log = database.with_name("x.db-wal")
+    os.truncate(log, log.stat().st_size - cut)
+    recovery, kept = await recovered(database)
+    assert kept == ids[:4]
+    assert recovery == (4, 1, 0)
+
+
+async def test_sqlite_damage_within_the_log_is_counted_and_the_log_saved(database):
+    ids = await crashed(database, 6)
+    log = database.with_name("x.db-wal")
+    content = bytearray(log.read_bytes())
+    content[len(content) // 2] ^= 1
+    log.write_bytes(content)
+    recovery, kept = await recovered(database)
+    assert kept == ids[: len(kept)]
+    assert recovery.complete == len(kept) < 6
+    assert recovery.quarantined == 6 - len(kept)
+    assert database.with_name("x.db-wal.damaged").read_bytes() == bytes(content)
+
+
+# --- Maildir
+
+
+async def test_maildir_file_is_trace_then_body(maildir):
+    message = make(IdSource())
+    async with opened(f"maildir:{maildir}") as store:
+        await store.put(message)
+        (path,) = (maildir / "new").iterdir()
+    content = path.read_bytes()
+    assert content.startswith(trace_headers(message) + b"X-PrixFixe-Envelope: ")
+    assert content.endswith(b"\r\n" + message.body)
+    head = content[: -len(message.body)]
+    assert max(map(len, head.split(b"\r\n"))) <= 998
+    assert path.name.startswith(f"{int(message.received_at)}.{message.id}.")
+
+
+def test_maildir_field_folds_below_the_line_limit():
+    recipients = tuple(Recipient("é" * 60 + f"{n}@example.org") for n in range(100))
+    message = make(IdSource(), b" body that looks folded", Envelope("é@b", recipients))
+    head, body = encode(message)
+    assert max(map(len, head.split(b"\r\n"))) <= 998
+    assert decode(head + body) == message
+
+
+@pytest.mark.parametrize("cut", [1, 100, 3000, 3300])
+async def test_maildir_torn_file_damages_one_message(maildir, cut):
+    first, second = await keep(f"maildir:{maildir}", 2)
+    path = next(each for each in (maildir / "new").iterdir() if second in each.name)
+    os.truncate(path, path.stat().st_size - cut)
+    with reading(f"maildir:{maildir}") as reader:
+        assert reader.get(first)
+        with pytest.raises(DamagedError, match=second):
+            reader.get(second)
+
+
+def test_maildir_every_flipped_bit_of_record_and_body_is_noticed():
+    message = make(IdSource(), b"body\r\n")
+    head, body = encode(message)
+    content = head + body
+    for at in range(len(trace_headers(message)), len(content)):
+        damaged = bytearray(content)
+        damaged[at] ^= 4
+        try:
+            assert decode(bytes(damaged)) == message, at
+        except DamagedError:
+            continue
+
+
+async def test_maildir_mail_moved_to_cur_is_found_and_deleted_mail_is_gone(maildir):
+    ids = await keep(f"maildir:{maildir}")
+    files = {parse_name(each.name).id: each for each in (maildir / "new").iterdir()}
+    files[ids[0]].rename(maildir / "cur" / f"{files[ids[0]].name}:2,RS")
+    files[ids[1]].unlink()
+    (maildir / "new" / "1234.M1P2.elsewhere").write_text("mail of another program")
+    with reading(f"maildir:{maildir}") as reader:
+        assert list(reader.ids()) == [ids[2], ids[0]]
+        assert reader.get(ids[0]).id == ids[0]
+        assert reader.get(ids[1]) is None
+    async with opened(f"maildir:{maildir}") as store:
+        assert await store.delete(None) == 2
+    assert [each.name for each in (maildir / "new").iterdir()] == ["1234.M1P2.elsewhere"]
+
+
+async def test_maildir_sweeps_its_own_residue_and_nobody_elses(maildir):
+    await keep(f"maildir:{maildir}", 1)
+    (path,) = (maildir / "new").iterdir()
+    shutil.copy(path, maildir / "tmp" / path.name)
+    (maildir / "tmp" / "1234.M1P2.elsewhere").write_text("being delivered")
+    store = open_store(f"maildir:{maildir}")
+    assert await store.open() == (0, 1, 0)
+    assert [each.name for each in (maildir / "tmp").iterdir()] == ["1234.M1P2.elsewhere"]
+    await store.close()
+
+
+async def test_maildir_retention_counts_what_others_deleted(maildir, monkeypatch):
+    monkeypatch.setattr("prixfixe.stores.maildir.RESCAN_SECONDS", 0.0)
+    ids = IdSource()
+    async with opened(f"maildir:{maildir}", StoreOptions(max_messages=3)) as store:
+        messages = [make(ids) for _ in range(5)]
+        for message in messages[:3]:
+            await store.put(message)
+        newest = next(e for e in (maildir / "new").iterdir() if messages[2].id in e.name)
+        newest.unlink()
+        await store.put(messages[3])
+        with reading(f"maildir:{maildir}") as reader:
+            assert list(reader.ids()) == [messages[3].id, messages[1].id, messages[0].id]
+
+
+async def test_relative_and_odd_paths_work(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for url in ("sqlite:odd ?#%41/x.db", "maildir:odd mail/äö"):
+        ids = await keep(url, 1)
+        with reading(url) as reader:
+            assert list(reader.ids()) == ids
+    assert url_of("memory", tmp_path) == "memory:"
