@@ -90,7 +90,7 @@ def header_fields(body: bytes) -> list[tuple[str, str]]:
     """Return the header fields in order, unfolded, undecoded."""
     root = _parse(body[: _header_end(body)])
     return [
-        (name, " ".join(str(value).encode("utf-8", "replace").decode("utf-8").splitlines()))
+        (name, " ".join(str(value).encode("utf-8", "replace").decode("utf-8").split()))
         for name, value in root.items()
     ]
 

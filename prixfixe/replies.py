@@ -8,7 +8,7 @@ Refuses: deciding when a reply is due; that is for `policy` and `session`.
 
 from __future__ import annotations
 
-__all__ = ["Reply", "bdat_received", "ehlo", "greeting", "kept"]
+__all__ = ["Reply", "bdat_received", "ehlo", "greeting", "helo", "kept"]
 
 
 class Reply:
@@ -33,6 +33,11 @@ class Reply:
 def greeting(domain: str) -> Reply:
     """Return the opening banner (RFC 5321 section 3.1); RFC 2034 exempts it from codes."""
     return Reply(220, "", f"{domain} ESMTP PrixFixe")
+
+
+def helo(domain: str) -> Reply:
+    """Return the one-line answer to HELO."""
+    return Reply(250, "", domain)
 
 
 def ehlo(domain: str, keywords: list[str]) -> Reply:

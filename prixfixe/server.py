@@ -1,52 +1,42 @@
-"""The server: start order, signals, drain.
+"""The server: start order and drain.
 
-Owns: the life of everything else. Start: store, certificates and users, listeners, HTTP, the
-ready line. Stop: not ready, listeners closed, 421 to idle sessions, messages under way finished
-until the deadline, store closed.
-Promises: the ready line is written only when every listener is bound; stopping loses no message
-that was or will be answered 250; a second signal hurries.
-Refuses: SMTP, HTTP and storage themselves.
+Owns: the life of everything else. Start: certificate and users, store, listeners, HTTP. Stop: not
+ready, listeners closed, 421 to idle sessions, messages under way finished until the deadline, store
+closed.
+Promises: `start` returns only when every listener is bound; stopping loses no message that was or
+will be answered 250; `hurry` ends the drain.
+Refuses: SMTP, HTTP and storage themselves, and the process (see `process`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
-import signal
-import sys
 from typing import TYPE_CHECKING, NamedTuple
-
-import uvloop
 
 from prixfixe import __version__
 from prixfixe.arrivals import Arrivals
+from prixfixe.auth import Authenticator, AuthThrottle
 from prixfixe.limits import Admission, Budget
 from prixfixe.listeners import bind_socket, written
-from prixfixe.logs import build_log
 from prixfixe.message import IdSource
 from prixfixe.metrics import Metrics
 from prixfixe.readiness import CheckResult, Readiness
 from prixfixe.session import Connection, Context, Terms
 from prixfixe.stores import StoreOptions, open_reader, open_store
-from prixfixe.stores.base import StoreOpenError
-from prixfixe.tls import CertificateError, Certificates
+from prixfixe.tls import Certificates
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
 
     from prixfixe.http import HttpServer
     from prixfixe.logs import Log
+    from prixfixe.reloading import ReloadResult
     from prixfixe.settings import Settings
     from prixfixe.stores.base import Reader, Store
-    from prixfixe.tls import ReloadResult
 
-__all__ = ["Bound", "Server", "serve"]
+__all__ = ["Bound", "Server"]
 
-EXIT_OK = 0
-EXIT_SETTINGS = 2
-EXIT_CANNOT_START = 3
 LAG_SECONDS = 1.0
 # A body may hold a third more than the limit while dots are stuffed, and what one read brings.
 _STUFFED_NUMERATOR, _STUFFED_DENOMINATOR, _READ_OCTETS = 4, 3, 512 * 1024
@@ -98,7 +88,6 @@ class Server:
         self._listeners: list[asyncio.Server] = []
         self._housekeeping: asyncio.Task[None] | None = None
         self._http: HttpServer | None = None
-        self.certificates: Certificates | None = None
         self._hurry = asyncio.Event()
 
     def _context(self) -> Context:
@@ -132,7 +121,7 @@ class Server:
             OSError: an address cannot be bound; the text names it.
 
         """
-        self._load_certificates()
+        self._load_secrets()
         recovery = await self.store.open()
         self.metrics.recovered(recovery)
         if any(recovery):
@@ -144,26 +133,26 @@ class Server:
             await self.store.close()
             raise
 
-    def _load_certificates(self) -> None:
-        settings = self._settings
-        if settings.tls_cert is None or (settings.tls == "off" and settings.tls_port is None):
-            return
-        self.certificates = Certificates(
-            settings.tls_cert,
-            settings.tls_key or "",
-            min_version=settings.tls_min_version,
-            domain=settings.domain,
-        )
-        self.context.certificates = self.certificates
-        self._note_certificate(self.certificates)
-        self.readiness.add("tls", self._check_certificates)
+    def _load_secrets(self) -> None:
+        """Read certificate and users. Raises `CertificateError` or `UsersError`."""
+        settings, context = self._settings, self.context
+        if settings.tls_cert is not None and (
+            settings.tls != "off" or settings.tls_port is not None
+        ):
+            context.certificates = Certificates(
+                settings.tls_cert,
+                settings.tls_key or "",
+                min_version=settings.tls_min_version,
+                domain=settings.domain,
+            )
+            self.metrics.not_after = context.certificates.info.not_after
+            self.readiness.add("tls", self._check_secrets)
+        if settings.auth != "off":
+            users = None if settings.auth == "any" else settings.auth_users
+            context.authenticator = Authenticator(users, AuthThrottle(self._loop.time))
 
-    def _note_certificate(self, certificates: Certificates) -> None:
-        for listener in ("smtp", "smtps"):
-            self.metrics.certificate_not_after(listener, certificates.info.not_after)
-
-    def _check_certificates(self) -> CheckResult:
-        error = self.certificates.error if self.certificates else ""
+    def _check_secrets(self) -> CheckResult:
+        error = next((secret.error for secret in self._secrets() if secret.error), "")
         return CheckResult(not error, error or "ok")
 
     async def _listen(self) -> Bound:
@@ -230,24 +219,28 @@ class Server:
             due = self._loop.time() + LAG_SECONDS
             await asyncio.sleep(LAG_SECONDS)
             self.metrics.loop_lag(max(0.0, self._loop.time() - due))
-            if self.certificates is not None:
-                self._note_reload(self.certificates.poll())
+            self._note_reloads([secret.poll() for secret in self._secrets()])
+
+    def _secrets(self) -> list[Certificates | Authenticator]:
+        held = (self.context.certificates, self.context.authenticator)
+        return [secret for secret in held if secret is not None]
 
     def reload(self) -> None:
-        """Read the certificate again (SIGHUP)."""
+        """Read certificate and users again (SIGHUP)."""
         self._log.info("reload")
-        if self.certificates is not None:
-            self._note_reload(self.certificates.reload())
+        self._note_reloads([secret.reload() for secret in self._secrets()])
 
-    def _note_reload(self, result: ReloadResult | None) -> None:
-        if result is None or self.certificates is None:
-            return
-        self.metrics.tls_reload("ok" if result.ok else "error")
-        self._note_certificate(self.certificates)
-        if result.ok:
-            self._log.info("certificate reloaded", names=", ".join(self.certificates.info.names))
-        else:
-            self._log.error("certificate not reloaded", reason=result.reason)
+    def _note_reloads(self, results: list[ReloadResult | None]) -> None:
+        for result in results:
+            if result is None:
+                continue
+            self.metrics.tls_reload("ok" if result.ok else "error")
+            if result.ok:
+                self._log.info("reloaded")
+            else:
+                self._log.error("not reloaded, the old one stays", reason=result.reason)
+        if self.context.certificates is not None:
+            self.metrics.not_after = self.context.certificates.info.not_after
 
     # --- stop
 
@@ -267,6 +260,8 @@ class Server:
             session.abort()
         context.arrivals.close()
         await self.store.close()
+        if context.authenticator is not None:
+            context.authenticator.close()
         if self._http is not None:
             await self._http.stop()
         if self._housekeeping is not None:
@@ -285,50 +280,3 @@ class Server:
         await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
-
-
-async def _run(settings: Settings, notes: Sequence[str]) -> int:
-    loop = asyncio.get_running_loop()
-    log = build_log(settings.log_level, settings.log_format, loop=loop)
-    log.forward_libraries()
-    for note in notes:
-        log.warning(note)
-    stop = asyncio.Event()
-    try:
-        server = Server(settings, log)
-        bound = await server.start()
-    except (StoreOpenError, OSError, CertificateError) as error:
-        log.flush()
-        print(f"prixfixe: {error}", file=sys.stderr)  # noqa: T201 - the last word of a failed start
-        return EXIT_SETTINGS if isinstance(error, CertificateError) else EXIT_CANNOT_START
-
-    def asked_to_stop() -> None:
-        if stop.is_set():
-            server.hurry()
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked_to_stop)
-    loop.add_signal_handler(signal.SIGHUP, server.reload)
-    print(bound.line(), flush=True)  # noqa: T201 - the ready line is an interface
-    log.info("ready", **bound._asdict(), version=__version__, pid=os.getpid())
-    _calm_collector()
-    await stop.wait()
-    log.info("stopping", sessions=len(server.context.sessions))
-    await server.stop()
-    log.info("stopped")
-    log.flush()
-    return EXIT_OK
-
-
-def _calm_collector() -> None:
-    """Look for garbage seldom: a session's cycles are few, and a pause delays everyone."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
-
-
-def serve(settings: Settings, notes: Sequence[str] = ()) -> int:
-    """Run a server until a signal ends it; return the exit code."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_run(settings, notes))

@@ -65,6 +65,7 @@ class Running:
 
     def __init__(self, server, bound, log):
         self.server, self.bound, self.log = server, bound, log
+        self.wires = []
 
     @property
     def port(self):
@@ -86,6 +87,7 @@ class Running:
 
     async def connect(self, *, greet=True, port=None):
         wire = Wire(*await asyncio.open_connection("127.0.0.1", port or self.port, limit=1 << 22))
+        self.wires.append(wire)
         if greet:
             assert (await wire.reply()).startswith(b"220 ")
         return wire
@@ -113,12 +115,19 @@ async def start(settings):
             server = Server(settings(**variables), log, store=store)
             bound = await server.start()
 
+            running = Running(server, bound, text)
+
             async def stop():
+                for wire in running.wires:
+                    wire.close()
                 server.hurry()
                 await server.stop()
+                for wire in running.wires:
+                    with contextlib.suppress(OSError):
+                        await wire.writer.wait_closed()
 
             stack.push_async_callback(stop)
-            return Running(server, bound, text)
+            return running
 
         yield start_one
 

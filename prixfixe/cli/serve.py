@@ -17,6 +17,6 @@ __all__ = ["run"]
 def run(_args: argparse.Namespace) -> int:
     """Serve."""
     effective = settings()
-    from prixfixe.server import serve
+    from prixfixe.process import serve
 
     return serve(effective, warnings(os.environ))

@@ -45,11 +45,11 @@ class Metrics:
         self._lag = self._histogram("event_loop_lag_seconds")
         self.active = {"smtp": 0, "smtps": 0}
         self.ready: dict[str, bool] = {}
-        self.is_draining = False
+        self.draining = False
         self.last_accepted = 0.0
         self.not_after = 0.0
         self.totals: Callable[[], Totals] | None = None
-        self.space: Callable[[], Probe] | None = None
+        self.space: Callable[[], Probe | None] | None = None
 
     def _histogram(self, name: str) -> Histogram:
         return self._series[name].histograms[()]
@@ -70,12 +70,11 @@ class Metrics:
     # Connections and sessions
 
     def connection(self, listener: str, result: str) -> None:
-        """Count a connection that was turned away."""
+        """Count a connection by what became of it."""
         self._count("smtp_connections", (listener, result))
 
     def connection_opened(self, listener: str) -> None:
-        """Count an accepted connection and add one active session."""
-        self._count("smtp_connections", (listener, "accepted"))
+        """Add one active session."""
         self.active[listener] += 1
 
     def connection_closed(self, listener: str) -> None:
@@ -113,8 +112,9 @@ class Metrics:
     # Store
 
     def store_operation(self, op: str, seconds: float, result: str) -> None:
-        """Record one store operation: write, delete or probe; ok or error."""
-        self._observe("store_operation_duration_seconds", (self._backend, op, result), seconds)
+        """Record one store operation; `result` is ok or the kind of its `StoreError`."""
+        key = (self._backend, op, "ok" if result == "ok" else "error")
+        self._observe("store_operation_duration_seconds", key, seconds)
 
     def store_error(self, kind: str) -> None:
         """Count one message that could not be kept by the kind of its `StoreError`."""
@@ -137,7 +137,7 @@ class Metrics:
         self._count("tls_handshakes", (mode, named, result))
 
     def tls_reload(self, result: str) -> None:
-        """Count one reload of the certificate pair: ok or failed."""
+        """Count one reload of the certificate pair: ok or error."""
         self._count("tls_reloads", (result,))
 
     def auth_attempt(self, mechanism: str, result: str) -> None:
@@ -182,7 +182,7 @@ class Metrics:
             "smtp_connections_limit": {(): self._max_connections},
             "tls_certificate_not_after_timestamp_seconds": {(): self.not_after},
             "ready": {(name,): float(ok) for name, ok in self.ready.items()},
-            "draining": {(): float(self.is_draining)},
+            "draining": {(): float(self.draining)},
             "last_accepted_timestamp_seconds": {(): self.last_accepted},
         }
         if self.totals is not None:

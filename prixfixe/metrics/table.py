@@ -23,7 +23,7 @@ CODES = (
     *(500, 501, 502, 503, 504, 530, 535, 538, 550, 552, 553, 554, 555),
 )
 _LISTENER = ("smtp", "smtps")
-_KINDS = ("full", "io", "closed", "conflict", "corrupt")
+_KINDS = ("full", "io", "closed", "conflict", "internal")
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _KIB, _MIB = 1024, 1024 * 1024
 
@@ -47,7 +47,7 @@ TABLE: tuple[Spec, ...] = (
             "listener": _LISTENER,
             "result": (
                 *("accepted", "over_limit", "over_ip_limit", "rate_limited"),
-                *("bad_proxy", "draining"),
+                *("bad_proxy", "draining", "probe"),
             ),
         },
     ),
@@ -80,8 +80,8 @@ TABLE: tuple[Spec, ...] = (
             "listener": _LISTENER,
             "result": ("accepted", "rejected", "deferred", "aborted"),
             "reason": (
-                *("none", "size", "content", "store_error", "store_full", "client_gone"),
-                "shutdown",
+                *("none", "size", "content", "store_error", "store_full", "internal"),
+                *("client_gone", "timeout", "shutdown"),
             ),
         },
     ),
@@ -119,8 +119,8 @@ TABLE: tuple[Spec, ...] = (
         "Store operations; a commit is one group of messages.",
         {
             "backend": (),
-            "op": ("commit", "delete", "probe", "open", "settle", "close"),
-            "result": ("ok", *_KINDS),
+            "op": ("open", "commit", "delete", "probe", "settle", "close"),
+            "result": ("ok", "error"),
         },
         _FAST,
     ),
@@ -143,7 +143,7 @@ TABLE: tuple[Spec, ...] = (
         {
             "mode": ("starttls", "implicit"),
             "version": ("TLSv1.2", "TLSv1.3", "none"),
-            "result": ("ok", "failed"),
+            "result": ("ok", "error"),
         },
     ),
     Spec(
@@ -152,7 +152,10 @@ TABLE: tuple[Spec, ...] = (
         "When the certificate in use expires; 0 without one.",
     ),
     Spec(
-        "tls_reloads", "counter", "Reloads of the certificate pair.", {"result": ("ok", "failed")}
+        "tls_reloads",
+        "counter",
+        "Reloads of certificate or users file.",
+        {"result": ("ok", "error")},
     ),
     Spec(
         "auth_attempts",
@@ -160,7 +163,7 @@ TABLE: tuple[Spec, ...] = (
         "AUTH exchanges that came to a verdict.",
         {
             "mechanism": ("PLAIN", "LOGIN", "other"),
-            "result": ("accepted", "rejected", "unavailable"),
+            "result": ("accepted", "rejected", "unavailable", "blocked"),
         },
     ),
     Spec(

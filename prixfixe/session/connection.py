@@ -33,6 +33,7 @@ from aiosmtpd import smtp
 from aiosmtpd.proxy_protocol import get_proxy
 
 from prixfixe import replies
+from prixfixe.auth import Verdict
 from prixfixe.message import Message
 from prixfixe.session.conversation import Mode
 from prixfixe.session.dialogue import Dialogue
@@ -51,9 +52,10 @@ PAUSE_OCTETS: Final = 65536  # buffered input at which the kernel's window is us
 LINGER_SECONDS: Final = 2.0  # for a peer to read a last reply it did not ask for
 HANDSHAKE_SECONDS: Final = 30.0
 _AUTH_REPLIES: Final = {
-    "ACCEPTED": replies.AUTHENTICATED,
-    "REJECTED": replies.BAD_CREDENTIALS,
-    "UNAVAILABLE": replies.AUTH_UNAVAILABLE,
+    Verdict.ACCEPTED: replies.AUTHENTICATED,
+    Verdict.REJECTED: replies.BAD_CREDENTIALS,
+    Verdict.UNAVAILABLE: replies.AUTH_UNAVAILABLE,
+    Verdict.BLOCKED: replies.TOO_MANY_FAILED_LOGINS,
 }
 PROXY_OCTETS: Final = 536  # the longest PROXY v2 header a balancer sends; v1 is at most 107
 
@@ -72,8 +74,9 @@ class Connection(smtp.SMTP):
         self.dialogue = Dialogue(terms, self, context.loop.time, context.metrics.command)
         self._opened_at = 0.0
         self._peer = ("", 0)
-        self._is_admitted = False
+        self._counted: tuple[str, int] | None = None  # as the admission knows it, once it does
         self._is_implicit_tls = listener == "smtps"
+        self._is_welcome = False
         self._end = ""
         # Flow.
         self._is_scheduled = False
@@ -102,11 +105,12 @@ class Connection(smtp.SMTP):
             self._refuse("draining", replies.SHUTTING_DOWN)
             return
         expects_proxy = self._expects_proxy()
-        refusal = context.admission.admit("" if expects_proxy else self._peer[0], self._peer[1])
+        host, port = ("", 0) if expects_proxy else self._peer
+        refusal = context.admission.admit(host, port)
         if refusal is not None:
             self._refuse_admission(refusal.value)
             return
-        self._is_admitted = True
+        self._counted = (host, port)
         self._timer = self.loop.call_later(context.timeout, self._check_idle)
         if expects_proxy:
             self._start(self._read_proxy_header())
@@ -147,8 +151,8 @@ class Connection(smtp.SMTP):
         if context.is_draining and not context.sessions:
             context.no_sessions.set()
         self.dialogue.end()
-        if self._is_admitted:
-            self._leave(self._end or ("error" if error else "eof"))
+        if self._counted is not None:
+            self._leave(self._counted, self._end or ("error" if error else "eof"))
 
     def pause_writing(self) -> None:
         """Stop answering: the peer does not read."""
@@ -235,8 +239,11 @@ class Connection(smtp.SMTP):
         # Closing with unread input would reset the connection and take the last reply with it.
         if self._end in ("quit", "eof") or self._is_ended or not transport.can_write_eof():
             transport.close()
-        else:
+            return
+        try:
             transport.write_eof()
+        except OSError:  # The peer went first.
+            transport.abort()
 
     def _check_idle(self) -> None:
         """Act when nothing useful came for the whole timeout, else look again when it is due."""
@@ -270,12 +277,13 @@ class Connection(smtp.SMTP):
         if self.transport is not None:
             self.transport.abort()
 
-    def _leave(self, end: str) -> None:
+    def _leave(self, counted: tuple[str, int], end: str) -> None:
         context, dialogue = self.context, self.dialogue
-        is_probe = context.admission.is_probe(*self._peer)
-        context.admission.leave(*self._peer)
-        context.metrics.connection_closed(self.listener)
-        if is_probe:
+        is_probe = context.admission.is_probe(*counted)
+        context.admission.leave(*counted)
+        if self._is_welcome:
+            context.metrics.connection_closed(self.listener)
+        if is_probe or not self._is_welcome:
             return
         seconds = self.loop.time() - self._opened_at
         context.metrics.session_ended(end, seconds)
@@ -312,6 +320,7 @@ class Connection(smtp.SMTP):
 
     def _welcome(self) -> None:
         """Count an admitted connection and let it speak."""
+        self._is_welcome = True
         metrics, is_probe = self.context.metrics, self.context.admission.is_probe(*self._peer)
         metrics.connection(self.listener, "probe" if is_probe else "accepted")
         metrics.connection_opened(self.listener)
@@ -353,6 +362,7 @@ class Connection(smtp.SMTP):
         if refusal is not None:
             self._refuse_admission(refusal.value)
             return
+        self._counted = self._peer
         rest, self._proxy_reader = bytes(reader._buffer), None  # type: ignore[attr-defined]  # noqa: SLF001
         self._active_at = self.loop.time()
         self._welcome()
@@ -448,6 +458,8 @@ class Connection(smtp.SMTP):
         if certificates is None:
             self.abort()
             return
+        # From the next call on, what is received was encrypted, even before the call returns.
+        self.dialogue.tls_begins()
         try:
             transport = await self.loop.start_tls(
                 self.transport,
@@ -493,17 +505,15 @@ class Connection(smtp.SMTP):
         self._start(self._judge(mechanism, credentials))
 
     async def _judge(self, mechanism: str, credentials: Credentials) -> None:
-        context = self.context
-        result, reply = "unavailable", replies.AUTH_UNAVAILABLE
+        context, verdict = self.context, Verdict.UNAVAILABLE
         if context.authenticator is not None:
             verdict = await context.authenticator.verify(
                 credentials.user, credentials.password, peer=self._peer[0]
             )
-            result, reply = verdict.name.lower(), _AUTH_REPLIES[verdict.name]
-        context.metrics.auth_attempt(mechanism, result)
-        is_accepted = reply is replies.AUTHENTICATED
+        context.metrics.auth_attempt(mechanism, verdict.value)
+        is_accepted = verdict is Verdict.ACCEPTED
         if self.session is not None:
             self.session.authenticated = is_accepted
-        self.dialogue.judged(credentials.user if is_accepted else None, reply)
+        self.dialogue.judged(credentials.user if is_accepted else None, _AUTH_REPLIES[verdict])
         self._active_at = self.loop.time()
         self._pump()

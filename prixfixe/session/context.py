@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
     from prixfixe.arrivals import Arrivals
-    from prixfixe.auth import Authenticator, AuthThrottle
+    from prixfixe.auth import Authenticator
     from prixfixe.limits import Admission, Budget
     from prixfixe.logs import Log
     from prixfixe.message import IdSource
@@ -42,7 +42,6 @@ class Context:
     timeout: float
     certificates: Certificates | None = None
     authenticator: Authenticator | None = None
-    throttle: AuthThrottle | None = None
     proxy_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     sessions: set[Connection] = field(default_factory=set)
     is_draining: bool = False

@@ -308,6 +308,10 @@ class Dialogue(Conversation):
             self.say(reply)
             self._resume()
 
+    def tls_begins(self) -> None:
+        """Drop what came in clear; the next octets come out of TLS (RFC 3207 section 4.2)."""
+        self._forget_input()
+
     def tls_started(self, description: str) -> None:
         """Begin anew inside TLS; what was said in clear is forgotten (RFC 3207 section 4.2)."""
         self.tls = description
@@ -315,7 +319,6 @@ class Dialogue(Conversation):
         self.is_extended = False
         self.user = None
         self.transaction = None
-        self._forget_input()
         self._resume()
 
     def judged(self, user: str | None, reply: Reply) -> None:
@@ -326,6 +329,9 @@ class Dialogue(Conversation):
         self.verb = "AUTH"
         self.user = user
         self.failed_logins += reply is replies.BAD_CREDENTIALS
+        if reply is replies.TOO_MANY_FAILED_LOGINS:  # From this address, whatever the session.
+            self.close(reply)
+            return
         self.say(reply)
         if self.failed_logins >= verbs.MAX_FAILED_LOGINS:
             self.close(replies.TOO_MANY_FAILED_LOGINS)

@@ -37,7 +37,7 @@ class Terms:
         self.requires_auth = settings.auth == "required"
         self.allows_clear_auth = settings.auth_insecure
         self.greeting = replies.greeting(self.domain)
-        self.helo = replies.Reply(250, "", self.domain)
+        self.helo = replies.helo(self.domain)
         self._ehlo = {tls: replies.ehlo(self.domain, self._keywords(tls)) for tls in (False, True)}
 
     def ehlo(self, *, is_encrypted: bool) -> Reply:

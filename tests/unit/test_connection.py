@@ -291,6 +291,20 @@ async def test_proxy_header_names_the_real_client(start):
     assert running.messages[0].envelope.peer == "192.0.2.7:5555"
 
 
+async def test_a_refused_proxied_peer_frees_no_slot_of_others(start):
+    running = await start(SMTP_PROXY_PROTOCOL="127.0.0.0/8", SMTP_MAX_CONNECTIONS_PER_IP="1")
+    header = b"PROXY TCP4 192.0.2.7 198.51.100.1 5555 25\r\n"
+    first = await running.connect(greet=False)
+    await first.send(header)
+    assert (await first.reply()).startswith(b"220 ")
+    for _ in range(3):
+        other = await running.connect(greet=False)
+        await other.send(header)
+        assert (await other.rest()).startswith(b"421 4.7.0")
+    await until(lambda: len(running.server.context.sessions) == 1)
+    assert running.server.metrics.active["smtp"] == 1
+
+
 async def test_trusted_peer_must_send_a_proxy_header(start):
     running = await start(SMTP_PROXY_PROTOCOL="127.0.0.0/8")
     wire = await running.connect(greet=False)

@@ -36,6 +36,7 @@ class World:
 
     def start_tls(self):
         if not self.is_waiting:
+            self.dialogue.tls_begins()
             self.dialogue.tls_started("TLSv1.3 X")
 
     def judge(self, mechanism, credentials):
@@ -353,8 +354,10 @@ def test_starttls_forgets_what_was_said_in_clear(talk):
     subject.world.is_waiting = True
     assert subject.send(START + b"STARTTLS\r\nNOOP\r\n") == [250, 250, 250, 220]
     subject.dialogue.receive(b"EHLO injected\r\n")
+    subject.dialogue.tls_begins()
+    subject.dialogue.receive(b"DATA\r\n")
     subject.dialogue.tls_started("TLSv1.3 X")
-    assert subject.send(b"DATA\r\nMAIL FROM:<a@b>\r\n") == [503, 503]
+    assert subject.send(b"MAIL FROM:<a@b>\r\n") == [503, 503]
     lines = subject.say(EHLO)
     assert not any("STARTTLS" in line for line in lines)
     assert subject.send(b"STARTTLS\r\nSTARTTLS x\r\n") == [503, 501]

@@ -1,0 +1,84 @@
+"""The serving process: event loop, signals, ready line, exit code.
+
+Owns: what `prixfixe serve` is besides a server.
+Promises: the ready line appears once every listener is bound; SIGTERM and SIGINT drain, a second
+one hurries, SIGHUP reloads; a start that fails says why in one line and exits 2 or 3.
+Refuses: the server itself (see `server`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import uvloop
+
+from prixfixe import __version__
+from prixfixe.auth import UsersError
+from prixfixe.logs import build_log
+from prixfixe.server import Server
+from prixfixe.stores.base import StoreOpenError
+from prixfixe.tls import CertificateError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from prixfixe.settings import Settings
+
+__all__ = ["serve"]
+
+EXIT_OK = 0
+EXIT_SETTINGS = 2
+EXIT_CANNOT_START = 3
+
+
+async def _run(settings: Settings, notes: Sequence[str]) -> int:
+    loop = asyncio.get_running_loop()
+    log = build_log(settings.log_level, settings.log_format, loop=loop)
+    log.forward_libraries()
+    for note in notes:
+        log.warning(note)
+    stop = asyncio.Event()
+    try:
+        server = Server(settings, log)
+        bound = await server.start()
+    except (StoreOpenError, OSError, CertificateError, UsersError) as error:
+        log.flush()
+        print(f"prixfixe: {error}", file=sys.stderr)  # noqa: T201 - the last word of a failed start
+        is_setting = isinstance(error, (CertificateError, UsersError))
+        return EXIT_SETTINGS if is_setting else EXIT_CANNOT_START
+
+    def asked_to_stop() -> None:
+        if stop.is_set():
+            server.hurry()
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked_to_stop)
+    loop.add_signal_handler(signal.SIGHUP, server.reload)
+    print(bound.line(), flush=True)  # noqa: T201 - the ready line is an interface
+    log.info("ready", **bound._asdict(), version=__version__, pid=os.getpid())
+    _calm_collector()
+    await stop.wait()
+    log.info("stopping", sessions=len(server.context.sessions))
+    await server.stop()
+    log.info("stopped")
+    log.flush()
+    return EXIT_OK
+
+
+def _calm_collector() -> None:
+    """Look for garbage seldom: a session's cycles are few, and a pause delays everyone."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
+def serve(settings: Settings, notes: Sequence[str] = ()) -> int:
+    """Run a server until a signal ends it; return the exit code."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_run(settings, notes))

@@ -1,0 +1,339 @@
+"""The HTTP paths, over a real listener, with mail that came in over SMTP."""
+
+import asyncio
+import json
+
+import httpx
+import pytest
+
+MAIL = (
+    b"From: Alice <a@x.test>\r\nTo: Bob <b@y.test>\r\nSubject: =?utf-8?q?h=C3=A9?= one\r\n"
+    b"Message-ID: <m1@x.test>\r\nDate: Tue, 24 Nov 2026 10:00:00 +0000\r\n"
+    b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+    b"--b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nhello words\r\n"
+    b"--b\r\nContent-Type: text/html\r\n\r\n<script>alert(1)</script>\r\n"
+    b"--b\r\nContent-Type: application/x-test\r\nContent-Disposition: attachment; filename=a.bin\r\n"
+    b"Content-Transfer-Encoding: base64\r\n\r\nAAEC\r\n--b--\r\n"
+)
+
+
+@pytest.fixture
+def serve(start):
+    async def serve(**variables):
+        return await start(SMTP_HTTP_PORT="0", **variables)
+
+    return serve
+
+
+@pytest.fixture
+async def client():
+    async with httpx.AsyncClient(timeout=10) as client:
+        yield client
+
+
+async def deliver(running, body=MAIL, *, to=(b"b@y.test", b"hidden@y.test")):
+    wire = await running.say_hello()
+    recipients = b"".join(b"RCPT TO:<%b>\r\n" % one for one in to)
+    await wire.ask(
+        b"MAIL FROM:<a@x.test> BODY=8BITMIME\r\n" + recipients + b"DATA\r\n", 2 + len(to)
+    )
+    await wire.send(body + b".\r\n")
+    answer = await wire.reply()
+    assert answer.startswith(b"250 ")
+    return answer.split()[-1].decode()
+
+
+async def test_health_paths(serve, client):
+    running = await serve()
+    for path in ("/livez", "/readyz", "/healthz"):
+        answer = await client.get(running.http + path)
+        assert answer.status_code == 200
+        assert answer.headers["cache-control"] == "no-store"
+    checks = answer.json()["checks"]
+    assert set(checks) == {"listeners", "store", "draining"}
+    assert all(check["ok"] for check in checks.values())
+
+
+async def test_not_ready_names_the_check(serve, client):
+    running = await serve()
+    for listener in running.server._listeners:
+        listener.close()
+    answer = await client.get(running.http + "/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["checks"]["listeners"] == {"ok": False, "detail": "a listener is closed"}
+    assert (await client.get(running.http + "/livez")).status_code == 200
+
+
+async def test_a_store_that_cannot_write_is_not_ready(serve, client, monkeypatch):
+    from prixfixe.stores.base import StoreError
+
+    running = await serve()
+
+    async def probe():
+        raise StoreError("secret path", kind="full")
+
+    monkeypatch.setattr(running.server.store, "probe", probe)
+    answer = await client.get(running.http + "/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["checks"]["store"]["detail"] == "no room"
+    assert "secret" not in answer.text
+
+
+async def test_an_announced_probe_takes_no_slot(serve, client):
+    running = await serve(SMTP_MAX_CONNECTIONS="1")
+    await running.connect()
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        await client.get(f"{running.http}/readyz?probe={port}")
+        probe.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(probe, ("127.0.0.1", running.port))
+        assert (await loop.sock_recv(probe, 100)).startswith(b"220 ")
+    other = await running.connect(greet=False)
+    assert (await other.rest()).startswith(b"421 4.3.2")
+
+
+async def test_metrics(serve, client):
+    running = await serve()
+    await deliver(running)
+    answer = await client.get(running.http + "/metrics")
+    line = 'prixfixe_messages_total{listener="smtp",reason="none",result="accepted"} 1.0'
+    assert line in answer.text
+    assert "prixfixe_metrics_defects_total 0.0" in answer.text
+
+
+async def test_list_and_summary(serve, client):
+    running = await serve()
+    first, second = await deliver(running), await deliver(running, b"Subject: two\r\n\r\n")
+    page = (await client.get(running.http + "/api/v1/messages?limit=1")).json()
+    assert (page["total"], page["count"], page["messages_count"]) == (2, 1, 2)
+    assert page["messages"][0]["ID"] == second
+    page = (await client.get(running.http + "/api/v1/messages?start=1")).json()
+    summary = page["messages"][0]
+    assert summary["ID"] == first
+    assert summary["Subject"] == "hé one"
+    assert summary["From"] == {"Name": "Alice", "Address": "a@x.test"}
+    assert summary["Bcc"] == [{"Name": "", "Address": "hidden@y.test"}]
+    assert (summary["Attachments"], summary["Snippet"]) == (1, "hello words")
+
+
+async def test_one_message(serve, client):
+    running = await serve()
+    name = await deliver(running)
+    base = f"{running.http}/api/v1/message/{name}"
+    detail = (await client.get(base)).json()
+    assert detail == (await client.get(f"{running.http}/api/v1/message/latest")).json()
+    assert detail["Text"] == "hello words"
+    assert detail["HTML"] == "<script>alert(1)</script>"
+    assert detail["Attachments"] == [
+        {"PartID": "3", "FileName": "a.bin", "ContentType": "application/x-test", "ContentID": "", "Size": 3}
+    ]  # fmt: skip
+    part = await client.get(base + "/part/3")
+    assert (part.content, part.headers["content-disposition"]) == (b"\0\1\2", "attachment")
+    html = await client.get(base + "/part/2")
+    assert "sandbox" in html.headers["content-security-policy"]
+    raw = (await client.get(base + "/raw")).content
+    assert raw.startswith(b"Return-Path: <a@x.test>\r\nReceived: from c.test ")
+    assert raw.endswith(MAIL)
+    headers = (await client.get(base + "/headers")).json()
+    assert headers["Subject"] == ["=?utf-8?q?h=C3=A9?= one"]
+    envelope = (await client.get(base + "/envelope")).json()
+    assert envelope["From"] == "a@x.test"
+    assert envelope["FromParams"] == {"BODY": "8BITMIME"}
+    assert [one["Address"] for one in envelope["To"]] == ["b@y.test", "hidden@y.test"]
+    assert envelope["Size"] == len(MAIL)
+    assert envelope["RawSize"] == len(raw)
+
+
+async def test_search(serve, client):
+    running = await serve()
+    name = await deliver(running)
+    await deliver(running, b"Subject: other\r\n\r\n", to=(b"z@y.test",))
+
+    async def found(query):
+        answer = await client.get(running.http + "/api/v1/search", params={"query": query})
+        return [one["ID"] for one in answer.json()["messages"]]
+
+    assert await found("to:hidden@y.test") == [name]
+    assert await found("message-id:m1@x.test") == [name]
+    assert await found('subject:"hé one"') == [name]
+    assert await found("words -subject:other") == [name]
+    assert await found("to:nobody") == []
+
+
+async def test_delete(serve, client):
+    running = await serve()
+    names = [await deliver(running, b"Subject: %d\r\n\r\n" % n) for n in range(4)]
+    url = running.http + "/api/v1/messages"
+
+    async def left():
+        return [one["ID"] for one in (await client.get(url)).json()["messages"]]
+
+    await client.request("DELETE", url, json={"IDs": names[:1]})
+    assert await left() == names[:0:-1]
+    await client.request("DELETE", url, data={"ids": names[1]})
+    assert await left() == names[:1:-1]
+    await client.request("DELETE", running.http + "/api/v1/search", params={"query": "subject:2"})
+    assert await left() == names[3:]
+    for wrong in (b"{", b'{"IDs": 5}', b"[]"):
+        answer = await client.request("DELETE", url, content=wrong)
+        assert answer.status_code == 400
+    assert await left() == names[3:]
+    await client.delete(url)
+    assert await left() == []
+
+
+async def test_info(serve, client):
+    running = await serve()
+    await deliver(running)
+    info = (await client.get(running.http + "/api/v1/info")).json()
+    assert info["Messages"] == 1
+    assert info["Database"] == "memory"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "error"),
+    [
+        ("/nope", 404, "Not Found"),
+        ("/api/v1/message/nope", 404, "no such message"),
+        ("/api/v1/message/latest/part/9", 404, "no such part"),
+        ("/api/v1/search", 400, "query: expected"),
+        ("/api/v1/search?query=%22", 400, "query: a quote"),
+        ("/api/v1/messages?start=x", 400, "start: expected"),
+        ("/api/v1/messages?limit=-1", 400, "limit: expected"),
+        ("/api/v1/wait?query=x&timeout=9999", 400, "timeout: expected"),
+        ("/api/v1/wait?query=absent&timeout=0", 408, "0 of 1"),
+    ],
+)
+async def test_errors_are_json_with_a_message(serve, client, path, status, error):
+    running = await serve()
+    await deliver(running)
+    answer = await client.get(running.http + path)
+    assert answer.status_code == status
+    assert answer.json()["Error"].startswith(error)
+
+
+async def test_wrong_method_and_oversized_body(serve, client):
+    running = await serve()
+    answer = await client.post(running.http + "/api/v1/messages")
+    assert answer.status_code == 405
+    answer = await client.request(
+        "DELETE", running.http + "/api/v1/messages", content=b"x" * (1 << 20) + b"y"
+    )
+    assert answer.status_code == 413
+
+
+async def test_token_guards_the_api_alone(serve, client):
+    running = await serve(SMTP_HTTP_TOKEN="hush")
+    url = running.http + "/api/v1/messages"
+    answer = await client.get(url)
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    assert (await client.get(url, headers={"Authorization": "Bearer wrong"})).status_code == 401
+    assert (await client.get(url, headers={"Authorization": "Bearer hush"})).status_code == 200
+    assert (await client.get(running.http + "/livez")).status_code == 200
+
+
+async def test_unexpected_errors_say_nothing(serve, client, monkeypatch):
+    running = await serve()
+    monkeypatch.setattr("prixfixe.http.mailbox.Mailbox.totals", lambda _: 1 / 0)
+    answer = await client.get(running.http + "/api/v1/info")
+    assert (answer.status_code, answer.json()) == (500, {"Error": "internal error"})
+
+
+# --- waiting
+
+
+async def test_wait_finds_what_is_there(serve, client):
+    running = await serve()
+    name = await deliver(running)
+    answer = await client.get(running.http + "/api/v1/wait?query=to:b@y.test")
+    assert [one["ID"] for one in answer.json()["messages"]] == [name]
+
+
+async def test_wait_wakes_every_matching_waiter(serve, client):
+    running = await serve()
+    arrivals = running.server.context.arrivals
+
+    def ask(query, **more):
+        params = {"query": query, "timeout": 10, **more}
+        return asyncio.create_task(client.get(running.http + "/api/v1/wait", params=params))
+
+    waits = [ask("to:b@y.test"), ask("from:a@x.test"), ask("to:b@y.test", count=2)]
+    from tests.conftest import until
+
+    await until(lambda: arrivals.waiters == 3)
+    first = await deliver(running)
+    one, two = await waits[0], await waits[1]
+    assert [answer.json()["messages"][0]["ID"] for answer in (one, two)] == [first, first]
+    assert not waits[2].done()
+    second = await deliver(running)
+    both = (await waits[2]).json()
+    assert [message["ID"] for message in both["messages"]] == [second, first]
+    await until(lambda: arrivals.waiters == 0)
+
+
+async def test_a_read_right_after_the_250_never_misses(serve, client):
+    running = await serve()
+    for _ in range(20):
+        name = await deliver(running)
+        page = (await client.get(running.http + "/api/v1/messages?limit=1")).json()
+        assert page["messages"][0]["ID"] == name
+
+
+async def test_a_waiter_that_hangs_up_is_forgotten(serve):
+    from tests.conftest import until
+
+    running = await serve()
+    host, _, port = running.bound.http.rpartition(":")
+    _reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET /api/v1/wait?query=x&timeout=100 HTTP/1.1\r\nHost: a\r\n\r\n")
+    await until(lambda: running.server.context.arrivals.waiters == 1)
+    writer.close()
+    await writer.wait_closed()
+    await until(lambda: running.server.context.arrivals.waiters == 0)
+
+
+async def test_waiters_are_sent_away_when_the_server_stops(serve, client):
+    from tests.conftest import until
+
+    running = await serve()
+    wait = asyncio.create_task(client.get(running.http + "/api/v1/wait?query=x&timeout=100"))
+    await until(lambda: running.server.context.arrivals.waiters == 1)
+    stopping = asyncio.create_task(running.server.stop())
+    assert (await wait).status_code == 503
+    await stopping
+
+
+# --- a client that nobody here wrote
+
+
+def through_mailpit_client(url, name):
+    from mailpit.client.api import API
+
+    api = API(url, timeout=10)
+    listed = api.get_messages(limit=10)
+    message = api.get_message(name)
+    attachment = api.get_message_attachment(name, message.attachments[0].part_id)
+    headers = api.get_message_headers(name)
+    api.delete_messages([name])
+    return listed, message, attachment, headers
+
+
+async def test_mailpit_api_client_works_unchanged(serve, client):
+    running = await serve()
+    name = await deliver(running, b"Delivered-To: b@y.test\r\nX-Other: 1\r\n" + MAIL)
+    await deliver(running, b"Subject: stays\r\n\r\n")
+    found = await asyncio.to_thread(through_mailpit_client, running.http, name)
+    listed, message, attachment, headers = found
+    assert listed.total == 2
+    assert [one.id for one in listed.messages][1] == name
+    assert message.subject == "hé one"
+    assert message.to[0].address == "b@y.test"
+    assert attachment == "\0\1\2"
+    assert headers.content_type == ["multipart/mixed; boundary=b"]
+    left = (await client.get(running.http + "/api/v1/messages")).json()
+    assert [one["Subject"] for one in left["messages"]] == ["stays"]
+    json.dumps(left)

@@ -1,0 +1,120 @@
+import shutil
+import subprocess
+
+import pytest
+
+from prixfixe.metrics import Metrics
+from prixfixe.metrics.table import TABLE, markdown
+from prixfixe.stores.base import Probe, Recovery, Totals
+
+
+@pytest.fixture
+def metrics():
+    return Metrics(version="1", revision="abc", store="sqlite:x", max_connections=7)
+
+
+def page(metrics, accept=None):
+    return metrics.exposition(accept)[0].decode()
+
+
+def test_every_series_is_there_from_the_start(metrics):
+    text = page(metrics)
+    for spec in TABLE:
+        assert f"# TYPE prixfixe_{spec.name}" in text, spec.name
+    assert 'prixfixe_messages_total{listener="smtp",reason="none",result="accepted"} 0.0' in text
+    assert "_created" not in text
+
+
+def test_commands_are_counted_by_class_and_replies_by_code(metrics):
+    metrics.command("MAIL", 250)
+    metrics.command("MAIL", 452)
+    metrics.command("NONSENSE", 500)
+    metrics.command("MAIL", 299)
+    text = page(metrics)
+    assert 'prixfixe_smtp_commands_total{class="2xx",verb="MAIL"} 1.0' in text
+    assert 'prixfixe_smtp_commands_total{class="5xx",verb="OTHER"} 1.0' in text
+    assert 'prixfixe_smtp_replies_total{code="452"} 1.0' in text
+    assert 'prixfixe_smtp_replies_total{code="other"} 1.0' in text
+
+
+def test_an_accepted_message_is_in_every_series_that_speaks_of_it(metrics):
+    metrics.accepted("smtp", 2000, 3, 0.01, 0.002)
+    text = page(metrics)
+    for line in (
+        'prixfixe_messages_total{listener="smtp",reason="none",result="accepted"} 1.0',
+        'prixfixe_message_size_bytes_bucket{le="1024.0"} 0.0',
+        'prixfixe_message_size_bytes_bucket{le="4096.0"} 1.0',
+        "prixfixe_message_recipients_sum 3.0",
+        'prixfixe_message_ack_duration_seconds_bucket{le="0.0025"} 1.0',
+        "prixfixe_message_receive_duration_seconds_count 1.0",
+    ):
+        assert line in text
+
+
+def test_all_other_counts(metrics):
+    metrics.connection("smtp", "over_limit")
+    metrics.connection_opened("smtp")
+    metrics.session_ended("quit", 0.1)
+    metrics.message("smtp", "deferred", "store_full")
+    metrics.store_operation("commit", 0.01, "full")
+    metrics.store_error("full")
+    metrics.recovered(Recovery(complete=2))
+    metrics.pruned(5)
+    metrics.tls_handshake("starttls", "TLSv1.3", "ok")
+    metrics.tls_reload("ok")
+    metrics.auth_attempt("CRAM", "rejected")
+    metrics.loop_lag(0.2)
+    metrics.log_record("error")
+    metrics.ready["store"] = True
+    metrics.totals = lambda: Totals(3, 99)
+    metrics.space = lambda: Probe(1000, 10)
+    text = page(metrics)
+    for line in (
+        'prixfixe_smtp_connections_total{listener="smtp",result="over_limit"} 1.0',
+        'prixfixe_smtp_connections_active{listener="smtp"} 1.0',
+        "prixfixe_smtp_connections_limit 7.0",
+        'prixfixe_smtp_session_duration_seconds_count{end="quit"} 1.0',
+        'prixfixe_messages_total{listener="smtp",reason="store_full",result="deferred"} 1.0',
+        'prixfixe_store_errors_total{backend="sqlite",kind="full"} 1.0',
+        'prixfixe_store_recovered_total{outcome="complete"} 2.0',
+        'prixfixe_store_pruned_total{backend="sqlite"} 5.0',
+        'prixfixe_tls_handshakes_total{mode="starttls",result="ok",version="TLSv1.3"} 1.0',
+        'prixfixe_tls_reloads_total{result="ok"} 1.0',
+        'prixfixe_auth_attempts_total{mechanism="other",result="rejected"} 1.0',
+        'prixfixe_event_loop_lag_seconds_bucket{le="0.1"} 0.0',
+        'prixfixe_log_records_total{level="error"} 1.0',
+        'prixfixe_ready{check="store"} 1.0',
+        'prixfixe_store_messages{backend="sqlite"} 3.0',
+        'prixfixe_store_free_bytes{backend="sqlite"} 1000.0',
+        "prixfixe_metrics_defects_total 0.0",
+    ):
+        assert line in text, line
+
+
+def test_a_label_outside_the_table_is_a_defect_not_a_series(metrics):
+    metrics.connection("smtp", "surprise")
+    metrics.session_ended("surprise", 1)
+    text = page(metrics)
+    assert "surprise" not in text
+    assert "prixfixe_metrics_defects_total 2.0" in text
+
+
+def test_openmetrics_when_asked_for(metrics):
+    body, kind = metrics.exposition("application/openmetrics-text; version=1.0.0")
+    assert kind.startswith("application/openmetrics-text")
+    assert body.endswith(b"# EOF\n")
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
+def test_promtool_finds_nothing(metrics):
+    done = subprocess.run(
+        ["promtool", "check", "metrics"], input=page(metrics), text=True, capture_output=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_document_is_generated():
+    from pathlib import Path
+
+    text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    assert markdown() in text

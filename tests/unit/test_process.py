@@ -1,0 +1,326 @@
+"""The process as users run it: start, ready line, signals, exit codes, commands."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import smtplib
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+READY = re.compile(r"^prixfixe ready smtp=(\S+) http=(\S+) store=(\S+)$", re.MULTILINE)
+
+
+class Process:
+    """`prixfixe serve` in a folder of its own."""
+
+    def __init__(self, folder, **variables):
+        self.folder = folder
+        self.env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("SMTP_")},
+            "SMTP_PORT": "0",
+            "SMTP_BIND": "127.0.0.1",
+            "SMTP_HTTP_PORT": "0",
+            "SMTP_STORE_MIN_FREE": "0",
+            **variables,
+        }
+        self.output = (folder / "output").open("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "prixfixe"],
+            env=self.env,
+            cwd=folder,
+            stdout=self.output,
+            stderr=subprocess.STDOUT,
+        )
+
+    def text(self):
+        return (self.folder / "output").read_text()
+
+    def ready(self):
+        """Wait for the ready line."""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            match = READY.search(self.text())
+            if match:
+                self.smtp, self.http, self.store = match.groups()
+                return self
+            assert self.process.poll() is None, self.text()
+            time.sleep(0.01)
+        raise AssertionError(self.text())
+
+    @property
+    def port(self):
+        return int(self.smtp.rpartition(":")[2])
+
+    def command(self, *words):
+        """Run another command with the same settings and the real ports."""
+        env = self.env | {
+            "SMTP_PORT": str(self.port),
+            "SMTP_HTTP_PORT": self.http.rpartition(":")[2],
+        }
+        return subprocess.run(
+            [sys.executable, "-m", "prixfixe", *words],
+            env=env,
+            cwd=self.folder,
+            capture_output=True,
+            timeout=30,
+            check=False,
+        )
+
+    def end(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+
+@pytest.fixture
+def process(tmp_path):
+    with contextlib.ExitStack() as stack:
+
+        def start(**variables):
+            folder = tmp_path / str(time.monotonic_ns())
+            folder.mkdir()
+            one = Process(folder, **variables)
+
+            def end():
+                if one.process.poll() is None:
+                    one.process.kill()
+                    one.process.wait()
+                one.output.close()
+
+            stack.callback(end)
+            return one
+
+        yield start
+
+
+def send(port, body=b"Subject: x\r\n\r\nhi\r\n"):
+    with smtplib.SMTP("127.0.0.1", port, timeout=10) as smtp:
+        smtp.sendmail("a@x.test", ["b@y.test"], body)
+
+
+def test_first_mail_is_accepted_and_shown_with_no_settings(process):
+    server = process().ready()
+    assert server.store == "sqlite:mail/prixfixe.db"
+    send(server.port, b"Subject: =?utf-8?q?gr=C3=BCn?=\r\n\r\n.dot\r\n")
+    listed = server.command("messages").stdout.decode()
+    assert "<a@x.test>  b@y.test  " in listed
+    assert listed.endswith("grün\n")
+    record = json.loads(server.command("messages", "--json", "--to", "B@Y.test").stdout)
+    assert record["envelope"]["recipients"] == [["b@y.test", []]]
+    assert server.command("messages", "--to", "nobody@y.test").stdout == b""
+    shown = server.command("show", "latest").stdout
+    assert shown == server.command("show", record["id"]).stdout
+    assert shown.startswith(b"Return-Path: <a@x.test>\r\nReceived: ")
+    assert shown.endswith(b"\r\n\r\n.dot\r\n")
+    assert server.command("show", "nope").returncode == 1
+
+
+def test_check_and_wait(process):
+    server = process().ready()
+    assert server.command("check", "-v").stdout.splitlines()[1].startswith(b"220 ")
+    assert server.command("wait", "--timeout", "5").returncode == 0
+    assert server.command("check", "--smtp", server.smtp, "--http", server.http).returncode == 0
+    server.end()
+    failed = server.command("check")
+    assert (failed.returncode, failed.stdout) == (1, b"")
+    assert b"cannot connect" in failed.stderr
+    assert server.command("wait", "--timeout", "0.2").returncode == 1
+
+
+def test_stopping_loses_nothing_and_exits_0(process):
+    server = process().ready()
+    with smtplib.SMTP("127.0.0.1", server.port, timeout=10) as smtp:
+        smtp.helo()
+        smtp.mail("a@x.test")
+        smtp.rcpt("b@y.test")
+        assert smtp.docmd("DATA")[0] == 354
+        server.process.send_signal(signal.SIGTERM)
+        while '"event":"stopping"' not in server.text():
+            time.sleep(0.01)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", server.port), 1)
+        smtp.send(b"kept\r\n.\r\n")
+        assert smtp.getreply()[0] == 250
+        assert smtp.getreply()[0] == 421
+        smtp.close()
+    assert server.process.wait(20) == 0
+    assert b"kept" in server.command("show", "latest").stdout
+
+
+def test_a_second_signal_hurries(process):
+    server = process(SMTP_SHUTDOWN_TIMEOUT="60").ready()
+    with socket.create_connection(("127.0.0.1", server.port), 10) as client:
+        client.sendall(b"EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n")
+        text = b""
+        while b"354" not in text:
+            text += client.recv(4096)
+        server.process.send_signal(signal.SIGTERM)
+        while '"event":"stopping"' not in server.text():
+            time.sleep(0.01)
+        assert server.end() == 0
+
+
+def test_mail_survives_sigkill_and_a_restart(process):
+    server = process().ready()
+    send(server.port)
+    server.end(signal.SIGKILL)
+    again = Process(server.folder, **{k: v for k, v in server.env.items() if k.startswith("SMTP_")})
+    try:
+        again.ready()
+        send(again.port)
+        assert len(again.command("messages").stdout.splitlines()) == 2
+    finally:
+        again.process.kill()
+        again.process.wait()
+        again.output.close()
+
+
+def test_sighup_reloads(process):
+    server = process(SMTP_TLS_CERT="self-signed").ready()
+    server.process.send_signal(signal.SIGHUP)
+    while '"event":"reloaded"' not in server.text():
+        assert server.process.poll() is None
+        time.sleep(0.01)
+    assert server.end() == 0
+
+
+def test_every_output_line_but_the_ready_line_is_json(process):
+    server = process().ready()
+    send(server.port)
+    server.end()
+    lines = [line for line in server.text().splitlines() if not line.startswith("prixfixe ready ")]
+    events = [json.loads(line)["event"] for line in lines]
+    assert events == ["ready", "message kept", "session ended", "stopping", "stopped"]
+
+
+def test_idle_memory_and_start(process):
+    server = process().ready()
+    status = (server.folder / "output").parent
+    with open(f"/proc/{server.process.pid}/status") as file:
+        rss = next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
+    assert status.exists()
+    assert rss < 60 * 1024
+
+
+@pytest.mark.parametrize(
+    ("variables", "code", "words"),
+    [
+        ({"SMTP_PORT": "x", "SMTP_TIMEOUT": "y"}, 2, ["SMTP_PORT='x'", "SMTP_TIMEOUT='y'"]),
+        ({"SMTP_STORE": "sqlite:/proc/none/x.db"}, 3, ["/proc/none", "user"]),
+        ({"SMTP_STORE": "maildir:/dev/null/x"}, 3, ["/dev/null"]),
+        ({"SMTP_TLS_CERT": "/nowhere.pem", "SMTP_TLS_KEY": "/nowhere.key"}, 2, ["SMTP_TLS_CERT"]),
+        (
+            {"SMTP_AUTH": "required", "SMTP_AUTH_USERS": "/nowhere", "SMTP_AUTH_INSECURE": "1"},
+            2,
+            ["SMTP_AUTH_USERS"],
+        ),
+    ],
+    ids=["settings", "sqlite", "maildir", "certificate", "users"],
+)
+def test_a_start_that_fails_says_why(process, variables, code, words):
+    server = process(**variables)
+    assert server.process.wait(20) == code
+    for word in words:
+        assert word in server.text()
+    assert "Traceback" not in server.text()
+
+
+@pytest.mark.parametrize("name", ["SMTP_PORT", "SMTP_HTTP_PORT"])
+def test_a_port_in_use_is_exit_3_and_named(process, name):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        server = process(**{name: str(port)})
+        assert server.process.wait(20) == 3
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in server.text()
+
+
+def test_a_store_in_use_is_exit_3_and_named(process):
+    first = process().ready()
+    second = process(SMTP_STORE=f"sqlite:{first.folder}/mail/prixfixe.db")
+    assert second.process.wait(20) == 3
+    assert str(first.process.pid) in second.text()
+
+
+def test_an_unknown_setting_is_a_warning(process):
+    server = process(SMTP_PROT="1").ready()
+    server.end()
+    assert "SMTP_PROT is not a setting; did you mean SMTP_PORT?" in server.text()
+
+
+@pytest.mark.parametrize("form", ["eml", "mbox", "maildir"])
+def test_export(process, form):
+    server = process().ready()
+    for text in (b"From here\r\n>From there\r\n", b"two"):
+        send(server.port, b"Subject: x\r\n\r\n" + text)
+    target = server.folder / "out"
+    done = server.command("export", str(target), "--format", form)
+    assert done.stdout == f"2 messages exported to {target}\n".encode()
+    assert server.command("export", str(target), "--format", form).returncode == 1
+    if form == "mbox":
+        import mailbox
+
+        boxed = list(mailbox.mbox(target))
+        assert len(boxed) == 2
+        assert b"\n>From here\n>>From there\n" in target.read_bytes()
+    else:
+        files = [path for path in target.rglob("*") if path.is_file()]
+        assert len(files) == 2
+        assert any(path.read_bytes().endswith(b"From here\r\n>From there\r\n") for path in files)
+
+
+def test_http_answers_in_the_same_process(process):
+    server = process().ready()
+    send(server.port)
+    with urllib.request.urlopen(f"http://{server.http}/metrics", timeout=10) as answer:
+        assert b'result="accepted"} 1.0' in answer.read()
+
+
+def test_check_stays_light(tmp_path):
+    code = (
+        "import sys; from prixfixe.cli import main\n"
+        "main(['check', '--smtp', '127.0.0.1:1', '--http', '127.0.0.1:1'])\n"
+        "heavy = {'asyncio', 'aiosmtpd', 'structlog', 'starlette', 'email', 'sqlite3', 'uvloop'}\n"
+        "print(heavy & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert done.stdout == "set()\n"
+
+
+def test_config_hides_secrets_and_names_sources(process, tmp_path):
+    env = {**os.environ, "SMTP_HTTP_TOKEN": "hush", "SMTP_PORT": "26"}
+    run = [sys.executable, "-m", "prixfixe", "config"]
+    text = subprocess.run(run, env=env, capture_output=True, text=True, check=True).stdout
+    assert "hush" not in text
+    assert re.search(r"SMTP_PORT +26 +environment", text)
+    assert re.search(r"SMTP_DOMAIN +localhost +default", text)
+
+
+def test_hash_password_reads_standard_input():
+    run = [sys.executable, "-m", "prixfixe", "hash-password"]
+    done = subprocess.run(run, input="secret\n", capture_output=True, text=True, check=True)
+    from prixfixe.passwords import parse_hash
+
+    assert parse_hash(done.stdout.strip()).matches(b"secret")
+    assert subprocess.run(run, input="\n", capture_output=True, text=True).returncode == 2
+
+
+@pytest.mark.parametrize("words", [["--version"], ["version"], ["--help"], ["check", "--help"]])
+def test_help_and_version(words):
+    run = [sys.executable, "-m", "prixfixe", *words]
+    assert "prixfixe" in subprocess.run(run, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("words", [["nope"], ["show"], ["check", "--nope"]])
+def test_wrong_usage_is_exit_2(words):
+    run = [sys.executable, "-m", "prixfixe", *words]
+    assert subprocess.run(run, capture_output=True).returncode == 2
