@@ -18,8 +18,6 @@ from ipaddress import (
 )
 from typing import TYPE_CHECKING
 
-from prixfixe.address import AddressError, is_literal, parse_path
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -39,6 +37,7 @@ __all__ = [
     "recipients",
     "size",
     "store_url",
+    "token",
 ]
 
 Network = IPv4Network | IPv6Network
@@ -58,7 +57,14 @@ _DOMAIN = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
     r"(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*"
 )
-_STORES = ("sqlite", "maildir", "memory", "discard")
+_FILE_STORES = ("sqlite", "maildir")
+_LATER_STORES = ("nats",)
+_STORE_FORMS = "sqlite:PATH, maildir:PATH, memory: or discard:"
+# What a file system, SQLite and struct statvfs count in 64 bits, with room for sums.
+_MAX_OCTETS = 2**60
+# Beyond a century nobody means it, and timers count milliseconds.
+_MAX_SECONDS = 36500 * 86400.0
+_TOKEN = re.compile(r"[!-~]+")
 
 
 def size(least: int) -> Callable[[str], int]:
@@ -71,6 +77,8 @@ def size(least: int) -> Callable[[str], int]:
             octets = int(match.group(1)) * _SIZE_UNITS[(match.group(2) or "").lower()]
         if octets < least:
             raise ValueError(f"octets or a size such as 10MiB or 25MB, at least {least}")
+        if octets > _MAX_OCTETS:
+            raise ValueError(f"a size of at most {_MAX_OCTETS} octets")
         return octets
 
     return read
@@ -85,7 +93,9 @@ def duration(least: float) -> Callable[[str], float]:
         if match is not None:
             seconds = float(match.group(1)) * _DURATION_UNITS[match.group(2)]
         if seconds < least:
-            raise ValueError(f"seconds or a duration such as 30s or 5m, at least {least}")
+            raise ValueError(f"seconds or a duration such as 30s or 5m, at least {least:g}")
+        if seconds > _MAX_SECONDS:
+            raise ValueError("a duration of at most 36500d")
         return seconds
 
     return read
@@ -134,8 +144,19 @@ def optional_text(text: str) -> str | None:
     return text.strip() or None
 
 
+def token(text: str) -> str | None:
+    """Read what a client can send after `Bearer` (RFC 6750 section 2.1, and a little more)."""
+    word = text.strip()
+    if word and not _TOKEN.fullmatch(word):
+        raise ValueError("printable ASCII without spaces, or nothing")
+    return word or None
+
+
 def port(text: str) -> int:
     """Read a TCP port; 0 is any free one."""
+    if text.startswith("tcp://"):
+        # Kubernetes sets NAME_PORT in every pod beside a Service of that name, such as `smtp`.
+        raise ValueError("a port from 0 to 65535; in Kubernetes set enableServiceLinks: false")
     number = int(text) if _COUNT.fullmatch(text.strip()) else -1
     if not 0 <= number <= 65535:
         raise ValueError("a port from 0 to 65535")
@@ -148,8 +169,8 @@ def optional_port(text: str) -> int | None:
         return None
     try:
         return port(text)
-    except ValueError:
-        raise ValueError("off or a port from 0 to 65535") from None
+    except ValueError as error:
+        raise ValueError(f"off or {error}") from None
 
 
 def bind(text: str) -> str:
@@ -170,28 +191,42 @@ def bind(text: str) -> str:
 def domain(text: str) -> str:
     """Read a host name or an address literal."""
     name = text.strip()
-    if _DOMAIN.fullmatch(name) or (
-        name.startswith("[") and name.endswith("]") and is_literal(name)
-    ):
+    if _DOMAIN.fullmatch(name) or _is_literal(name):
         return name
     raise ValueError("a host name such as mail.example.com or an address literal")
 
 
+def _is_literal(text: str) -> bool:
+    if not (text.startswith("[") and text.endswith("]")):
+        return False
+    from prixfixe.address import is_literal  # compiling a grammar is slow; probes need none
+
+    return is_literal(text)
+
+
 def _list(text: str) -> list[str]:
-    return [entry for entry in (part.strip() for part in text.split(",")) if entry]
+    """Split at commas and, as a file has them, at line ends."""
+    return [entry for entry in map(str.strip, re.split(r"[,\n]", text)) if entry]
 
 
 def recipients(text: str) -> tuple[str, ...]:
     """Read an allow-list of `@domain` and `user@domain`, lower-cased."""
-    for entry in _list(text):
-        mailbox = f"x{entry}" if entry.startswith("@") else entry
-        try:
-            address, rest = parse_path(f"<{mailbox}>")
-        except AddressError:
-            address, rest = "", ""
-        if not address or rest or "@" not in address:
+    entries = _list(text)
+    for entry in entries:
+        if not _is_pattern(entry):
             raise ValueError(f"@example.com or user@example.com, comma separated, not {entry!r}")
-    return tuple(entry.lower() for entry in _list(text))
+    return tuple(entry.lower() for entry in entries)
+
+
+def _is_pattern(entry: str) -> bool:
+    from prixfixe.address import AddressError, parse_path
+
+    mailbox = f"x{entry}" if entry.startswith("@") else entry
+    try:
+        address, rest = parse_path(f"<{mailbox}>")
+    except AddressError:
+        return False
+    return address == mailbox and not rest and "@" in address
 
 
 def networks(text: str) -> tuple[Network, ...]:
@@ -208,8 +243,13 @@ def networks(text: str) -> tuple[Network, ...]:
 
 def store_url(text: str) -> str:
     """Read a store URL; a file technology needs a path."""
-    scheme, colon, path = text.strip().partition(":")
-    needs_path = scheme in ("sqlite", "maildir")
-    if not colon or scheme not in _STORES or needs_path != bool(path):
-        raise ValueError("sqlite:PATH, maildir:PATH, memory: or discard:")
-    return text.strip()
+    url = text.strip()
+    scheme, colon, path = url.partition(":")
+    if colon and scheme in _LATER_STORES:
+        raise ValueError(f"{_STORE_FORMS}; {scheme}: is not in this build")
+    # SQLite would keep ":memory:" in memory and call it durable.
+    is_path = bool(path) and path.isprintable() and path != ":memory:"
+    is_file = scheme in _FILE_STORES and is_path
+    if not colon or not (is_file or url in ("memory:", "discard:")):
+        raise ValueError(_STORE_FORMS)
+    return url

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -5,7 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prixfixe import units
-from prixfixe.settings import TABLE, SettingsError, example, load, show, sources, warnings
+from prixfixe.settings import (
+    TABLE,
+    Settings,
+    SettingsError,
+    example,
+    load,
+    plain,
+    show,
+    sources,
+    warnings,
+)
 
 # variable: (wrong value, words of what was expected)
 WRONG = {
@@ -35,8 +46,33 @@ WRONG = {
     "SMTP_STORE_MIN_FREE": ("x", "a size"),
     "SMTP_HTTP_BIND": ("x", "an IP address"),
     "SMTP_HTTP_PORT": ("99999", "off or a port"),
+    "SMTP_HTTP_TOKEN": ("two words", "printable ASCII without spaces"),
     "SMTP_LOG_LEVEL": ("loud", "one of debug"),
     "SMTP_LOG_FORMAT": ("xml", "one of text, json"),
+}
+# name: (variable, wrong value, words of what was expected)
+ODD = {
+    "nats is known": ("SMTP_STORE", "nats://a:4222", "nats: is not in this build"),
+    "sqlite in memory is not durable": ("SMTP_STORE", "sqlite::memory:", "memory:"),
+    "memory has no path": ("SMTP_STORE", "memory:x", "memory:"),
+    "scheme without colon": ("SMTP_STORE", "sqlite", "sqlite:PATH"),
+    "path with a control character": ("SMTP_STORE", "sqlite:a\x00b", "sqlite:PATH"),
+    "kubernetes service link": ("SMTP_PORT", "tcp://10.0.0.1:25", "enableServiceLinks: false"),
+    "the same for http": ("SMTP_HTTP_PORT", "tcp://10.0.0.1:25", "off or a port"),
+    "negative port": ("SMTP_PORT", "-1", "a port from 0 to 65535"),
+    "digits of another script": ("SMTP_PORT", "\u0662\u0665", "a port from 0 to 65535"),
+    "size without bound": ("SMTP_MAX_MESSAGE_SIZE", "999999999999TiB", "at most"),
+    "duration without bound": ("SMTP_TIMEOUT", "36501d", "at most 36500d"),
+    "no time at all": ("SMTP_TIMEOUT", "0", "at least 0.1"),
+    "not a number": ("SMTP_TIMEOUT", "nan", "a duration"),
+    "domain with an open bracket": ("SMTP_DOMAIN", "[127.0.0.1", "a host name"),
+    "literal that is no address": ("SMTP_DOMAIN", "[300.0.0.1]", "an address literal"),
+    "label of 64": ("SMTP_DOMAIN", "a" * 64, "a host name"),
+    "recipient in brackets": ("SMTP_RECIPIENTS", "<a@b.test>", "user@example.com"),
+    "recipient with a source route": ("SMTP_RECIPIENTS", "@r.test:a@b.test", "user@example.com"),
+    "second recipient": ("SMTP_RECIPIENTS", "@a.test, nobody", "not 'nobody'"),
+    "null recipient": ("SMTP_RECIPIENTS", "@", "user@example.com"),
+    "network with host bits": ("SMTP_PROXY_PROTOCOL", "::1, 10.0.0.1/8", "not '10.0.0.1/8'"),
 }
 TOGETHER = {
     "tls required without certificate": ({"SMTP_TLS": "required"}, "SMTP_TLS_CERT"),
@@ -73,8 +109,17 @@ def test_wrong_setting_is_named_with_value_and_expectation(name):
     with pytest.raises(SettingsError) as caught:
         load({name: value})
     assert [problem.name for problem in caught.value.problems] == [name]
-    assert repr(value) in str(caught.value)
+    shown = "(hidden)" if name == "SMTP_HTTP_TOKEN" else repr(value)
+    assert f"{name}={shown}: expected " in str(caught.value)
     assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "value", "expected"), ODD.values(), ids=ODD)
+def test_odd_value_is_refused(name, value, expected):
+    with pytest.raises(SettingsError) as caught:
+        load({name: value})
+    assert f"{name}={value!r}: expected " in str(caught.value)
+    assert expected in caught.value.problems[0].expected
 
 
 def test_every_setting_that_can_be_wrong_has_a_case():
@@ -82,7 +127,6 @@ def test_every_setting_that_can_be_wrong_has_a_case():
         "SMTP_TLS_CERT",
         "SMTP_TLS_KEY",
         "SMTP_AUTH_USERS",
-        "SMTP_HTTP_TOKEN",
     }
     assert {setting.env for setting in TABLE} == WRONG.keys() | free_text
 
@@ -93,11 +137,52 @@ def test_all_problems_come_at_once():
     assert {problem.name for problem in caught.value.problems} == WRONG.keys()
 
 
+def test_wrong_combination_is_told_beside_a_wrong_value():
+    with pytest.raises(SettingsError) as caught:
+        load({"SMTP_PORT": "x", "SMTP_TLS": "required"})
+    assert [problem.name for problem in caught.value.problems] == ["SMTP_PORT", "SMTP_TLS"]
+
+
+def test_wrong_value_is_not_judged_twice():
+    with pytest.raises(SettingsError) as caught:
+        load({"SMTP_TLS": "required", "SMTP_TLS_CERT_FILE": "/nowhere"})
+    assert [problem.name for problem in caught.value.problems] == ["SMTP_TLS_CERT_FILE"]
+
+
+def test_long_value_is_shown_in_part():
+    with pytest.raises(SettingsError) as caught:
+        load({"SMTP_PORT": "9" * 100_000})
+    assert len(str(caught.value)) < 300
+
+
 @pytest.mark.parametrize(("variables", "expected"), TOGETHER.values(), ids=TOGETHER)
 def test_settings_that_do_not_fit_together(variables, expected):
     with pytest.raises(SettingsError, match=r"expected .*") as caught:
         load(variables)
     assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"SMTP_AUTH": "any", "SMTP_AUTH_INSECURE": "true"},
+        {"SMTP_AUTH": "any", "SMTP_TLS_CERT": "self-signed"},
+        {
+            "SMTP_AUTH": "required",
+            "SMTP_AUTH_USERS": "users",
+            "SMTP_TLS": "off",
+            "SMTP_TLS_CERT": "self-signed",
+            "SMTP_TLS_PORT": "0",
+        },
+        {"SMTP_PORT": "0", "SMTP_HTTP_PORT": "0"},
+        {"SMTP_HTTP_PORT": "off", "SMTP_TLS_CERT": "c.pem", "SMTP_TLS_KEY": "k.pem"},
+        {"SMTP_DOMAIN": "[IPv6:::1]"},
+        {"SMTP_DOMAIN": "[127.0.0.1]"},
+    ],
+    ids=" ".join,
+)
+def test_settings_that_fit_together(variables):
+    load(variables)
 
 
 def test_a_file_gives_the_value(tmp_path):
@@ -109,12 +194,42 @@ def test_a_file_gives_the_value(tmp_path):
     assert sources({"SMTP_HTTP_TOKEN_FILE": str(file)})["SMTP_HTTP_TOKEN"] == str(file)
 
 
+def test_a_file_loses_one_line_end_only():
+    read = {"f": " \n\n", "g": "10MiB\r\n"}.__getitem__
+    assert load({"SMTP_TLS_KEY_FILE": "f", "SMTP_MAX_MESSAGE_SIZE_FILE": "g"}, read) == load({})
+
+
+def test_a_file_may_hold_a_list_of_lines(tmp_path):
+    file = tmp_path / "recipients"
+    file.write_text("@a.test\nb@c.test\n\n")
+    assert load({"SMTP_RECIPIENTS_FILE": str(file)}).recipients == ("@a.test", "b@c.test")
+
+
+def test_every_setting_has_a_file_variant(tmp_path):
+    for setting in TABLE:
+        file = tmp_path / setting.env
+        file.write_text(setting.default + "\n")
+    variables = {f"{row.env}_FILE": str(tmp_path / row.env) for row in TABLE if not row.is_secret}
+    assert load(variables) == load({})
+
+
+def test_a_file_that_is_not_text_is_an_error(tmp_path):
+    file = tmp_path / "token"
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="not UTF-8 text"):
+        load({"SMTP_HTTP_TOKEN_FILE": str(file)})
+
+
 @pytest.mark.parametrize(
     ("variables", "expected"),
     [
         ({"SMTP_DOMAIN_FILE": "/nowhere/at/all"}, "No such file"),
+        ({"SMTP_DOMAIN_FILE": ""}, "Is a directory"),
+        ({"SMTP_DOMAIN_FILE": "/dev/zero"}, "more than 1048576 octets"),
         ({"SMTP_DOMAIN_FILE": "/dev/null", "SMTP_DOMAIN": "a"}, "only one of"),
+        ({"SMTP_HTTP_TOKEN_FILE": "/dev/null"}, "a file that is not empty"),
     ],
+    ids=["missing", "no path", "endless", "both", "empty secret"],
 )
 def test_a_bad_file_is_an_error(variables, expected):
     with pytest.raises(SettingsError) as caught:
@@ -133,6 +248,39 @@ def test_unknown_name_is_a_warning_with_the_nearest():
         "SMTP_PROT is not a setting; did you mean SMTP_PORT?"
     ]
     assert warnings({"SMTP_QQQQQQ": "1"}) == ["SMTP_QQQQQQ is not a setting"]
+
+
+def test_users_without_auth_is_a_warning():
+    (warning,) = warnings({"SMTP_AUTH_USERS": "users"})
+    assert warning.startswith("SMTP_AUTH_USERS has no effect")
+    assert warnings({"SMTP_AUTH_USERS": "users", "SMTP_AUTH": "off"}) == []
+
+
+def test_table_and_record_name_the_same_settings():
+    names = [setting.attribute for setting in TABLE]
+    assert names == [field.name for field in dataclasses.fields(Settings)]
+
+
+def test_shown_settings_load_as_they_were(settings):
+    effective = settings(
+        SMTP_RECIPIENTS="@a.test,b@c.test",
+        SMTP_PROXY_PROTOCOL="10.0.0.0/8",
+        SMTP_TIMEOUT="1.5",
+        SMTP_STRICT="yes",
+    )
+    assert load({setting.env: show(effective, setting) for setting in TABLE}) == effective
+
+
+def test_plain_values_are_those_of_json():
+    effective = load({"SMTP_RECIPIENTS": "@a.test", "SMTP_HTTP_TOKEN": "hush"})
+    values = {setting.env: plain(effective, setting) for setting in TABLE}
+    assert values["SMTP_RECIPIENTS"] == ["@a.test"]
+    assert values["SMTP_HTTP_TOKEN"] == "(hidden)"
+    assert (values["SMTP_PORT"], values["SMTP_STRICT"], values["SMTP_TLS_PORT"]) == (
+        2525,
+        False,
+        None,
+    )
 
 
 def test_example_file_is_generated():

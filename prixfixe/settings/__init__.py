@@ -1,0 +1,19 @@
+"""The settings: one table from which everything that knows a setting is derived."""
+
+from prixfixe.settings.loading import Problem, SettingsError, load, sources, warnings
+from prixfixe.settings.showing import example, plain, show
+from prixfixe.settings.table import TABLE, Setting, Settings
+
+__all__ = [
+    "TABLE",
+    "Problem",
+    "Setting",
+    "Settings",
+    "SettingsError",
+    "example",
+    "load",
+    "plain",
+    "show",
+    "sources",
+    "warnings",
+]

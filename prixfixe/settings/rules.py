@@ -1,0 +1,89 @@
+"""What must hold between settings that are each right by themselves.
+
+Owns: the combinations that cannot work. Promises: pure; a rule with a setting that could not be
+read is not asked. Refuses: looking whether files exist; the room that opens them says so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+__all__ = ["RULES", "Rule", "broken"]
+
+
+class Rule(NamedTuple):
+    """A forbidden combination: the attributes it looks at, the one to blame first.
+
+    `expected` may name their values by position: `{1}` is the second attribute's.
+    """
+
+    attributes: tuple[str, ...]
+    is_broken: Callable[..., bool]
+    expected: str
+
+
+def _is_auth_hopeless(auth: str, is_insecure: bool, cert: str | None, tls: str, port: Any) -> bool:  # noqa: ANN401, FBT001
+    """Whether AUTH is on and no session could ever offer it (RFC 4954 section 4)."""
+    has_tls = cert is not None and (tls != "off" or port is not None)
+    return auth != "off" and not is_insecure and not has_tls
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        ("tls", "tls_cert"),
+        lambda tls, cert: tls == "required" and cert is None,
+        "SMTP_TLS_CERT to be set too",
+    ),
+    Rule(
+        ("tls_port", "tls_cert"),
+        lambda port, cert: port is not None and cert is None,
+        "SMTP_TLS_CERT to be set too",
+    ),
+    Rule(
+        ("tls_cert", "tls_key"),
+        lambda cert, key: cert not in (None, "self-signed") and key is None,
+        "SMTP_TLS_KEY to be set too",
+    ),
+    Rule(
+        ("tls_key", "tls_cert"),
+        lambda key, cert: key is not None and cert in (None, "self-signed"),
+        "SMTP_TLS_CERT to be the path of its certificate",
+    ),
+    Rule(
+        ("tls_port", "port"),
+        lambda tls_port, port: bool(tls_port) and tls_port == port,
+        "another port than SMTP_PORT",
+    ),
+    Rule(
+        ("http_port", "port", "tls_port"),
+        lambda http, smtp, smtps: bool(http) and http in (smtp, smtps),
+        "another port than the SMTP listeners",
+    ),
+    Rule(
+        ("auth", "auth_users"),
+        lambda auth, users: auth in ("optional", "required") and users is None,
+        "SMTP_AUTH_USERS to be set too",
+    ),
+    Rule(
+        ("auth", "auth_insecure", "tls_cert", "tls", "tls_port"),
+        _is_auth_hopeless,
+        "a certificate (SMTP_TLS_CERT), or SMTP_AUTH_INSECURE=true to allow it in clear",
+    ),
+    Rule(
+        ("max_inflight", "max_message_size"),
+        lambda inflight, message: inflight < message,
+        "at least SMTP_MAX_MESSAGE_SIZE ({1})",
+    ),
+)
+
+
+def broken(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
+    """Yield attribute, value and expectation of every rule these values break."""
+    for attributes, is_broken, expected in RULES:
+        if all(attribute in values for attribute in attributes):
+            known = [values[attribute] for attribute in attributes]
+            if is_broken(*known):
+                yield attributes[0], known[0], expected.format(*known)

@@ -1,0 +1,49 @@
+"""Settings for people and programs to read.
+
+Owns: the text and JSON forms of a value, and `.env.example`. Promises: a secret is hidden in every
+form. Refuses: writing files.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from prixfixe import units
+from prixfixe.settings.table import TABLE
+
+if TYPE_CHECKING:
+    from prixfixe.settings.table import Setting, Settings
+
+__all__ = ["example", "plain", "show"]
+
+_HEAD = """\
+# PrixFixe settings, with their defaults. Copy to .env and change what you need.
+# Sizes: octets or 10MiB, 25MB. Durations: seconds or 30s, 5m, 7d.
+# NAME_FILE reads the value of NAME from a file.
+"""
+
+
+def plain(settings: Settings, setting: Setting) -> Any:  # noqa: ANN401 - what JSON can hold
+    """Return a value as JSON has it; None is "off" or "not given"."""
+    value = getattr(settings, setting.attribute)
+    if setting.is_secret and value:
+        return "(hidden)"
+    return list(map(str, value)) if isinstance(value, tuple) else value
+
+
+def show(settings: Settings, setting: Setting) -> str:
+    """Return a value as it could be written in the environment, secrets hidden."""
+    value = plain(settings, setting)
+    if value is None:
+        return "off" if setting.parse is units.optional_port else ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return repr(value).removesuffix(".0")
+    return ",".join(value) if isinstance(value, list) else str(value)
+
+
+def example() -> str:
+    """Return the text of `.env.example`: every setting, its help and its default."""
+    rows = [f"\n# {setting.help}\n#{setting.env}={setting.default}\n" for setting in TABLE]
+    return _HEAD + "".join(rows)

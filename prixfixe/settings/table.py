@@ -1,0 +1,199 @@
+"""The table of settings: names, readers, defaults and help, and the record they fill.
+
+Owns: every `SMTP_*` variable, one row each; all that lists settings is derived from it.
+Promises: `Settings` has one attribute a row (a test compares them) and its repr hides secrets.
+Refuses: environments and files; `loading` reads those.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from prixfixe import units
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["PREFIX", "TABLE", "Setting", "Settings"]
+
+PREFIX = "SMTP_"
+
+
+class Setting(NamedTuple):
+    """One row: the variable, how to read it, its default as text, and what it means."""
+
+    env: str
+    parse: Callable[[str], Any]
+    default: str
+    help: str
+    is_secret: bool = False
+
+    @property
+    def attribute(self) -> str:
+        """The name in `Settings`."""
+        return self.env.removeprefix(PREFIX).lower()
+
+
+TABLE: tuple[Setting, ...] = (
+    Setting("SMTP_DOMAIN", units.domain, "localhost", "name in greeting, EHLO and Received"),
+    Setting("SMTP_BIND", units.bind, "", "listen address; empty is all addresses, IPv4 and IPv6"),
+    Setting("SMTP_PORT", units.port, "2525", "SMTP listener; 0 is any free port"),
+    Setting(
+        "SMTP_MAX_CONNECTIONS", units.count(1), "100", "concurrent sessions; health probes are free"
+    ),
+    Setting(
+        "SMTP_MAX_CONNECTIONS_PER_IP",
+        units.count(0),
+        "0",
+        "concurrent sessions of one IPv4 address or IPv6 /64; 0 is off",
+    ),
+    Setting(
+        "SMTP_MAX_CONNECTION_RATE",
+        units.count(0),
+        "0",
+        "new connections a minute of one IPv4 address or IPv6 /64; 0 is off",
+    ),
+    Setting(
+        "SMTP_MAX_MESSAGE_SIZE",
+        units.size(1024),
+        "10485760",
+        "octets; advertised in SIZE and enforced",
+    ),
+    Setting("SMTP_MAX_RECIPIENTS", units.count(1), "100", "recipients of one message"),
+    Setting("SMTP_MAX_ERRORS", units.count(1), "20", "refused commands before a session is closed"),
+    Setting(
+        "SMTP_MAX_INFLIGHT",
+        units.size(1024),
+        "64MiB",
+        "octets of message data held in memory for all sessions together",
+    ),
+    Setting("SMTP_TIMEOUT", units.duration(0.1), "300", "idle seconds before 421 and close"),
+    Setting(
+        "SMTP_SHUTDOWN_TIMEOUT",
+        units.duration(0),
+        "8",
+        "seconds that sessions with a message under way get to finish it",
+    ),
+    Setting(
+        "SMTP_RECIPIENTS",
+        units.recipients,
+        "",
+        "allow-list: @example.com, user@example.com, comma separated; empty is any",
+    ),
+    Setting("SMTP_STRICT", units.boolean, "false", "refuse message lines over 998 octets"),
+    Setting(
+        "SMTP_TLS",
+        units.choice("off", "auto", "required"),
+        "auto",
+        "off, auto (offer STARTTLS when a certificate is set) or required",
+    ),
+    Setting(
+        "SMTP_TLS_CERT",
+        units.optional_text,
+        "",
+        "path of a PEM certificate chain, or self-signed for development",
+    ),
+    Setting("SMTP_TLS_KEY", units.optional_text, "", "path of its PEM private key"),
+    Setting("SMTP_TLS_PORT", units.optional_port, "off", "implicit-TLS listener; off or a port"),
+    Setting(
+        "SMTP_TLS_MIN_VERSION", units.choice("1.2", "1.3"), "1.2", "lowest TLS version: 1.2 or 1.3"
+    ),
+    Setting(
+        "SMTP_AUTH",
+        units.choice("off", "optional", "required", "any"),
+        "off",
+        "off, optional, required, or any (accept every credential: development)",
+    ),
+    Setting(
+        "SMTP_AUTH_USERS",
+        units.optional_text,
+        "",
+        "path of a file with user:hash lines (prixfixe hash-password)",
+    ),
+    Setting("SMTP_AUTH_INSECURE", units.boolean, "false", "allow AUTH without TLS"),
+    Setting(
+        "SMTP_PROXY_PROTOCOL",
+        units.networks,
+        "",
+        "networks trusted to send PROXY v1 or v2, comma separated; empty is off",
+    ),
+    Setting(
+        "SMTP_STORE",
+        units.store_url,
+        "sqlite:mail/prixfixe.db",
+        "sqlite:PATH, maildir:PATH, memory: or discard:",
+    ),
+    Setting(
+        "SMTP_STORE_MAX_MESSAGES", units.count(0), "0", "keep this many, oldest go first; 0 is all"
+    ),
+    Setting(
+        "SMTP_STORE_MAX_AGE", units.duration(0), "0", "keep this long, such as 7d; 0 is for ever"
+    ),
+    Setting(
+        "SMTP_STORE_MIN_FREE", units.size(0), "64MiB", "below this free space: 452 and not ready"
+    ),
+    Setting(
+        "SMTP_HTTP_BIND",
+        units.bind,
+        "127.0.0.1",
+        "address of health, metrics and API; empty is all (the image's default)",
+    ),
+    Setting(
+        "SMTP_HTTP_PORT", units.optional_port, "8025", "its port; off closes it, 0 is any free port"
+    ),
+    Setting("SMTP_HTTP_TOKEN", units.token, "", "bearer token for /api", is_secret=True),
+    Setting(
+        "SMTP_LOG_LEVEL",
+        units.choice("debug", "info", "warning", "error", "critical"),
+        "info",
+        "debug, info, warning, error or critical",
+    ),
+    Setting(
+        "SMTP_LOG_FORMAT",
+        units.optional_choice("text", "json"),
+        "",
+        "text or json; empty is text on a terminal, else json",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The effective settings; attributes are the variables' names in lower case.
+
+    Sizes are octets, durations seconds. None stands for "off" or "not given".
+    """
+
+    domain: str
+    bind: str
+    port: int
+    max_connections: int
+    max_connections_per_ip: int
+    max_connection_rate: int
+    max_message_size: int
+    max_recipients: int
+    max_errors: int
+    max_inflight: int
+    timeout: float
+    shutdown_timeout: float
+    recipients: tuple[str, ...]
+    strict: bool
+    tls: str
+    tls_cert: str | None
+    tls_key: str | None
+    tls_port: int | None
+    tls_min_version: str
+    auth: str
+    auth_users: str | None
+    auth_insecure: bool
+    proxy_protocol: tuple[units.Network, ...]
+    store: str
+    store_max_messages: int
+    store_max_age: float
+    store_min_free: int
+    http_bind: str
+    http_port: int | None
+    http_token: str | None = field(repr=False)
+    log_level: str
+    log_format: str | None
