@@ -31,6 +31,10 @@ MAX_TEXT = 256  # characters of any one value: enough for an address, too few fo
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 
+def _ignore(_level: str) -> None:
+    """Count nothing."""
+
+
 class LineSink:
     """Write lines to a stream, those of one turn of the event loop together."""
 
@@ -38,6 +42,7 @@ class LineSink:
         self._stream = stream
         self._loop = loop
         self._lines: list[str] = []
+        self.count: Callable[[str], None] = _ignore
 
     def msg(self, line: str) -> None:
         """Take one line."""
@@ -177,6 +182,10 @@ class Log:
         """Write what is waiting."""
         self._sink.flush()
 
+    def count_with(self, count: Callable[[str], None]) -> None:
+        """Tell this of every record's level from now on."""
+        self._sink.count = count
+
     def message_kept(self, message: Message, seconds: float) -> None:
         """Record an accepted message: what it was, never what it said."""
         if self._write_kept is not None:
@@ -241,7 +250,6 @@ def build_log(
     *,
     stream: TextIO | None = None,
     loop: asyncio.AbstractEventLoop | None = None,
-    count: Callable[[str], None] | None = None,
 ) -> Log:
     """Return a log for standard output; `log_format` None asks whether that is a terminal."""
     stream = sys.stdout if stream is None else stream
@@ -249,13 +257,11 @@ def build_log(
     sink = LineSink(stream, loop)
 
     def counting(_logger: object, name: str, record: Any) -> Any:  # noqa: ANN401
-        if count is not None:
-            count(name)
+        sink.count(name)
         return record
 
     def write_kept(message: Message, seconds: float) -> None:
-        if count is not None:
-            count("info")
+        sink.count("info")
         sink.msg(kept_line(message, seconds, datetime.now(UTC)))
 
     logger = structlog.wrap_logger(

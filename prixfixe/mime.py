@@ -8,6 +8,7 @@ Refuses: knowing HTTP or Mailpit's JSON (see `http.mailpit`).
 
 from __future__ import annotations
 
+import re
 from email.header import decode_header, make_header
 from email.message import Message as MimeMessage
 from email.parser import BytesParser
@@ -18,8 +19,11 @@ from typing import NamedTuple
 __all__ = ["Address", "Parsed", "Part", "header_fields", "parse_message"]
 
 MAX_PARTS = 1000
+_BOUNDARY = re.compile(rb"boundary[ \t]*=", re.IGNORECASE)
 MAX_NESTING = 200  # boundaries open at once; deeper mail is shown as one part
-MAX_HEADER_OCTETS = 1024 * 1024
+MAX_HEADER_OCTETS = 256 * 1024  # of the message
+MAX_PART_HEADER_OCTETS = 64 * 1024  # of each part
+MAX_FIELD_CHARACTERS = 64 * 1024  # looked at for addresses or decoding
 
 
 class Address(NamedTuple):
@@ -49,10 +53,10 @@ class Part(NamedTuple):
     def text(self) -> str:
         """Return the content as text, whatever its charset claims."""
         try:
-            decoded = self.content.decode(self.charset or "utf-8", "replace")
-        except LookupError:
-            decoded = self.content.decode("utf-8", "replace")
-        return decoded.replace("\r\n", "\n")
+            text = self.content.decode(self.charset or "utf-8", "replace")
+        except (LookupError, ValueError):  # No such charset, or one that is no text encoding.
+            text = self.content.decode("utf-8", "replace")
+        return text.encode("utf-8", "replace").decode("utf-8").replace("\r\n", "\n")
 
 
 class Parsed(NamedTuple):
@@ -68,8 +72,12 @@ class Parsed(NamedTuple):
 
     def addresses(self, name: str) -> list[Address]:
         """Return the mailboxes of all fields of this name."""
-        values = [str(value) for value in self.root.get_all(name, [])]
-        return [Address(decoded(shown), box) for shown, box in getaddresses(values) if box]
+        values = [str(value)[:MAX_FIELD_CHARACTERS] for value in self.root.get_all(name, [])]
+        try:
+            pairs = getaddresses(values)
+        except Exception:  # noqa: BLE001 - as in _parse; nested comments exhaust the stack
+            return []
+        return [Address(decoded(shown), decoded(box)) for shown, box in pairs if box]
 
     def body(self, content_type: str) -> str:
         """Return the joined text of all bodies of this type."""
@@ -79,9 +87,10 @@ class Parsed(NamedTuple):
 
 def decoded(raw: str) -> str:
     """Decode RFC 2047 words; text with a lying charset comes back as it is."""
+    raw = raw[:MAX_FIELD_CHARACTERS]
     try:
         text = str(make_header(decode_header(raw)))
-    except (LookupError, ValueError):
+    except Exception:  # noqa: BLE001 - as in _parse
         text = raw
     return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
 
@@ -109,14 +118,31 @@ def _parse(octets: bytes) -> MimeMessage:
 
 def parse_message(body: bytes) -> Parsed:
     """Take a message apart."""
-    is_deep = body.lower().count(b"boundary=") > MAX_NESTING
-    root = _parse(body[: _header_end(body)] if is_deep else body)
+    is_whole = _is_bounded(body)
+    root = _parse(body if is_whole else body[: _header_end(body)])
     parts: list[Part] = []
-    if is_deep:
+    if not is_whole:
         parts.append(_part(root, "1", body[_header_end(body) :]))
     else:
         _collect(root, "", parts)
     return Parsed(root, tuple(parts))
+
+
+def _is_bounded(body: bytes) -> bool:
+    """Whether the library may take a message apart: it builds every part before we can count."""
+    if _header_end(body) >= MAX_HEADER_OCTETS:
+        return False
+    if len(_BOUNDARY.findall(body)) > MAX_NESTING:
+        return False
+    at = body.find(b"\n--")
+    for _ in range(2 * MAX_PARTS):
+        if at < 0:
+            return True
+        end = body.find(b"\r\n\r\n", at, at + MAX_PART_HEADER_OCTETS)
+        if end < 0 and len(body) - at > MAX_PART_HEADER_OCTETS:
+            return False
+        at = body.find(b"\n--", at + 1)
+    return False
 
 
 def _collect(node: MimeMessage, prefix: str, parts: list[Part]) -> None:

@@ -73,6 +73,7 @@ class Server:
             store=settings.store,
             max_connections=settings.max_connections,
         )
+        log.count_with(self.metrics.log_record)
         options = StoreOptions(
             max_messages=settings.store_max_messages,
             max_age=settings.store_max_age,
@@ -84,7 +85,6 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self.context = self._context()
         self.readiness = Readiness(self.store, self.metrics, self._loop.time)
-        self.metrics.space = lambda: self.readiness.space
         self._listeners: list[asyncio.Server] = []
         self._housekeeping: asyncio.Task[None] | None = None
         self._http: HttpServer | None = None

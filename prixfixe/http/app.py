@@ -9,6 +9,7 @@ Refuses: reading stores (see `mailbox`) and shaping records (see `mailpit`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import json
 import time
@@ -63,7 +64,7 @@ class Json(Response):
 
 def build_app(context: HttpContext, mailbox: Mailbox) -> Starlette:
     """Return the application."""
-    health, api = Health(context), Api(context, mailbox)
+    health, api = Health(context, mailbox), Api(context, mailbox)
     guarded = Mount(
         "/api/v1",
         routes=[
@@ -163,8 +164,9 @@ def _number(request: Request, name: str, default: float, most: float) -> float:
 class Health:
     """Alive, ready, and the counts."""
 
-    def __init__(self, context: HttpContext) -> None:
+    def __init__(self, context: HttpContext, mailbox: Mailbox) -> None:
         self._context = context
+        self._mailbox = mailbox
 
     async def live(self, _request: Request) -> Response:
         """Answer: that is the proof."""
@@ -185,9 +187,13 @@ class Health:
 
     async def metrics(self, request: Request) -> Response:
         """Return the counts."""
-        accept = request.headers.get("accept")
+        metrics, accept = self._context.metrics, request.headers.get("accept")
+        await self._context.readiness.check()
+        with contextlib.suppress(StoreError, StoreOpenError):
+            metrics.totals = await self._mailbox.totals()
+        metrics.space = self._context.readiness.space
         loop = asyncio.get_running_loop()
-        page, kind = await loop.run_in_executor(None, self._context.metrics.exposition, accept)
+        page, kind = await loop.run_in_executor(None, metrics.exposition, accept)
         return Response(page, headers={"Content-Type": kind})
 
 
@@ -269,7 +275,9 @@ class Api:
         """Return the header fields, each name with all its values."""
         found: dict[str, list[str]] = {}
         for name, value in await self._view(request, lambda one: header_fields(render(one))):
-            found.setdefault(name, []).append(value)
+            # Mailpit is written in Go, whose canonical names its clients look for.
+            canonical = "-".join(word.capitalize() for word in name.split("-"))
+            found.setdefault(canonical, []).append(value)
         return Json(found)
 
     async def raw(self, request: Request) -> Response:
@@ -364,16 +372,21 @@ async def _body(request: Request) -> bytes:
 
 
 def _named_ids(body: bytes, request: Request) -> list[str] | None:
-    """Return the ids a DELETE names, as JSON or as a form; None for all of them."""
+    """Return the ids a DELETE names, as JSON or as a form; None for all of them.
+
+    Only no body, `{}` or an empty list means all: a misspelled request must not delete more.
+    """
     if not body.strip():
         return None
-    if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        form = parse_qs(body.decode("utf-8", "replace"))
-        return form.get("ids") or form.get("IDs") or None
     try:
-        ids = json.loads(body).get("IDs")
-    except (ValueError, AttributeError):
-        ids = ""
-    if ids is not None and not (isinstance(ids, list) and all(isinstance(i, str) for i in ids)):
+        if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+            fields: dict[str, Any] = dict(parse_qs(body.decode(), strict_parsing=True))
+        else:
+            fields = dict(json.loads(body))
+    except (ValueError, TypeError):
+        fields = {"": None}
+    named = {name.lower(): value for name, value in fields.items()}  # Go's JSON ignores case.
+    ids = named.pop("ids", [])
+    if named or not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
         raise HTTPException(400, 'expected {"IDs": ["ID", ...]}')
     return ids or None

@@ -70,6 +70,8 @@ def _date(message: Message, parsed: Parsed) -> str:
     """Return the Date field, or the time of arrival where it is missing or wrong."""
     try:
         written = parsedate_to_datetime(str(parsed.root.get("Date", "")))
+        if written.tzinfo is None:  # "-0000": the zone is not known (RFC 5322 3.3).
+            written = written.replace(tzinfo=UTC)
         return written.isoformat().replace("+00:00", "Z")
     except (ValueError, TypeError, OverflowError):
         return _time(message.received_at)

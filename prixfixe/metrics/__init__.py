@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING
 from prixfixe.metrics.table import CODES, TABLE, VERBS, Histogram, Series, empty_series, markdown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from prixfixe.stores.base import Probe, Recovery, Totals
 
 __all__ = ["Metrics", "markdown"]
@@ -26,7 +24,7 @@ _Key = tuple[str, ...]
 class Metrics:
     """The counts of one server.
 
-    `totals` and `space` are asked at every scrape, in the scrape's thread, and may block.
+    `totals`, `space`, `not_after` and `ready` are set by their owners; what is unknown is left out.
     """
 
     def __init__(self, *, version: str, revision: str, store: str, max_connections: int) -> None:
@@ -47,9 +45,9 @@ class Metrics:
         self.ready: dict[str, bool] = {}
         self.draining = False
         self.last_accepted = 0.0
-        self.not_after = 0.0
-        self.totals: Callable[[], Totals] | None = None
-        self.space: Callable[[], Probe | None] | None = None
+        self.not_after: float | None = None
+        self.totals: Totals | None = None
+        self.space: Probe | None = None
 
     def _histogram(self, name: str) -> Histogram:
         return self._series[name].histograms[()]
@@ -161,6 +159,7 @@ class Metrics:
         self._sum_commands()
         gauges = self._gauges()
         for name, values in gauges.items():
+            self._series[name].counts.clear()
             self._series[name].counts.update(values)
         return self._series
 
@@ -176,27 +175,27 @@ class Metrics:
         self._series["smtp_replies"].counts.update(replies)
 
     def _gauges(self) -> dict[str, dict[_Key, float]]:
-        backend = (self._backend,)
-        values: dict[str, dict[_Key, float]] = {
+        totals, space, backend = self.totals, self.space, (self._backend,)
+        return {
             "smtp_connections_active": {(name,): count for name, count in self.active.items()},
             "smtp_connections_limit": {(): self._max_connections},
-            "tls_certificate_not_after_timestamp_seconds": {(): self.not_after},
+            "tls_certificate_not_after_timestamp_seconds": _known((), self.not_after),
             "ready": {(name,): float(ok) for name, ok in self.ready.items()},
             "draining": {(): float(self.draining)},
             "last_accepted_timestamp_seconds": {(): self.last_accepted},
+            "store_messages": _known(backend, totals and totals.messages),
+            "store_bytes": _known(backend, totals and totals.bytes),
+            "store_free_bytes": _known(backend, space and space.free_bytes),
+            "store_free_inodes": _known(backend, space and space.free_inodes),
         }
-        if self.totals is not None:
-            totals = self.totals()
-            values["store_messages"] = {backend: totals.messages}
-            values["store_bytes"] = {backend: totals.bytes}
-        space = self.space() if self.space is not None else None
-        if space is not None:
-            values["store_free_bytes"] = {backend: space.free_bytes or 0}
-            values["store_free_inodes"] = {backend: space.free_inodes or 0}
-        return values
 
     def exposition(self, accept: str | None) -> tuple[bytes, str]:
         """Return the page for a scrape and its content type. May block: call it in a thread."""
         from prixfixe.metrics.exposition import expose
 
         return expose(self, accept)
+
+
+def _known(key: _Key, value: float | None) -> dict[_Key, float]:
+    """Return one sample, or none: a gauge that guesses sets off alerts."""
+    return {} if value is None else {key: value}

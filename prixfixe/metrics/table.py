@@ -149,7 +149,7 @@ TABLE: tuple[Spec, ...] = (
     Spec(
         "tls_certificate_not_after_timestamp_seconds",
         "gauge",
-        "When the certificate in use expires; 0 without one.",
+        "When the certificate in use expires; absent without one.",
     ),
     Spec(
         "tls_reloads",

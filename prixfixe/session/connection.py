@@ -145,9 +145,6 @@ class Connection(smtp.SMTP):
                 handle.cancel()
         context = self.context
         context.sessions.discard(self)
-        if self.dialogue.mode is Mode.BODY:
-            reason = self._end if self._end in ("timeout", "shutdown") else "client_gone"
-            context.metrics.message(self.listener, "aborted", reason)
         if context.is_draining and not context.sessions:
             context.no_sessions.set()
         self.dialogue.end()
@@ -431,6 +428,11 @@ class Connection(smtp.SMTP):
         """Count a message whose data was refused."""
         reason = "size" if reply is replies.TOO_BIG else "content"
         self.context.metrics.message(self.listener, "rejected", reason)
+
+    def aborted(self) -> None:
+        """Count a message whose data never ended."""
+        reason = self._end if self._end in ("timeout", "shutdown") else "client_gone"
+        self.context.metrics.message(self.listener, "aborted", reason)
 
     def reserve(self, octets: int) -> bool:
         """Ask the server's budget for memory."""

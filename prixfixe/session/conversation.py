@@ -47,6 +47,10 @@ class Outside(Protocol):
         """Note that message data was refused."""
         ...
 
+    def aborted(self) -> None:
+        """Note that the session ended inside message data."""
+        ...
+
     def start_tls(self) -> None:
         """Begin the handshake after the pending output; ends in `tls_started`."""
         ...

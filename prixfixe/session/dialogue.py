@@ -279,6 +279,8 @@ class Dialogue(Conversation):
 
     def end(self) -> None:
         """Be closed, without a word; memory of a message being kept stays taken until it is."""
+        if self.mode is Mode.BODY:
+            self.outside.aborted()
         if self.mode is not Mode.WAITING:
             self._forget_body()
         super().end()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from prixfixe.message import Message
 
 __all__ = [
-    "CorruptMessageError",
+    "DamagedError",
     "Probe",
     "Reader",
     "Recovery",
@@ -37,8 +37,7 @@ class StoreError(Exception):
     """A message could not be kept. Always temporary: the client is told 4xx and may retry.
 
     `is_full` distinguishes no room (452 4.3.1) from any other failure (451 4.3.0). `kind` is a
-    word of a closed list, fit for a metric label: full, io, closed, conflict,
-    corrupt.
+    word of a closed list, fit for a metric label: full, io, closed, conflict.
     """
 
     def __init__(self, text: str, *, kind: str = "io") -> None:
@@ -49,13 +48,6 @@ class StoreError(Exception):
     def is_full(self) -> bool:
         """Whether the store had no room."""
         return self.kind == "full"
-
-
-class CorruptMessageError(StoreError):
-    """What is stored is not what was written: its checksum differs."""
-
-    def __init__(self, message_id: str) -> None:
-        super().__init__(f"message {message_id} is damaged on disk", kind="corrupt")
 
 
 class StoreOpenError(Exception):
@@ -140,11 +132,7 @@ class Reader(Protocol):
 
 
 class Store(Protocol):
-    """The write side, used from the event loop only, and the way to its read side."""
-
-    def reader(self) -> Reader:
-        """Return a new read side of an open store."""
-        ...
+    """The write side, used from the event loop only."""
 
     async def open(self) -> Recovery:
         """Open, lock and recover. Raises `StoreOpenError`."""

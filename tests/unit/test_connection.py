@@ -100,6 +100,8 @@ async def test_half_a_message_is_not_kept(start, octets):
     await wire.rest()
     await until(lambda: not running.server.context.sessions)
     assert running.messages == []
+    counts = running.server.metrics.series()["messages"].counts
+    assert counts["smtp", "aborted", "client_gone"] == 1
 
 
 @pytest.mark.parametrize(

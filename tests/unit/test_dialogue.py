@@ -52,6 +52,9 @@ class World:
     def refused(self, reply):
         pass
 
+    def aborted(self):
+        pass
+
     def release(self):
         self.reserved = 0
 

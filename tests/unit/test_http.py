@@ -103,6 +103,10 @@ async def test_metrics(serve, client):
     line = 'prixfixe_messages_total{listener="smtp",reason="none",result="accepted"} 1.0'
     assert line in answer.text
     assert "prixfixe_metrics_defects_total 0.0" in answer.text
+    assert 'prixfixe_store_messages{backend="memory"} 1.0' in answer.text
+    assert 'prixfixe_ready{check="store"} 1.0' in answer.text
+    assert "free_bytes{" not in answer.text
+    assert 'prixfixe_log_records_total{level="info"}' in answer.text
 
 
 async def test_list_and_summary(serve, client):
@@ -148,6 +152,22 @@ async def test_one_message(serve, client):
     assert envelope["RawSize"] == len(raw)
 
 
+async def test_hostile_mail_hides_no_other_mail(serve, client):
+    running = await serve()
+    for body in (
+        b"Subject: =?utf-8?b?a?=\r\nDate: Tue, 24 Nov 2026 10:00:00 -0000\r\n\r\n",
+        b"From: " + b"(" * 5000 + b"\r\n\r\n",
+        b"Content-Type: text/plain; charset=undefined\r\n\r\nx\r\n",
+    ):
+        name = await deliver(running, body)
+        answer = await client.get(f"{running.http}/api/v1/message/{name}")
+        assert answer.status_code == 200
+        assert answer.json()["Date"].endswith("Z")
+    page = (await client.get(running.http + "/api/v1/messages")).json()
+    assert page["count"] == 3
+    assert (await client.get(running.http + "/api/v1/search?query=word")).status_code == 200
+
+
 async def test_search(serve, client):
     running = await serve()
     name = await deliver(running)
@@ -178,9 +198,18 @@ async def test_delete(serve, client):
     assert await left() == names[:1:-1]
     await client.request("DELETE", running.http + "/api/v1/search", params={"query": "subject:2"})
     assert await left() == names[3:]
-    for wrong in (b"{", b'{"IDs": 5}', b"[]"):
+    for wrong in (
+        b"{",
+        b'{"IDs": 5}',
+        b"5",
+        b'{"Id": ["x"]}',
+        b'{"IDs": [], "x": 1}',
+        b'{"IDs": null}',
+    ):
         answer = await client.request("DELETE", url, content=wrong)
         assert answer.status_code == 400
+    assert (await client.request("DELETE", url, data={"foo": "bar"})).status_code == 400
+    assert (await client.request("DELETE", url, json={"ids": ["nope"]})).status_code == 200
     assert await left() == names[3:]
     await client.delete(url)
     assert await left() == []

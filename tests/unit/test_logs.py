@@ -62,7 +62,8 @@ def test_level_filters():
 
 def test_records_are_counted():
     counts = []
-    log = build_log("info", "json", stream=io.StringIO(), count=counts.append)
+    log = build_log("info", "json", stream=io.StringIO())
+    log.count_with(counts.append)
     log.message_kept(message(), 0.1)
     log.error("x")
     assert counts == ["info", "error"]

@@ -66,8 +66,8 @@ def test_all_other_counts(metrics):
     metrics.loop_lag(0.2)
     metrics.log_record("error")
     metrics.ready["store"] = True
-    metrics.totals = lambda: Totals(3, 99)
-    metrics.space = lambda: Probe(1000, 10)
+    metrics.totals = Totals(3, 99)
+    metrics.space = Probe(1000, 10)
     text = page(metrics)
     for line in (
         'prixfixe_smtp_connections_total{listener="smtp",result="over_limit"} 1.0',
@@ -89,6 +89,12 @@ def test_all_other_counts(metrics):
         "prixfixe_metrics_defects_total 0.0",
     ):
         assert line in text, line
+
+
+def test_what_is_unknown_is_left_out(metrics):
+    text = page(metrics)
+    for name in ("store_messages{", "store_free_bytes{", "not_after_timestamp_seconds 0", "ready{"):
+        assert name not in text
 
 
 def test_a_label_outside_the_table_is_a_defect_not_a_series(metrics):

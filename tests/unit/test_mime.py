@@ -66,6 +66,16 @@ HOSTILE = {
     ),
     "many": b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\nx\r\n" * 3000,
     "8-bit header": b"Subject: \xff\xfe\r\nFrom: \xff <a@b>\r\n\r\n",
+    "bad padding in a word": b"Subject: =?utf-8?b?a?=\r\n\r\n",
+    "nested comments": b"From: " + b"(" * 5000 + b"\r\n\r\n",
+    "charset idna": b"Content-Type: text/plain; charset=idna\r\n\r\n\xff..x",
+    "charset undefined": b"Content-Type: text/plain; charset=undefined\r\n\r\nx",
+    "charset punycode": b"Content-Type: text/plain; charset=punycode\r\n\r\n\xff",
+    "charset utf-16 surrogate": b"Content-Type: text/plain; charset=utf-16\r\n\r\n\xff\xfe\x00\xd8",
+    "endless header": b"X: y\r\n" * 200_000,
+    "endless part header": b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"
+    + b"X: y\r\n" * 200_000,
+    "endless field": b"To: " + b"a@b.test, " * 100_000 + b"\r\n\r\n",
     "attached message": b"Content-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\nx",
 }
 
@@ -84,6 +94,18 @@ def test_hostile_mail_is_taken_apart(body):
 def test_any_octets_are_taken_apart(body):
     parse_message(body)
     header_fields(body)
+
+
+def test_work_on_hostile_mail_is_bounded():
+    import tracemalloc
+
+    body = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n" * 500_000
+    tracemalloc.start()
+    parsed = parse_message(body)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(parsed.parts) == 1
+    assert peak < 4 * len(body)
 
 
 def test_header_fields_keep_order_and_repeats():

@@ -212,7 +212,11 @@ def test_idle_memory_and_start(process):
     ("variables", "code", "words"),
     [
         ({"SMTP_PORT": "x", "SMTP_TIMEOUT": "y"}, 2, ["SMTP_PORT='x'", "SMTP_TIMEOUT='y'"]),
-        ({"SMTP_STORE": "sqlite:/proc/none/x.db"}, 3, ["/proc/none", "user"]),
+        (
+            {"SMTP_STORE": "sqlite:/proc/none/x.db"},
+            3,
+            ["/proc/none", f"{os.geteuid()}:{os.getegid()}"],
+        ),
         ({"SMTP_STORE": "maildir:/dev/null/x"}, 3, ["/dev/null"]),
         ({"SMTP_TLS_CERT": "/nowhere.pem", "SMTP_TLS_KEY": "/nowhere.key"}, 2, ["SMTP_TLS_CERT"]),
         (
@@ -267,8 +271,9 @@ def test_export(process, form):
     if form == "mbox":
         import mailbox
 
-        boxed = list(mailbox.mbox(target))
+        boxed = mailbox.mbox(target)
         assert len(boxed) == 2
+        boxed.close()
         assert b"\n>From here\n>>From there\n" in target.read_bytes()
     else:
         files = [path for path in target.rglob("*") if path.is_file()]
