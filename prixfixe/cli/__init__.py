@@ -9,37 +9,71 @@ Refuses: doing the work; each command has its module.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from prixfixe import __version__
+from prixfixe.cli.environment import Failure, complain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 __all__ = ["main"]
 
+EXIT_OK = 0
 EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_CANNOT_START = 3
+EXIT_INTERRUPTED = 130
 
 
-def _serve_arguments(_parser: argparse.ArgumentParser) -> None:
-    """`serve` is configured by the environment alone."""
+def _probe_arguments(parser: argparse.ArgumentParser, timeout: float) -> None:
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=timeout,
+        metavar="S",
+        help=f"in all, as 5, 0.5 or 1m (default: {timeout:g} s)",
+    )
+    parser.add_argument(
+        "--smtp",
+        type=_address,
+        metavar="HOST:PORT",
+        help="instead of the settings' address; asks no HTTP unless --http says where",
+    )
+    parser.add_argument(
+        "--http", type=_address, metavar="URL", help="http://HOST:PORT instead of the settings'"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="show what the server says")
 
 
-def _probe_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--timeout", type=float, default=5.0, metavar="S", help="seconds in all")
-    parser.add_argument("--smtp", metavar="HOST:PORT", help="instead of the settings' address")
-    parser.add_argument("--http", metavar="HOST:PORT", help="instead of the settings' address")
-    parser.add_argument("-v", "--verbose", action="store_true", help="show each step")
+def _seconds(text: str) -> float:
+    from prixfixe.units import duration
+
+    try:
+        return duration(0.01)(text)
+    except ValueError as error:
+        msg = f"{text!r}: expected {error}"
+        raise argparse.ArgumentTypeError(msg) from None
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.removeprefix("http://").rstrip("/").rpartition(":")
+    is_bare_ipv6 = ":" in host and not (host.startswith("[") and host.endswith("]"))
+    is_port = port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536
+    if not colon or "/" in host or is_bare_ipv6 or not is_port:
+        msg = f"{text!r}: expected HOST:PORT, such as 127.0.0.1:2525 or [::1]:2525"
+        raise argparse.ArgumentTypeError(msg)
+    return host.strip("[]") or "localhost", int(port)
+
+
+def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    _probe_arguments(parser, 5.0)
 
 
 def _wait_arguments(parser: argparse.ArgumentParser) -> None:
-    _probe_arguments(parser)
-    parser.set_defaults(timeout=30.0)
+    _probe_arguments(parser, 30.0)
 
 
 def _messages_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,13 +105,14 @@ def _no_arguments(_parser: argparse.ArgumentParser) -> None:
 
 # name: (help, arguments, module with `run(args) -> int`)
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] = {
-    "serve": ("run the server (the default)", _serve_arguments, "prixfixe.cli.serve"),
-    "check": ("probe a running server: exit 0 or 1", _probe_arguments, "prixfixe.cli.check"),
+    "serve": ("run the server (the default)", _no_arguments, "prixfixe.cli.serve"),
+    "check": ("probe a running server: exit 0 or 1", _check_arguments, "prixfixe.cli.check"),
     "wait": ("wait until a server is ready", _wait_arguments, "prixfixe.cli.wait"),
     "messages": ("list the messages of a store", _messages_arguments, "prixfixe.cli.messages"),
     "show": ("print one message as it is", _show_arguments, "prixfixe.cli.show"),
     "export": ("copy all messages out", _export_arguments, "prixfixe.cli.export"),
     "config": ("show the effective settings", _config_arguments, "prixfixe.cli.config"),
+    "load": ("send mail to a server and measure it", _load_arguments, "prixfixe.load.cli"),
     "hash-password": ("hash a password for SMTP_AUTH_USERS", _no_arguments, "prixfixe.cli.hashing"),
     "version": ("print the version", _no_arguments, "prixfixe.cli.version"),
 }
@@ -87,12 +122,15 @@ def _parser(wanted: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="prixfixe",
         description="A compact SMTP server whose 250 means kept.",
+        allow_abbrev=False,
         epilog="Settings come from SMTP_* variables: see `prixfixe config --example`.",
     )
     parser.add_argument("--version", action="version", version=f"prixfixe {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, (text, add_arguments, _) in COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=text)
+        command = commands.add_parser(
+            name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False
+        )
         if name == wanted:
             add_arguments(command)
     return parser
@@ -105,11 +143,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(words)
     if args.command is None:
         parser.error("a command is expected")
+    _accept_all_letters()
     try:
         code: int = import_module(COMMANDS[args.command][2]).run(args)
+        sys.stdout.flush()
+    except Failure as failure:
+        complain(failure)
+        return failure.code
     except BrokenPipeError:  # `prixfixe messages | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        _forget_output()
+        return EXIT_OK
+    except OSError as error:  # A full disk under an export or a redirected output.
+        if args.command == "serve":
+            raise
+        _forget_output()
+        complain(f"{error.filename or 'standard output'}: {error.strerror}")
+        return EXIT_FAILED
     except KeyboardInterrupt:
-        return 130
+        return EXIT_INTERRUPTED
     return code
+
+
+def _accept_all_letters() -> None:
+    """Let no locale's character set turn a sender's letters into a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _forget_output() -> None:
+    """Keep the interpreter from failing once more when it flushes at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prixfixe.cli.environment import fail, store_reader
+from prixfixe.cli.environment import Failure, complain, store_reader
 from prixfixe.message import render
 from prixfixe.stores.base import DamagedError
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from prixfixe.message import Message
-    from prixfixe.stores.base import Reader
+
+    Write = Callable[[Message], object]
 
 __all__ = ["run"]
 
@@ -32,71 +34,76 @@ _FROM = re.compile(rb"^(>*From )", re.MULTILINE)
 def run(args: argparse.Namespace) -> int:
     """Export."""
     path = Path(args.path)
-    try:
-        write = _WRITERS[args.format](path)
-    except OSError as error:
-        raise fail(
-            1, f"{path}: {error.strerror}; expected a path that does not exist yet"
-        ) from None
     count = damaged = 0
-    with store_reader() as reader:
-        for message in _messages(reader):
-            if message is None:
+    with store_reader() as reader, _WRITERS[args.format](path) as write:
+        for message_id in reversed(reader.ids()):
+            try:
+                message = reader.get(message_id)
+            except DamagedError as error:
+                complain(error)
                 damaged += 1
-            else:
+                continue
+            if message is not None:  # None: deleted since it was listed.
                 write(message)
                 count += 1
     print(f"{count} messages exported to {path}")
     return 1 if damaged else 0
 
 
-def _messages(reader: Reader) -> Iterator[Message | None]:
-    """Yield messages, oldest first; None in the place of a damaged one, after naming it."""
-    for message_id in reversed(reader.ids()):
-        try:
-            message = reader.get(message_id)
-        except DamagedError as error:
-            fail(1, error)
-            yield None
-            continue
-        if message is not None:  # None: deleted since it was listed.
-            yield message
+@contextmanager
+def _eml(path: Path) -> Iterator[Write]:
+    _make_folder(path)
+    yield lambda message: _write(path / f"{message.id}.eml", message)
 
 
-def _eml(path: Path) -> Callable[[Message], None]:
-    path.mkdir(parents=True)
-
-    def write(message: Message) -> None:
-        (path / f"{message.id}.eml").write_bytes(render(message))
-
-    return write
-
-
-def _maildir(path: Path) -> Callable[[Message], None]:
-    path.mkdir(parents=True)
+@contextmanager
+def _maildir(path: Path) -> Iterator[Write]:
+    _make_folder(path)
     for folder in ("cur", "new", "tmp"):
         (path / folder).mkdir()
 
     def write(message: Message) -> None:
-        name = f"{int(message.received_at)}.{message.id}.export"
-        (path / "new" / name).write_bytes(render(message))
+        _write(path / "new" / f"{int(message.received_at)}.{message.id}.export", message)
 
-    return write
+    yield write
 
 
-def _mbox(path: Path) -> Callable[[Message], None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(exist_ok=False)
+def _make_folder(path: Path) -> None:
+    """Make the folder, or take one that is empty, such as a fresh mount of a container."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        is_empty = not any(path.iterdir())
+    except OSError as error:
+        msg = f"{path}: {error.strerror}; expected a new or an empty folder"
+        raise Failure(1, msg) from None
+    if not is_empty:
+        msg = f"{path}: not empty; expected a new or an empty folder"
+        raise Failure(1, msg)
 
-    def write(message: Message) -> None:
-        sender = message.envelope.sender.replace(" ", "-") or "MAILER-DAEMON"
-        date = time.asctime(time.gmtime(message.received_at))
-        text = _FROM.sub(rb">\1", render(message).replace(b"\r\n", b"\n"))
-        end = b"" if text.endswith(b"\n") else b"\n"
-        with path.open("ab") as mbox:
-            mbox.write(f"From {sender} {date}\n".encode() + text + end + b"\n")
 
-    return write
+def _write(path: Path, message: Message) -> None:
+    with path.open("xb") as file:
+        file.write(render(message))
+
+
+@contextmanager
+def _mbox(path: Path) -> Iterator[Write]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mbox = path.open("xb")
+    except OSError as error:
+        msg = f"{path}: {error.strerror}; expected the name of a new file"
+        raise Failure(1, msg) from None
+    with mbox:
+        yield lambda message: mbox.write(_as_mboxrd(message))
+
+
+def _as_mboxrd(message: Message) -> bytes:
+    sender = message.envelope.sender.replace(" ", "-") or "MAILER-DAEMON"
+    date = time.asctime(time.gmtime(message.received_at))
+    text = _FROM.sub(rb">\1", render(message).replace(b"\r\n", b"\n"))
+    end = b"" if text.endswith(b"\n") else b"\n"
+    return f"From {sender} {date}\n".encode() + text + end + b"\n"
 
 
 _WRITERS = {"eml": _eml, "mbox": _mbox, "maildir": _maildir}

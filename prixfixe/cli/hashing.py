@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from prixfixe.auth import hash_password
-from prixfixe.cli.environment import fail
+from prixfixe.cli.environment import Failure
 
 if TYPE_CHECKING:
     import argparse
@@ -17,11 +17,22 @@ __all__ = ["run"]
 
 def run(_args: argparse.Namespace) -> int:
     """Hash."""
-    if sys.stdin.isatty():
-        password = getpass.getpass("Password: ")
-    else:
-        password = sys.stdin.readline().removesuffix("\n")
+    password = _ask() if sys.stdin.isatty() else _read()
     if not password:
-        raise fail(2, "expected a password on standard input")
+        raise Failure(2, "expected a password on the first line of standard input")
     print(hash_password(password))
     return 0
+
+
+def _ask() -> str:
+    password = getpass.getpass("Password: ")
+    if getpass.getpass("Again: ") != password:
+        raise Failure(2, "the two passwords differ")
+    return password
+
+
+def _read() -> str:
+    try:
+        return sys.stdin.buffer.readline().decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise Failure(2, "expected a password in UTF-8") from None

@@ -1,45 +1,46 @@
-"""`prixfixe messages`: list what a store holds, newest first."""
+"""`prixfixe messages`: list what a store holds, newest first.
+
+Owns: the listing's two forms, columns for people and JSON lines for programs.
+Promises: nothing a sender chose reaches a terminal but printable characters; one damaged message
+is named on standard error, the rest is listed, the exit code is 1.
+Refuses: more of a message than its header.
+"""
 
 from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from email.header import decode_header, make_header
 from email.parser import BytesHeaderParser
 from typing import TYPE_CHECKING
 
-from prixfixe.cli.environment import fail, store_reader
+from prixfixe.cli.environment import complain, store_reader
+from prixfixe.mime import decoded
 from prixfixe.stores.base import DamagedError
 
 if TYPE_CHECKING:
     import argparse
 
     from prixfixe.message import Message
-    from prixfixe.stores.base import Reader
 
 __all__ = ["run"]
+
+_MAX_HEADER_OCTETS = 65536
 
 
 def run(args: argparse.Namespace) -> int:
     """List."""
+    damaged = 0
     with store_reader() as reader:
-        damaged = 0
         for message_id in reader.ids():
             try:
                 message = reader.get(message_id)
             except DamagedError as error:
-                fail(1, error)
+                complain(error)
                 damaged += 1
                 continue
             if message is not None and _is_wanted(message, args.to):
                 print(_as_json(message) if args.json else _as_line(message))
     return 1 if damaged else 0
-
-
-def latest(reader: Reader) -> str | None:
-    """Return the newest message's id."""
-    ids = reader.ids(0, 1)
-    return ids[0] if ids else None
 
 
 def _is_wanted(message: Message, to: str | None) -> bool:
@@ -48,7 +49,7 @@ def _is_wanted(message: Message, to: str | None) -> bool:
 
 
 def _time(message: Message) -> str:
-    return datetime.fromtimestamp(message.received_at, UTC).isoformat(timespec="seconds")[:-6] + "Z"
+    return datetime.fromtimestamp(message.received_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _as_json(message: Message) -> str:
@@ -65,18 +66,19 @@ def _as_json(message: Message) -> str:
 def _as_line(message: Message) -> str:
     to = ",".join(recipient.address for recipient in message.envelope.recipients)
     fields = (message.id, _time(message), f"<{message.envelope.sender}>", to)
-    return "  ".join([*map(_printable, fields), str(len(message.body)), _subject(message.body)])
+    size = str(len(message.body))
+    return "  ".join([*map(_printable, fields), size, _subject(message.body)]).rstrip()
 
 
 def _subject(body: bytes) -> str:
-    """Return the decoded Subject, safe for a terminal."""
-    head = body[:65536].partition(b"\r\n\r\n")[0]
-    raw = BytesHeaderParser().parsebytes(head).get("Subject", "")
-    try:
-        text = str(make_header(decode_header(str(raw))))
-    except (LookupError, ValueError):  # Unknown or lying charset: show it as it came.
-        text = str(raw)
-    return _printable(text)
+    """Return the decoded Subject, in one printable line; UTF-8 as it is (RFC 6532)."""
+    end = body.find(b"\r\n\r\n", 0, _MAX_HEADER_OCTETS)
+    head = BytesHeaderParser().parsebytes(body[: end if end >= 0 else _MAX_HEADER_OCTETS])
+    for name, raw in head.raw_items():
+        if name.lower() == "subject":
+            octets = str(raw).encode("utf-8", "surrogateescape")
+            return _printable(decoded(octets.decode("utf-8", "replace")))
+    return ""
 
 
 def _printable(text: str) -> str:

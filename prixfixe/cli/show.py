@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from prixfixe.cli.environment import fail, store_reader
+from prixfixe.cli.environment import Failure, store_reader
 from prixfixe.message import render
 from prixfixe.stores.base import DamagedError
 
@@ -18,15 +18,13 @@ __all__ = ["run"]
 def run(args: argparse.Namespace) -> int:
     """Show."""
     with store_reader() as reader:
-        wanted = args.id
-        if wanted == "latest":
-            wanted = next(iter(reader.ids(0, 1)), "latest")
+        newest = reader.ids(0, 1) if args.id == "latest" else ()
         try:
-            message = reader.get(wanted)
+            message = reader.get(newest[0] if newest else args.id)
         except DamagedError as error:
-            raise fail(1, error) from None
-        if message is None:
-            raise fail(1, f"no message {args.id!r} in this store")
-        sys.stdout.buffer.write(render(message))
-        sys.stdout.buffer.flush()
+            raise Failure(1, error) from None
+    if message is None:
+        msg = f"no message {args.id!r} in this store"
+        raise Failure(1, msg)
+    sys.stdout.buffer.write(render(message))
     return 0

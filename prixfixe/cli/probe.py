@@ -1,0 +1,229 @@
+"""Ask a running server whether it is ready, and whether it speaks SMTP.
+
+Owns: the shortest HTTP request and the shortest SMTP session that can tell.
+Promises: no mail is sent; nothing lasts longer than the time given; the server counts the probe
+as no client, for it announces its source port to `/readyz` before it connects (the server lets
+one connection from that port of this machine pass its limits and its wait for a PROXY header).
+Refuses: heavy imports; it runs every few seconds inside the container's memory limit.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from prixfixe.units import Network
+
+    Hear = Callable[[str], object]
+
+__all__ = ["CheckError", "Targets", "probe", "unheard"]
+
+Address = tuple[str, int]
+
+_MAX_ANSWER_OCTETS = 65536
+_MAX_TOLD = 200
+
+
+class CheckError(Exception):
+    """The server is not well; the text says why in one line."""
+
+
+class _UnreachableError(CheckError):
+    """Nobody listens there; another address of the same name may be better."""
+
+
+class Targets(NamedTuple):
+    """Where to ask. `http` is None when it is off.
+
+    `is_here` means that the addresses are this machine's. `proxies` are the networks from which
+    the server waits for a PROXY header; it is sent one when the probe could not be announced.
+    """
+
+    smtp: Address
+    http: Address | None = None
+    is_here: bool = False
+    proxies: tuple[Network, ...] = ()
+
+
+def unheard(_line: str) -> None:
+    """Take what the server says when nobody wants to know."""
+
+
+def probe(where: Targets, timeout: float, hear: Hear = unheard) -> None:
+    """Ask once, in at most `timeout` seconds, and pass on what the server says, line by line.
+
+    Raises:
+        CheckError: the server is not well.
+
+    """
+    deadline = time.monotonic() + timeout
+    unreachable = _UnreachableError(f"SMTP: {where.smtp[0]} has no address")
+    for address in _addresses(where.smtp, "SMTP"):
+        try:
+            return _probe_one(where._replace(smtp=address), deadline, hear)
+        except _UnreachableError as error:
+            unreachable = error
+    raise unreachable
+
+
+def _addresses(address: Address, what: str) -> list[Address]:
+    host, port = address
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        msg = f"{what}: {host}: {error.strerror or error}"
+        raise CheckError(msg) from error
+    return [(str(entry[4][0]), port) for entry in found]
+
+
+def _probe_one(where: Targets, deadline: float, hear: Hear) -> None:
+    with _bound_socket(where.smtp[0], is_here=where.is_here) as smtp:
+        source, port = smtp.getsockname()[:2]
+        if where.http is not None:
+            _ask_readiness(where, port, deadline, hear)
+        _connect(smtp, where.smtp, deadline, "SMTP")
+        is_announced = where.http is not None and port != 0
+        if not is_announced and _is_proxy(source, where.proxies):
+            smtp.sendall(b"PROXY UNKNOWN\r\n")
+        _converse(smtp, deadline, hear)
+
+
+def _bound_socket(host: str, *, is_here: bool) -> socket.socket:
+    """Return a socket with a loopback source port, which is 0 where none can reach the host.
+
+    Linux lets 127.0.0.1 talk to any IPv4 address of its own; IPv6 has no such custom.
+    """
+    is_ipv6 = ":" in host
+    sock = socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET, socket.SOCK_STREAM)
+    if _is_loopback(host) or (is_here and not is_ipv6):
+        with suppress(OSError):  # Without a loopback address it goes as any client.
+            sock.bind(("::1" if is_ipv6 else "127.0.0.1", 0))
+    return sock
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "::1" or host.startswith("127.")
+
+
+def _is_proxy(source: str, proxies: tuple[Network, ...]) -> bool:
+    if not proxies:
+        return False
+    from ipaddress import ip_address
+
+    return any(ip_address(source) in network for network in proxies)
+
+
+# --- HTTP
+
+
+def _ask_readiness(where: Targets, port: int, deadline: float, hear: Hear) -> None:
+    if where.http is None:
+        return
+    path = f"/readyz?probe={port}" if port else "/readyz"
+    host = _addresses(where.http, "HTTP")[0][0]
+    with _bound_socket(host, is_here=where.is_here) as http:
+        _connect(http, (host, where.http[1]), deadline, "HTTP")
+        http.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode("ascii")
+        )
+        answer = _read(http, deadline, "HTTP", _is_end)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status = _told(head.partition(b"\r\n")[0])
+    hear(status)
+    if status.split(" ")[1:2] != ["200"]:
+        msg = f"not ready: {_failing(body) or status or 'HTTP: no answer'}"
+        raise CheckError(msg)
+
+
+def _is_end(octets: bytes) -> bool:
+    """Whether all came that Content-Length announced; without it the connection's end tells."""
+    head, blank, body = octets.partition(b"\r\n\r\n")
+    length = head.lower().partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0].strip()
+    return bool(blank) and length.isdigit() and len(body) >= int(length)
+
+
+def _failing(body: bytes) -> str:
+    """Return the checks that fail, each with its reason; "" when the body does not tell."""
+    import json  # only a failure needs it
+
+    try:
+        checks = json.loads(body)["checks"]
+        failing = [f"{name}: {one['detail']}" for name, one in checks.items() if not one["ok"]]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return _told(body)
+    return _told("; ".join(failing).encode())
+
+
+# --- SMTP
+
+
+def _converse(smtp: socket.socket, deadline: float, hear: Hear) -> None:
+    """Hold the shortest session: greeting, EHLO, QUIT."""
+    _expect(smtp, deadline, "220", "greeting", hear)
+    for command, code in (("EHLO localhost", "250"), ("QUIT", "221")):
+        smtp.sendall(f"{command}\r\n".encode("ascii"))
+        _expect(smtp, deadline, code, command, hear)
+
+
+def _expect(smtp: socket.socket, deadline: float, code: str, stage: str, hear: Hear) -> None:
+    reply = _read(smtp, deadline, f"SMTP {stage}", _is_reply)
+    last = _told(reply.rstrip(b"\r\n").rpartition(b"\n")[2])
+    hear(last)
+    if not last.startswith(code):
+        msg = f"SMTP {stage}: expected {code}, got {repr(last) if reply else 'end of connection'}"
+        raise CheckError(msg)
+
+
+def _is_reply(octets: bytes) -> bool:
+    """Whether a reply's last line, the one without a hyphen, has come."""
+    last = octets.rpartition(b"\n")[0].rpartition(b"\n")[2]
+    return octets.endswith(b"\n") and last[3:4] != b"-"
+
+
+# --- both
+
+
+def _connect(sock: socket.socket, address: Address, deadline: float, what: str) -> None:
+    sock.settimeout(_left(deadline, what))
+    try:
+        sock.connect(address)
+    except OSError as error:
+        msg = f"{what}: cannot connect to {address[0]} port {address[1]}: {error.strerror or error}"
+        raise _UnreachableError(msg) from error
+
+
+def _read(
+    sock: socket.socket, deadline: float, what: str, is_whole: Callable[[bytes], bool]
+) -> bytes:
+    octets = b""
+    while len(octets) < _MAX_ANSWER_OCTETS and not is_whole(octets):
+        sock.settimeout(_left(deadline, what))
+        try:
+            part = sock.recv(4096)
+        except OSError as error:
+            reason = "no answer in time" if isinstance(error, TimeoutError) else error.strerror
+            msg = f"{what}: {reason}"
+            raise CheckError(msg) from error
+        if not part:
+            break
+        octets += part
+    return octets
+
+
+def _left(deadline: float, what: str) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        msg = f"{what}: no answer in time"
+        raise CheckError(msg)
+    return left
+
+
+def _told(octets: bytes) -> str:
+    """Return the beginning of an answer as one line that is safe on a terminal."""
+    text = " ".join(octets[: 4 * _MAX_TOLD].decode("utf-8", "replace").split())[:_MAX_TOLD]
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
