@@ -174,8 +174,9 @@ def _expect(smtp: socket.socket, deadline: float, code: str, stage: str, hear: H
     reply = _read(smtp, deadline, f"SMTP {stage}", _is_reply)
     last = _told(reply.rstrip(b"\r\n").rpartition(b"\n")[2])
     hear(last)
-    if not last.startswith(code):
-        msg = f"SMTP {stage}: expected {code}, got {repr(last) if reply else 'end of connection'}"
+    if not (last.startswith(code) and _is_reply(reply)):
+        got = repr(last) if reply else "end of connection"
+        msg = f"SMTP {stage}: expected a line with {code}, got {got}"
         raise CheckError(msg)
 
 
