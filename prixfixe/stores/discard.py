@@ -29,11 +29,12 @@ class DiscardStore:
 
     async def open(self) -> Recovery:
         """Start; there is never anything to recover."""
+        self._loop = asyncio.get_running_loop()  # asking for each message costs a system call
         return Recovery()
 
     def put(self, message: Message) -> asyncio.Future[None]:  # noqa: ARG002
         """Forget the message."""
-        future = asyncio.get_running_loop().create_future()
+        future = self._loop.create_future()
         if self._is_closed:
             future.set_exception(StoreError("the store is closed", kind="closed"))
         else:

@@ -36,11 +36,12 @@ class MemoryStore:
 
     async def open(self) -> Recovery:
         """Start; there is never anything to recover."""
+        self._loop = asyncio.get_running_loop()  # asking for each message costs a system call
         return Recovery()
 
     def put(self, message: Message) -> asyncio.Future[None]:
         """Keep one message at once."""
-        future = asyncio.get_running_loop().create_future()
+        future = self._loop.create_future()
         if self._is_closed:
             future.set_exception(StoreError("the store is closed", kind="closed"))
         elif message.id in self._kept:
