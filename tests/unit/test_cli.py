@@ -1,0 +1,222 @@
+"""The command line itself: usage, exit codes, settings, passwords, the process's streams."""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from prixfixe import __version__
+from prixfixe.auth import parse_users
+from prixfixe.cli import COMMANDS, main
+from prixfixe.message import Envelope, Message, Recipient
+from prixfixe.settings import TABLE, example
+from prixfixe.stores import open_store
+
+
+@pytest.fixture(autouse=True)
+def environ(monkeypatch):
+    """Unset every setting; return how to set some."""
+    for name in [name for name in os.environ if name.startswith("SMTP_")]:
+        monkeypatch.delenv(name)
+
+    def set_all(**variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    return set_all
+
+
+def process(*arguments, **options):
+    """Run the program as users do."""
+    command = [sys.executable, "-m", "prixfixe", *arguments]
+    return subprocess.run(command, stderr=subprocess.PIPE, timeout=30, check=False, **options)
+
+
+# --- usage
+
+
+def test_version(capsys):
+    assert main(["version"]) == 0
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"prixfixe {__version__}\n" * 2
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_explains_itself(capsys, command):
+    pytest.importorskip(COMMANDS[command][2])
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    assert f"usage: prixfixe {command}" in capsys.readouterr().out
+
+
+def test_help_lists_every_command(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    assert re.findall(r"(?m)^    ([a-z-]+)(?:  |$)", shown) == list(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["nonsense"], ["--nonsense"], ["version", "more"], ["show"], ["export", "p", "--format", "x"]],
+    ids=" ".join,
+)
+def test_wrong_usage_exits_2(capsys, words):
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: prixfixe")
+
+
+def test_no_command_serves(environ, capsys):
+    environ(SMTP_PORT="x")
+    assert main([]) == 2
+    assert "SMTP_PORT='x': expected a port" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["serve", "messages", "config"])
+def test_every_wrong_setting_is_told_at_once(environ, capsys, command):
+    environ(SMTP_PORT="x", SMTP_TIMEOUT="soon", SMTP_TLS="required")
+    assert main([command]) == 2
+    output, error = capsys.readouterr()
+    assert output == ""
+    assert error.splitlines()[0] == "prixfixe: settings that cannot be used:"
+    names = [line.split("=")[0].strip() for line in error.splitlines()[1:]]
+    assert names == ["SMTP_PORT", "SMTP_TIMEOUT", "SMTP_TLS"]
+
+
+def test_interrupt_exits_as_shells_expect(monkeypatch):
+    def interrupt(_args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("prixfixe.cli.version.run", interrupt)
+    assert main(["version"]) == 130
+
+
+# --- config
+
+
+def test_config_shows_every_setting_with_its_source(environ, capsys, tmp_path):
+    token = tmp_path / "token"
+    token.write_text("hush\n")
+    environ(SMTP_PORT="0", SMTP_HTTP_TOKEN_FILE=str(token), SMTP_PROT="1")
+    assert main(["config"]) == 0
+    output, error = capsys.readouterr()
+    rows = {line.split()[0]: line.split()[1:] for line in output.splitlines()}
+    assert list(rows) == [setting.env for setting in TABLE]
+    assert rows["SMTP_DOMAIN"] == ["localhost", "default"]
+    assert rows["SMTP_PORT"] == ["0", "environment"]
+    assert rows["SMTP_HTTP_TOKEN"] == ["(hidden)", str(token)]
+    assert "hush" not in output
+    assert error == "prixfixe: SMTP_PROT is not a setting; did you mean SMTP_PORT?\n"
+
+
+def test_config_as_json(environ, capsys):
+    environ(SMTP_HTTP_TOKEN="hush", SMTP_TLS_CERT="self-signed", SMTP_TLS_PORT="465")
+    assert main(["config", "--json"]) == 0
+    output = capsys.readouterr().out
+    rows = json.loads(output)
+    assert rows["SMTP_TLS_PORT"] == {"value": 465, "source": "environment"}
+    assert rows["SMTP_STRICT"] == {"value": False, "source": "default"}
+    assert "hush" not in output
+
+
+def test_config_example_needs_no_right_settings(environ, capsys):
+    environ(SMTP_PORT="x")
+    assert main(["config", "--example"]) == 0
+    assert capsys.readouterr().out == example()
+
+
+# --- hash-password
+
+
+def typed(monkeypatch, octets):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(octets)))
+
+
+@pytest.mark.parametrize("octets", ["p:ä \n".encode(), "p:ä \r\n".encode(), "p:ä ".encode()])
+def test_hash_password_reads_one_line(monkeypatch, capsys, octets):
+    typed(monkeypatch, octets)
+    assert main(["hash-password"]) == 0
+    made = capsys.readouterr().out.strip()
+    users = parse_users(f"user:{made}\n".encode())
+    assert users["user"].matches("p:ä ".encode())
+
+
+@pytest.mark.parametrize(("octets", "reason"), [(b"\n", "first line"), (b"\xff\n", "in UTF-8")])
+def test_hash_password_refuses_what_is_no_password(monkeypatch, capsys, octets, reason):
+    typed(monkeypatch, octets)
+    assert main(["hash-password"]) == 2
+    output, error = capsys.readouterr()
+    assert output == ""
+    assert reason in error
+
+
+@pytest.mark.parametrize(("again", "code"), [("secret", 0), ("secert", 2)])
+def test_hash_password_asks_twice_at_a_terminal(monkeypatch, capsys, again, code):
+    answers = iter(["secret", again])
+    monkeypatch.setattr("getpass.getpass", lambda _: next(answers))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    assert main(["hash-password"]) == code
+    assert "secret" not in "".join(capsys.readouterr())
+
+
+# --- the process
+
+
+@pytest.fixture
+async def mail(environ, tmp_path):
+    """Name a store with one message whose subject is not ASCII."""
+    url = f"sqlite:{tmp_path / 'mail.db'}"
+    environ(SMTP_STORE=url)
+    store = open_store(url)
+    await store.open()
+    envelope = Envelope("a@b", (Recipient("c@d"),))
+    await store.put(
+        Message("1" * 28, 0.0, envelope, "Subject: 日本\r\n\r\n".encode() + b"x" * 300_000)
+    )
+    await store.close()
+
+
+@pytest.mark.parametrize("command", [["messages"], ["show", "latest"]], ids=" ".join)
+def test_a_closed_pipe_ends_quietly(mail, command):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = process(*command, stdout=writer)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("command", [["messages"], ["show", "latest"]], ids=" ".join)
+def test_a_full_disk_under_the_output_exits_1(mail, command):
+    with open("/dev/full", "wb") as full:
+        done = process(*command, stdout=full)
+    expected = b"prixfixe: standard output: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, expected)
+
+
+def test_a_poor_character_set_is_no_obstacle(mail):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = process("messages", stdout=subprocess.PIPE, env=environment)
+    assert done.returncode == 0
+    assert done.stdout.endswith(b"\\u65e5\\u672c\n")
+
+
+def test_serve_wait_and_stop_as_processes(environ, tmp_path):
+    environ(SMTP_PORT="0", SMTP_HTTP_PORT="0", SMTP_STORE="memory:", SMTP_BIND="127.0.0.1")
+    command = [sys.executable, "-m", "prixfixe"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
+        try:
+            where = dict(word.split("=") for word in server.stdout.readline().decode().split()[2:])
+            asked = process("wait", "--smtp", where["smtp"], "--http", where["http"])
+            server.send_signal(signal.SIGTERM)
+            assert (asked.returncode, asked.stderr) == (0, b"")
+            assert server.wait(20) == 0
+        finally:
+            server.kill()

@@ -1,0 +1,254 @@
+"""`prixfixe messages`, `show` and `export`: reading a store that runs or not."""
+
+import json
+import mailbox
+import re
+import sqlite3
+
+import pytest
+
+from prixfixe.cli import main
+from prixfixe.cli.messages import _subject
+from prixfixe.message import Envelope, Message, Recipient, render
+from prixfixe.stores import open_store
+
+BODIES = (
+    b"Subject: first\r\n\r\nFrom me\r\n>From you\r\n",
+    b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n\r\n\xff\x00 no line end",
+    b"no header at all",
+)
+
+
+def message(number, body):
+    to = (Recipient("One@to.test"), Recipient(f"box{number}@to.test"))
+    envelope = Envelope("" if number == 2 else "a@from.test", to, peer="127.0.0.1:9", helo="c")
+    return Message(f"{number:028x}", 1_700_000_000.5 + number, envelope, body)
+
+
+MAIL = tuple(message(number, body) for number, body in enumerate(BODIES))
+
+
+@pytest.fixture(params=["sqlite", "maildir"])
+def url(request, tmp_path):
+    return f"{request.param}:{tmp_path / 'store'}"
+
+
+@pytest.fixture
+async def store(url, monkeypatch):
+    """Keep some mail, name the store in the environment, leave it open."""
+    monkeypatch.setenv("SMTP_STORE", url)
+    opened = open_store(url)
+    await opened.open()
+    for one in MAIL:
+        await opened.put(one)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def kept(store):
+    """Name a store that holds MAIL; a test that needs the store itself asks for `store`."""
+
+
+# --- messages
+
+
+def test_messages_are_listed_newest_first(kept, capsys):
+    assert main(["messages"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{2:028x}  2023-11-14T22:13:22Z  <>  One@to.test,box2@to.test  16",
+        f"{1:028x}  2023-11-14T22:13:21Z  <a@from.test>  One@to.test,box1@to.test  54  Grüße",
+        f"{0:028x}  2023-11-14T22:13:20Z  <a@from.test>  One@to.test,box0@to.test  38  first",
+    ]
+
+
+def test_messages_as_json_lines_hold_the_envelope(kept, capsys):
+    assert main(["messages", "--json"]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [record["id"] for record in records] == [one.id for one in reversed(MAIL)]
+    assert records[1]["subject"] == "Grüße"
+    assert (records[1]["size"], records[1]["received_at"]) == (54, "2023-11-14T22:13:21Z")
+    assert Envelope.from_json(json.dumps(records[1]["envelope"])) == MAIL[1].envelope
+
+
+@pytest.mark.parametrize(
+    ("to", "found"),
+    [("box1@TO.test", [1]), ("one@to.test", [2, 1, 0]), ("one", []), ("a@from.test", [])],
+)
+def test_messages_to_an_envelope_recipient(kept, capsys, to, found):
+    assert main(["messages", "--to", to, "--json"]) == 0
+    ids = [json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()]
+    assert ids == [MAIL[number].id for number in found]
+
+
+@pytest.mark.parametrize(
+    ("field", "shown"),
+    [
+        (b"Subject: plain", "plain"),
+        (b"subject: folded\r\n  twice", "folded twice"),
+        (b"Subject: Gr\xc3\xbc\xc3\x9fe", "Grüße"),
+        (b"Subject: \xff\xfe", "\ufffd\ufffd"),
+        (b"Subject: =?utf-8?b?G1szMW0=?=", " [31m"),
+        (b"Subject: =?utf-8?q?=0Aid__forged?=", "id forged"),
+        (b"Subject: =?nowhere?q?a?=", "=?nowhere?q?a?="),
+        (b"Subject: =?utf-8?b?!!!?=", None),
+        (b"Subject: \xe2\x80\xaetxt.exe", " txt.exe"),
+        (b"Subject: one\r\nSubject: two", "one"),
+        (b"X-Subject: no", ""),
+        (b"Subject:", ""),
+        (b"", ""),
+    ],
+    ids=repr,
+)
+def test_subject_is_decoded_and_safe_for_a_terminal(field, shown):
+    text = _subject(field + b"\r\n\r\nSubject: body\r\n")
+    assert shown is None or text == shown
+    assert text == "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+async def test_escape_sequences_in_an_envelope_do_not_reach_the_terminal(store, capsys):
+    await store.put(
+        message(9, b"")._replace(envelope=Envelope("\x1b[2J@x", (Recipient("\u202ea@b"),)))
+    )
+    main(["messages"])
+    assert not {"\x1b", "\u202e"} & set(capsys.readouterr().out)
+
+
+# --- show
+
+
+@pytest.mark.parametrize("number", range(len(MAIL)))
+def test_show_prints_the_message_to_the_octet(kept, capfdbinary, number):
+    assert main(["show", MAIL[number].id]) == 0
+    assert capfdbinary.readouterr().out == render(MAIL[number])
+
+
+def test_show_latest_is_the_newest(kept, capfdbinary):
+    assert main(["show", "latest"]) == 0
+    assert capfdbinary.readouterr().out == render(MAIL[-1])
+
+
+@pytest.mark.parametrize("wanted", ["latest", "f" * 28, "../../etc/passwd", "", "%", "a\x1bb"])
+async def test_show_names_an_id_that_is_not_there(store, capsys, wanted):
+    await store.delete(None)
+    assert main(["show", wanted]) == 1
+    assert capsys.readouterr() == ("", f"prixfixe: no message {wanted!r} in this store\n")
+
+
+# --- export
+
+
+def contents(folder):
+    return [path.read_bytes() for path in sorted(folder.iterdir())]
+
+
+def test_export_as_eml_files(kept, tmp_path, capsys):
+    out = tmp_path / "deep" / "out"
+    assert main(["export", str(out), "--format", "eml"]) == 0
+    assert contents(out) == [render(one) for one in MAIL]
+    assert [path.name for path in sorted(out.iterdir())] == [f"{one.id}.eml" for one in MAIL]
+    assert capsys.readouterr().out == f"3 messages exported to {out}\n"
+
+
+def test_export_as_maildir(kept, tmp_path):
+    out = tmp_path / "out"
+    assert main(["export", str(out), "--format", "maildir"]) == 0
+    assert contents(out / "new") == [render(one) for one in MAIL]
+    assert len(mailbox.Maildir(out, create=False)) == 3
+
+
+def test_export_as_mbox_is_reversible(kept, tmp_path):
+    out = tmp_path / "out.mbox"
+    assert main(["export", str(out), "--format", "mbox"]) == 0
+    box = mailbox.mbox(out, create=False)
+    unquoted = [re.sub(rb"(?m)^>(>*From )", rb"\1", box.get_bytes(key)) for key in box.iterkeys()]
+    box.close()
+    expected = [render(one).replace(b"\r\n", b"\n") for one in MAIL]
+    assert [text.rstrip(b"\n") for text in unquoted] == [text.rstrip(b"\n") for text in expected]
+    starts = re.findall(rb"(?m)^From .*$", out.read_bytes())
+    assert starts[0] == b"From a@from.test Tue Nov 14 22:13:20 2023"
+    assert [start.split()[1] for start in starts] == [b"a@from.test"] * 2 + [b"MAILER-DAEMON"]
+
+
+@pytest.mark.parametrize("form", ["eml", "maildir"])
+def test_export_takes_an_empty_folder_only(kept, tmp_path, capsys, form):
+    out = tmp_path / "out"
+    out.mkdir()
+    assert main(["export", str(out), "--format", form]) == 0
+    assert main(["export", str(out), "--format", form]) == 1
+    assert f"{out}: not empty; expected a new or an empty folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["eml", "maildir", "mbox"])
+def test_export_never_overwrites_a_file(kept, tmp_path, capsys, form):
+    out = tmp_path / "out"
+    out.write_bytes(b"precious")
+    assert main(["export", str(out), "--format", form]) == 1
+    assert out.read_bytes() == b"precious"
+    assert f"prixfixe: {out}: File exists; expected" in capsys.readouterr().err
+
+
+def test_export_of_no_store_makes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("SMTP_STORE", f"sqlite:{tmp_path / 'none'}")
+    assert main(["export", str(tmp_path / "out")]) == 3
+    assert not (tmp_path / "out").exists()
+
+
+# --- trouble
+
+
+@pytest.mark.parametrize("command", [["messages"], ["show", "latest"]], ids=" ".join)
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [("sqlite:none/at.all", "does not exist"), ("memory:", "read it over HTTP")],
+)
+def test_a_store_that_cannot_be_read_exits_3(monkeypatch, tmp_path, capsys, command, url, reason):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SMTP_STORE", url)
+    assert main(command) == 3
+    output, error = capsys.readouterr()
+    assert output == ""
+    assert reason in error
+    assert len(error.splitlines()) == 1
+
+
+@pytest.fixture
+async def damaged(tmp_path, monkeypatch):
+    """Name a store whose second message is not as it was written."""
+    path = tmp_path / "damaged.db"
+    monkeypatch.setenv("SMTP_STORE", f"sqlite:{path}")
+    store = open_store(f"sqlite:{path}")
+    await store.open()
+    for one in MAIL:
+        await store.put(one)
+    await store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE message SET body = X'78' WHERE id = ?", (MAIL[1].id,))
+    connection.close()
+
+
+def test_a_damaged_message_is_named_and_the_rest_is_listed(damaged, capsys):
+    assert main(["messages", "--json"]) == 1
+    output, error = capsys.readouterr()
+    assert [json.loads(line)["id"] for line in output.splitlines()] == [MAIL[2].id, MAIL[0].id]
+    assert MAIL[1].id in error
+
+
+def test_a_damaged_message_is_not_shown(damaged, capsys):
+    assert main(["show", MAIL[1].id]) == 1
+    output, error = capsys.readouterr()
+    assert output == ""
+    assert MAIL[1].id in error
+
+
+def test_a_damaged_message_is_not_exported(damaged, tmp_path, capsys):
+    assert main(["export", str(tmp_path / "out")]) == 1
+    assert contents(tmp_path / "out") == [render(MAIL[0]), render(MAIL[2])]
+    assert MAIL[1].id in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["eml", "maildir", "mbox"])
+def test_export_to_an_impossible_path_exits_1(kept, tmp_path, capsys, form):
+    (tmp_path / "file").touch()
+    assert main(["export", str(tmp_path / "file" / "out"), "--format", form]) == 1
+    assert "file" in capsys.readouterr().err
