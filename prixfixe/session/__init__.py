@@ -1,7 +1,7 @@
 """The SMTP session: the conversation as a value, and the one room that imports aiosmtpd.
 
 Owns: everything between an accepted socket and `Store.put`.
-Promises: see `dialogue` (order, bounds, no I/O) and `connection` (timers, TLS, disconnects).
+Promises: see `dialogue` (order, bounds, no I/O), `link` (time, disconnects), `connection`.
 Refuses: listening, settings, storage.
 """
 

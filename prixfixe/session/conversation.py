@@ -88,6 +88,7 @@ class Conversation:
         self.user: str | None = None
         self.errors = 0
         self.failed_logins = 0
+        self.has_quit = False
         # Until the next EHLO or TLS handshake.
         self.helo = ""
         self.is_extended = False
@@ -114,6 +115,7 @@ class Conversation:
         "errors",
         "exchange",
         "failed_logins",
+        "has_quit",
         "helo",
         "is_extended",
         "mechanism",
@@ -142,6 +144,7 @@ class Conversation:
         if self.mode is not Mode.CLOSED:
             self._observe(self.verb, reply.code)
             self.output.append(reply.wire)
+            self.has_quit = reply is replies.BYE
             self.end()
 
     def end(self) -> None:

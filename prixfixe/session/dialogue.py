@@ -83,7 +83,9 @@ class Dialogue(Conversation):
         self.output.append(self.terms.greeting.wire)
 
     def receive(self, data: bytes) -> None:
-        """Take octets from the peer."""
+        """Take octets from the peer; after the end they are nothing."""
+        if self.mode is Mode.CLOSED:
+            return
         if self._at < len(self._input):
             data = self._input[self._at :] + data
         self._input = data

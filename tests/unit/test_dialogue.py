@@ -313,6 +313,14 @@ def test_draining_closes_an_idle_session_at_once(talk):
     assert subject.dialogue.mode is Mode.CLOSED
 
 
+def test_input_after_the_end_is_not_kept(talk):
+    subject = talk()
+    subject.send(b"QUIT\r\n")
+    subject.dialogue.receive(b"x" * 1000)
+    assert subject.dialogue.buffered == 0
+    assert subject.dialogue.has_quit
+
+
 def test_answers_after_the_end_are_silent(talk):
     subject = talk()
     subject.world.is_waiting = True

@@ -1,0 +1,66 @@
+"""Health and metrics over HTTP.
+
+Owns: `/livez`, `/readyz`, `/metrics`.
+Promises: liveness asks nothing but the loop; readiness and a scrape run every check.
+Refuses: the checks themselves (see `readiness`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from starlette.responses import Response
+
+from prixfixe.http.answers import Json
+from prixfixe.stores.base import StoreError, StoreOpenError
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from prixfixe.http.mailbox import Mailbox
+    from prixfixe.http.server import HttpContext
+
+__all__ = ["Health"]
+
+
+class Health:
+    """Alive, ready, and the counts."""
+
+    def __init__(self, context: HttpContext, mailbox: Mailbox) -> None:
+        self._context = context
+        self._mailbox = mailbox
+
+    async def live(self, _request: Request) -> Response:
+        """Answer: that is the proof."""
+        return Json({"status": "ok"})
+
+    async def ready(self, request: Request) -> Response:
+        """Report every condition; a probe on this machine announces its port here."""
+        port = request.query_params.get("probe", "")
+        if port.isdecimal() and len(port) <= 5 and _is_local(request):
+            self._context.expect_probe(int(port))
+        results = await self._context.readiness.check()
+        is_ready = all(result.is_ok for result in results.values())
+        checks = {
+            name: {"ok": result.is_ok, "detail": result.detail} for name, result in results.items()
+        }
+        status = "ready" if is_ready else "not ready"
+        return Json({"status": status, "checks": checks}, 200 if is_ready else 503)
+
+    async def metrics(self, request: Request) -> Response:
+        """Return the counts."""
+        metrics, accept = self._context.metrics, request.headers.get("accept")
+        await self._context.readiness.check()
+        with contextlib.suppress(StoreError, StoreOpenError):
+            metrics.totals = await self._mailbox.totals()
+        metrics.space = self._context.readiness.space
+        loop = asyncio.get_running_loop()
+        page, kind = await loop.run_in_executor(None, metrics.exposition, accept)
+        return Response(page, headers={"Content-Type": kind})
+
+
+def _is_local(request: Request) -> bool:
+    host = request.client.host if request.client else ""
+    return host.removeprefix("::ffff:").startswith("127.") or host == "::1"

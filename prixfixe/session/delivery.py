@@ -1,0 +1,106 @@
+"""What becomes of a message between the end of its data and its reply.
+
+Owns: giving a message its id, the store's answer, and what is told of it: waiters of the API
+first, then metrics and log, then the client.
+Promises: a put that began ends, whoever hangs up; any failure is a fixed, temporary reply.
+Refuses: SMTP and sockets; the connection's `pump` sends what is due.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prixfixe import replies
+from prixfixe.message import Message
+from prixfixe.stores.base import StoreError
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from prixfixe.message import Envelope
+    from prixfixe.replies import Reply
+    from prixfixe.session.context import Context
+    from prixfixe.session.dialogue import Dialogue
+
+__all__ = ["Delivery"]
+
+
+class Delivery:
+    """The messages of one session, one at a time; `pump` is called after a late answer."""
+
+    __slots__ = ("_context", "_dialogue", "_ended_at", "_listener", "_pump")
+
+    def __init__(
+        self, context: Context, dialogue: Dialogue, listener: str, pump: Callable[[], None]
+    ) -> None:
+        self._context = context
+        self._dialogue = dialogue
+        self._listener = listener
+        self._pump = pump
+        self._ended_at = 0.0
+
+    def keep(self, envelope: Envelope, body: bytes) -> None:
+        """Give the message to the store."""
+        context = self._context
+        made, now = context.ids()
+        message = Message(made, now, envelope, body)
+        self._ended_at = self._context.loop.time()
+        future = context.store.put(message)
+        if future.done():
+            self._put_ended(message, future)
+        else:
+            future.add_done_callback(lambda done: self._put_ended_later(message, done))
+
+    def _put_ended_later(self, message: Message, future: asyncio.Future[None]) -> None:
+        self._put_ended(message, future)
+        self._pump()
+
+    def _put_ended(self, message: Message, future: asyncio.Future[None]) -> None:
+        error = future.exception()
+        if error is None:
+            self._kept(message)
+        else:
+            self._not_kept(message, error)
+
+    def _kept(self, message: Message) -> None:
+        context, dialogue, now = self._context, self._dialogue, self._context.loop.time()
+        context.arrivals.publish(message)
+        received = self._ended_at - dialogue.data_since
+        taken = now - self._ended_at
+        context.metrics.accepted(
+            self._listener,
+            len(message.body),
+            len(message.envelope.recipients),
+            received,
+            taken,
+        )
+        context.metrics.last_accepted = message.received_at
+        context.log.message_kept(message, taken)
+        dialogue.kept(message.id)
+
+    def _not_kept(self, message: Message, error: BaseException) -> None:
+        reply, reason = _reply_for(error)
+        self._context.metrics.message(self._listener, "deferred", reason)
+        self._context.metrics.store_error(getattr(error, "kind", "internal"))
+        self._context.log.message_deferred(message, error)
+        self._dialogue.failed(reply)
+
+    def refused(self, reply: Reply) -> None:
+        """Count a message whose data was refused."""
+        reason = "size" if reply is replies.TOO_BIG else "content"
+        self._context.metrics.message(self._listener, "rejected", reason)
+
+    def aborted(self, end: str) -> None:
+        """Count a message whose data never ended, by how the session did."""
+        reason = end if end in ("timeout", "shutdown") else "client_gone"
+        self._context.metrics.message(self._listener, "aborted", reason)
+
+
+def _reply_for(error: BaseException) -> tuple[Reply, str]:
+    """Turn any failure into a fixed, temporary reply and its reason for the metrics."""
+    if isinstance(error, StoreError):
+        if error.is_full:
+            return replies.STORE_FULL, "store_full"
+        return replies.STORE_FAILED, "store_error"
+    return replies.INTERNAL, "internal"

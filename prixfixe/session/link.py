@@ -1,0 +1,229 @@
+"""The socket side of a session: events, flow control, time, and the end.
+
+Owns: what a transport calls, when input is read and output written, the idle timer, lingering.
+Promises: a timer ends in `abort`, never in waiting for a peer; a peer that half-closes gets every
+reply it is due; a last word that was not asked for is given time to arrive; a defect ends the
+session with a fixed reply.
+Refuses: who may connect, TLS, AUTH and stores (see `connection`), and SMTP (see `dialogue`).
+
+This room is where aiosmtpd is: `smtp.SMTP` is the parent, kept for its place between transport
+and reader and for the `Session` record (peer, TLS, PROXY data, login).
+Replaced, each for what was measured on 1.4.6:
+- `__init__`: `inspect.getmembers` and `dir` per connection, `getfqdn` on the loop;
+- `_handle_client`, `push`, `smtp_*`: one await and one segment a reply, LF accepted as line end,
+  buffered input run after close, limits shared by all connections of the class;
+- `_getaddr`, `_getparams`: a message-header parser on SMTP paths (see `address`, `params`);
+- `smtp_DATA`: an object for every line, memory beyond the limit, dots counted (see `body`);
+- `_timeout_cb`: `close()` waits for a peer that never reads; no 421;
+- `eof_received`, `connection_lost`: cancelled the store's work;
+- `handle_exception`: exception text on the wire, as a permanent failure;
+- `smtp_AUTH`, `smtp_STARTTLS`: password checks on the loop, secrets in debug logs, asyncio's own
+  TLS on any loop.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from aiosmtpd import smtp
+
+from prixfixe import replies
+from prixfixe.session.conversation import Mode
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from prixfixe.session.context import Context
+    from prixfixe.session.dialogue import Dialogue
+
+__all__ = ["Link"]
+
+PAUSE_OCTETS: Final = 65536  # buffered input at which the kernel's window is used instead
+LINGER_SECONDS: Final = 2.0  # for a peer to read a last reply it did not ask for
+
+
+class Link(smtp.SMTP):
+    """A transport and a dialogue; `left` is called once when the transport is gone."""
+
+    dialogue: Dialogue
+
+    def __init__(self, context: Context) -> None:
+        # The parent's constructor is not called: see above.
+        self.context = context
+        self.loop = context.loop
+        self.transport: Any = None
+        self.session: smtp.Session | None = None
+        self.end = ""  # how the session ended, once that is known
+        # Flow.
+        self._is_scheduled = False
+        self._is_reading_paused = False
+        self._is_writing_paused = False
+        self._is_ended = False
+        self._proxy_reader: asyncio.StreamReader | None = None
+        # Time.
+        self._timer: asyncio.TimerHandle | None = None
+        self._active_at = 0.0
+        self._progress = 0
+        self._task: asyncio.Task[None] | None = None
+
+    def left(self, error: Exception | None) -> None:
+        """Settle accounts: the transport is gone."""
+        raise NotImplementedError
+
+    # --- the transport's events
+
+    def data_received(self, data: bytes) -> None:
+        """Take octets and answer what can be answered now."""
+        if self._proxy_reader is not None:
+            self._proxy_reader.feed_data(data)
+            return
+        self.dialogue.receive(data)
+        if not self._is_scheduled:
+            self.pump()
+
+    def eof_received(self) -> bool:
+        """Answer what is under way before closing; TLS cannot half-close, so says False."""
+        self._is_ended = True
+        if self._proxy_reader is not None:
+            self._proxy_reader.feed_eof()
+        elif not self._is_scheduled:
+            self.pump()
+        return self.dialogue.tls is None
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Forget the connection; a message being kept is not disturbed."""
+        if self.transport is None:
+            return
+        self.transport = None
+        for handle in (self._timer, self._task):
+            if handle is not None:
+                handle.cancel()
+        self.left(error)
+
+    def pause_writing(self) -> None:
+        """Stop answering: the peer does not read."""
+        self._is_writing_paused = True
+        self._govern_reading()
+
+    def resume_writing(self) -> None:
+        """Go on answering."""
+        self._is_writing_paused = False
+        self._schedule()
+
+    # --- the pump
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled and self.transport is not None:
+            self._is_scheduled = True
+            self.loop.call_soon(self._scheduled)
+
+    def _scheduled(self) -> None:
+        self._is_scheduled = False
+        self.pump()
+
+    def pump(self) -> None:
+        """Work on the input, send the replies in one write, and see what is next."""
+        dialogue = self.dialogue
+        if self._is_writing_paused or self.transport is None:
+            return
+        try:
+            has_more = dialogue.work()
+        except Exception as error:  # noqa: BLE001 - the session's one boundary
+            self._broken(error)
+            has_more = False
+        if dialogue.progress != self._progress:
+            self._progress = dialogue.progress
+            self._active_at = self.loop.time()
+        self._flush()
+        if dialogue.mode is Mode.CLOSED:
+            self._finish("quit" if dialogue.has_quit else "error")
+        elif has_more:
+            self._schedule()
+        elif self._is_ended and not self._is_awaiting():
+            self._finish("eof")
+        if self._is_reading_paused or dialogue.buffered > PAUSE_OCTETS or dialogue.is_starved:
+            self._govern_reading()
+
+    def _flush(self) -> None:
+        output = self.dialogue.output
+        if output and self.transport is not None:
+            self.transport.write(b"".join(output) if len(output) > 1 else output[0])
+            output.clear()
+
+    def _is_awaiting(self) -> bool:
+        """Whether the next step is not the peer's but ours."""
+        return self.dialogue.mode is Mode.WAITING or self.dialogue.is_starved
+
+    def _govern_reading(self) -> None:
+        dialogue = self.dialogue
+        is_wanted = not (
+            self._is_writing_paused or dialogue.is_starved or dialogue.buffered > PAUSE_OCTETS
+        )
+        if self.transport is None or self.transport.is_closing() or self._is_ended:
+            return
+        if is_wanted == self._is_reading_paused:
+            self._is_reading_paused = not is_wanted
+            (self.transport.resume_reading if is_wanted else self.transport.pause_reading)()
+
+    def _broken(self, error: Exception) -> None:
+        self.context.log.unexpected(self.dialogue.peer, error)
+        self.end = "error"
+        self.dialogue.close(replies.BROKEN)
+
+    def touch(self) -> None:
+        """Note activity: what the peer waited for is done."""
+        self._active_at = self.loop.time()
+
+    # --- ending
+
+    def _finish(self, end: str) -> None:
+        """Close once the output is sent; a peer that does not take it is cut off."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        self.end = self.end or end
+        self.dialogue.end()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_later(LINGER_SECONDS, transport.abort)
+        # Closing with unread input would reset the connection and take the last reply with it.
+        is_heard = self.end in ("quit", "eof", "shutdown") or self._is_ended
+        if is_heard or not transport.can_write_eof():
+            transport.close()
+            return
+        try:
+            transport.write_eof()
+        except OSError:  # The peer went first.
+            transport.abort()
+
+    def _check_idle(self) -> None:
+        """Act when nothing useful came for the whole timeout, else look again when it is due."""
+        timeout = self.context.timeout
+        left = self._active_at + timeout - self.loop.time()
+        if self._is_awaiting() and not self._is_writing_paused:
+            left = timeout
+        if left > 0.001:
+            self._timer = self.loop.call_later(left, self._check_idle)
+            return
+        self.end = "timeout"
+        if self._is_writing_paused or self._proxy_reader is not None:
+            self.transport.abort()
+            return
+        self.dialogue.close(replies.IDLE)
+        self._flush()
+        self._finish("timeout")
+
+    def drain(self) -> None:
+        """Say 421 and close, or do so when the message under way is answered."""
+        self.dialogue.interrupt(replies.SHUTTING_DOWN)
+        if self.dialogue.mode is Mode.CLOSED:
+            self._flush()
+            self._finish("shutdown")
+        else:
+            self.end = "shutdown"
+
+    def abort(self) -> None:
+        """Cut the connection now: the drain deadline has passed."""
+        self.end = "shutdown"
+        if self.transport is not None:
+            self.transport.abort()
