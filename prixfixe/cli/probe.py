@@ -83,13 +83,13 @@ def _addresses(address: Address, what: str) -> list[Address]:
 
 def _probe_one(where: Targets, deadline: float, hear: Hear) -> None:
     with _bound_socket(where.smtp[0], is_here=where.is_here) as smtp:
-        source, port = smtp.getsockname()[:2]
+        port = smtp.getsockname()[1]
         if where.http is not None:
-            _ask_readiness(where, port, deadline, hear)
+            _ask_readiness(where.http, port, deadline, hear, is_here=where.is_here)
         _connect(smtp, where.smtp, deadline, "SMTP")
         is_announced = where.http is not None and port != 0
-        if not is_announced and _is_proxy(source, where.proxies):
-            smtp.sendall(b"PROXY UNKNOWN\r\n")
+        if not is_announced and _is_proxy(smtp.getsockname()[0], where.proxies):
+            _send(smtp, "PROXY UNKNOWN\r\n", "SMTP")
         _converse(smtp, deadline, hear)
 
 
@@ -121,16 +121,14 @@ def _is_proxy(source: str, proxies: tuple[Network, ...]) -> bool:
 # --- HTTP
 
 
-def _ask_readiness(where: Targets, port: int, deadline: float, hear: Hear) -> None:
-    if where.http is None:
-        return
+def _ask_readiness(
+    address: Address, port: int, deadline: float, hear: Hear, *, is_here: bool
+) -> None:
+    """Announce the port the SMTP connection will come from, and hear whether all is well."""
     path = f"/readyz?probe={port}" if port else "/readyz"
-    host = _addresses(where.http, "HTTP")[0][0]
-    with _bound_socket(host, is_here=where.is_here) as http:
-        _connect(http, (host, where.http[1]), deadline, "HTTP")
-        http.sendall(
-            f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode("ascii")
-        )
+    with _http_connection(address, deadline, is_here=is_here) as http:
+        request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        _send(http, request, "HTTP")
         answer = _read(http, deadline, "HTTP", _is_end)
     head, _, body = answer.partition(b"\r\n\r\n")
     status = _told(head.partition(b"\r\n")[0])
@@ -138,6 +136,20 @@ def _ask_readiness(where: Targets, port: int, deadline: float, hear: Hear) -> No
     if status.split(" ")[1:2] != ["200"]:
         msg = f"not ready: {_failing(body) or status or 'HTTP: no answer'}"
         raise CheckError(msg)
+
+
+def _http_connection(address: Address, deadline: float, *, is_here: bool) -> socket.socket:
+    """Connect to the first address of the name at which someone listens."""
+    unreachable = _UnreachableError(f"HTTP: {address[0]} has no address")
+    for candidate in _addresses(address, "HTTP"):
+        http = _bound_socket(candidate[0], is_here=is_here)
+        try:
+            _connect(http, candidate, deadline, "HTTP")
+            return http
+        except _UnreachableError as error:
+            http.close()
+            unreachable = error
+    raise CheckError(str(unreachable))
 
 
 def _is_end(octets: bytes) -> bool:
@@ -166,7 +178,7 @@ def _converse(smtp: socket.socket, deadline: float, hear: Hear) -> None:
     """Hold the shortest session: greeting, EHLO, QUIT."""
     _expect(smtp, deadline, "220", "greeting", hear)
     for command, code in (("EHLO localhost", "250"), ("QUIT", "221")):
-        smtp.sendall(f"{command}\r\n".encode("ascii"))
+        _send(smtp, f"{command}\r\n", f"SMTP {command}")
         _expect(smtp, deadline, code, command, hear)
 
 
@@ -196,6 +208,15 @@ def _connect(sock: socket.socket, address: Address, deadline: float, what: str) 
     except OSError as error:
         msg = f"{what}: cannot connect to {address[0]} port {address[1]}: {error.strerror or error}"
         raise _UnreachableError(msg) from error
+
+
+def _send(sock: socket.socket, text: str, what: str) -> None:
+    """Send; a server that hung up is a `CheckError`, never a broken pipe of our own output."""
+    try:
+        sock.sendall(text.encode("ascii"))
+    except OSError as error:
+        msg = f"{what}: {error.strerror or error}"
+        raise CheckError(msg) from error
 
 
 def _read(

@@ -20,8 +20,8 @@ from prixfixe.stores import open_store
 
 @pytest.fixture(autouse=True)
 def environ(monkeypatch):
-    """Unset every setting; return how to set some."""
-    for name in [name for name in os.environ if name.startswith("SMTP_")]:
+    """Unset every setting, and Python's own; return how to set some."""
+    for name in [name for name in os.environ if name.startswith(("SMTP_", "PYTHONUNBUFFERED"))]:
         monkeypatch.delenv(name)
 
     def set_all(**variables):
@@ -64,7 +64,15 @@ def test_help_lists_every_command(capsys):
 
 @pytest.mark.parametrize(
     "words",
-    [["nonsense"], ["--nonsense"], ["version", "more"], ["show"], ["export", "p", "--format", "x"]],
+    [
+        ["nonsense"],
+        ["-"],
+        ["--"],
+        ["--nonsense"],
+        ["version", "more"],
+        ["show"],
+        ["export", "p", "--format", "x"],
+    ],
     ids=" ".join,
 )
 def test_wrong_usage_exits_2(capsys, words):
@@ -199,6 +207,29 @@ def test_a_full_disk_under_the_output_exits_1(mail, command):
         done = process(*command, stdout=full)
     expected = b"prixfixe: standard output: No space left on device\n"
     assert (done.returncode, done.stderr) == (1, expected)
+
+
+def test_an_error_outside_the_output_is_named(monkeypatch, capfd):
+    def fail(_args):
+        raise OSError(13, "Permission denied", "/some/where")
+
+    monkeypatch.setattr("prixfixe.cli.version.run", fail)
+    output = os.dup(1)
+    try:
+        assert main(["version"]) == 1
+    finally:
+        os.dup2(output, 1)
+        os.close(output)
+    assert capfd.readouterr().err == "prixfixe: /some/where: Permission denied\n"
+
+
+def test_an_unexpected_error_of_the_server_keeps_its_traceback(monkeypatch):
+    def fail(_args):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("prixfixe.cli.serve.run", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        main(["serve"])
 
 
 def test_a_poor_character_set_is_no_obstacle(mail):

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 import pytest
 
 from prixfixe.cli import main
+from prixfixe.cli.probe import CheckError, _send
 
 GOOD_SMTP = (b"220 stub\r\n", b"250-stub\r\n250 HELP\r\n", b"221 Bye\r\n")
 READY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -141,7 +142,10 @@ UNWELL = {
     "half a line": ([b"220 st"], "expected a line with 220, got '220 st'"),
     "another protocol": ([b"SSH-2.0-x\r\n"], "expected a line with 220, got 'SSH-2.0-x'"),
     "escape sequences": ([b"554 \x1b[31mno\r\n"], r"got '554 \?\[31mno'"),
-    "flood without an end": ([b"x" * 200_000], "SMTP greeting: expected a line with 220, got 'xxx"),
+    "flood without an end": (
+        [b"x" * 200_000, None],
+        "SMTP greeting: expected a line with 220, got 'xxx",
+    ),
     "ehlo refused": (
         [b"220 a\r\n", b"502 no\r\n"],
         "SMTP EHLO localhost: expected a line with 250, got '502",
@@ -211,13 +215,14 @@ def test_check_has_one_deadline_for_a_server_that_drips(stub, capsys):
 
 
 def test_check_tries_each_address_of_a_name(stub, monkeypatch):
-    smtp = stub(*GOOD_SMTP)
-    entries = [
-        (socket.AF_INET6, 0, 0, "", ("::1", 0)),
-        (socket.AF_INET, 0, 0, "", ("127.0.0.1", 0)),
-    ]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: entries)
-    assert check(f"mail.test:{smtp.port}") == 0
+    smtp, http = stub(*GOOD_SMTP), stub(b"", READY)
+
+    def resolve(_host, port, **_):
+        hosts = {socket.AF_INET6: "::1", socket.AF_INET: "127.0.0.1"}
+        return [(family, 0, 0, "", (host, port)) for family, host in hosts.items()]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    assert check(f"mail.test:{smtp.port}", f"mail.test:{http.port}") == 0
 
 
 def test_check_says_when_a_name_is_unknown(capsys, monkeypatch):
@@ -289,6 +294,14 @@ def test_check_introduces_itself_to_a_server_behind_proxies(environ, stub):
     assert smtp.heard.startswith(b"PROXY UNKNOWN\r\n")
 
 
+def test_a_server_that_hung_up_is_no_broken_pipe():
+    """A broken pipe is a reader gone, and ends a command with 0."""
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    with ours, pytest.raises(CheckError, match="SMTP QUIT: Broken pipe"):
+        _send(ours, "QUIT\r\n", "SMTP QUIT")
+
+
 # --- wait
 
 
@@ -321,8 +334,20 @@ def own_address(running):
     return {"SMTP_PORT": running.port, "SMTP_HTTP_PORT": http.rpartition(":")[2] if http else "off"}
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", ""], ids=str)
+def outer_address():
+    """Return an address of this machine that is not a loopback's; nothing is sent to find it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect(("192.0.2.1", 9))
+        except OSError:
+            return None
+        return sock.getsockname()[0]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "", "outer"])
 async def test_probe_is_no_client_at_any_address(start, environ, host):
+    if host == "outer" and (host := outer_address()) is None:
+        pytest.skip("this machine has a loopback only")
     bind = {"SMTP_BIND": host, "SMTP_HTTP_BIND": host}
     running = await start(SMTP_HTTP_PORT="0", SMTP_MAX_CONNECTIONS="1", **bind)
     environ(**bind, **own_address(running))
@@ -362,10 +387,11 @@ HEAVY |= {"email", "sqlite3", "http", "ssl", "logging", "subprocess", "difflib",
 
 
 def modules_after(*arguments):
-    """Return the top-level modules a command has imported by its end."""
-    code = (
-        f"import sys; from prixfixe.cli import main; code = main({list(arguments)!r});"
-        "print('\\nEND', code, *{name.partition('.')[0] for name in sys.modules})"
+    """Return the exit code and the top-level modules a command imports."""
+    code = (  # A tool that watches this process may have imported more before.
+        "import sys; before = set(sys.modules); from prixfixe.cli import main;"
+        f"code = main({list(arguments)!r}); after = set(sys.modules) - before;"
+        "print('\\nEND', code, *{name.partition('.')[0] for name in after})"
     )
     command = [sys.executable, "-c", code]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout

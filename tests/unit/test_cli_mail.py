@@ -11,6 +11,7 @@ from prixfixe.cli import main
 from prixfixe.cli.messages import _subject
 from prixfixe.message import Envelope, Message, Recipient, render
 from prixfixe.stores import open_store
+from prixfixe.stores.base import StoreError
 
 BODIES = (
     b"Subject: first\r\n\r\nFrom me\r\n>From you\r\n",
@@ -210,6 +211,21 @@ def test_a_store_that_cannot_be_read_exits_3(monkeypatch, tmp_path, capsys, comm
     assert output == ""
     assert reason in error
     assert len(error.splitlines()) == 1
+
+
+def test_a_store_that_breaks_while_it_is_read_exits_1(kept, url, monkeypatch, capsys):
+    class Broken:
+        def ids(self, *_):
+            raise StoreError("disk I/O error")
+
+        def close(self):
+            self.is_closed = True
+
+    reader = Broken()
+    monkeypatch.setattr("prixfixe.stores.open_reader", lambda _: reader)
+    assert main(["messages"]) == 1
+    assert capsys.readouterr().err == f"prixfixe: store {url}: disk I/O error\n"
+    assert reader.is_closed
 
 
 @pytest.fixture
