@@ -67,12 +67,15 @@ class Parsed(NamedTuple):
 
     def header(self, name: str) -> str:
         """Return a field's decoded text, "" when there is none."""
-        value = self.root.get(name)
-        return "" if value is None else decoded(str(value))
+        return decoded(next(iter(self._values(name)), ""))
+
+    def _values(self, name: str) -> list[str]:
+        wanted = name.lower()
+        return [_text(value) for key, value in self.root.raw_items() if key.lower() == wanted]
 
     def addresses(self, name: str) -> list[Address]:
         """Return the mailboxes of all fields of this name."""
-        values = [str(value)[:MAX_FIELD_CHARACTERS] for value in self.root.get_all(name, [])]
+        values = [value[:MAX_FIELD_CHARACTERS] for value in self._values(name)]
         try:
             pairs = getaddresses(values)
         except Exception:  # noqa: BLE001 - as in _parse; nested comments exhaust the stack
@@ -95,13 +98,16 @@ def decoded(raw: str) -> str:
     return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
 
 
+def _text(value: object) -> str:
+    """Return a field's text: what the parser could not decode is UTF-8 (RFC 6532) or unknown."""
+    octets = str(value).encode("utf-8", "surrogateescape")
+    return octets.decode("utf-8", "replace")
+
+
 def header_fields(body: bytes) -> list[tuple[str, str]]:
     """Return the header fields in order, unfolded, undecoded."""
     root = _parse(body[: _header_end(body)])
-    return [
-        (name, " ".join(str(value).encode("utf-8", "replace").decode("utf-8").split()))
-        for name, value in root.items()
-    ]
+    return [(name, " ".join(_text(value).split())) for name, value in root.raw_items()]
 
 
 def _header_end(body: bytes) -> int:

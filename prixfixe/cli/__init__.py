@@ -95,10 +95,6 @@ def _config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="as one JSON object")
 
 
-def _load_arguments(parser: argparse.ArgumentParser) -> None:
-    import_module("prixfixe.load.cli").add_arguments(parser)
-
-
 def _no_arguments(_parser: argparse.ArgumentParser) -> None:
     """Take none."""
 
@@ -112,7 +108,6 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] 
     "show": ("print one message as it is", _show_arguments, "prixfixe.cli.show"),
     "export": ("copy all messages out", _export_arguments, "prixfixe.cli.export"),
     "config": ("show the effective settings", _config_arguments, "prixfixe.cli.config"),
-    "load": ("send mail to a server and measure it", _load_arguments, "prixfixe.load.cli"),
     "hash-password": ("hash a password for SMTP_AUTH_USERS", _no_arguments, "prixfixe.cli.hashing"),
     "version": ("print the version", _no_arguments, "prixfixe.cli.version"),
 }

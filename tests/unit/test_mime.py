@@ -113,5 +113,11 @@ def test_header_fields_keep_order_and_repeats():
     assert fields == [("A", "1"), ("B", "2 folded"), ("A", "3")]
 
 
+def test_header_in_plain_utf8_is_read():
+    parsed = parse_message("Subject: grün\r\nFrom: Jürgen <jü@bücher.example>\r\n\r\n".encode())
+    assert parsed.header("Subject") == "grün"
+    assert parsed.addresses("From") == [("Jürgen", "jü@bücher.example")]
+
+
 def test_decoded_folds_white_space():
     assert decoded("a\r\n b") == "a b"
