@@ -1,0 +1,60 @@
+"""Documents against the code they speak of."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from prixfixe.cli import COMMANDS
+from prixfixe.session.verbs import VERBS
+from prixfixe.settings import TABLE
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+
+
+def test_the_readme_begins_with_two_commands_of_one_line():
+    top = README.partition("PrixFixe is a compact")[0]
+    blocks = re.findall(r"<!-- (\w+) -->\n```sh\n(.*?)\n```", top, re.DOTALL)
+    assert [name for name, _ in blocks] == ["serve", "test"]
+    assert all("\n" not in command for _, command in blocks)
+    assert top.count("```sh") == 2
+
+
+def test_ci_runs_the_readmes_test_command():
+    assert "<!-- test -->" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_defaults_in_the_readme_are_the_tables():
+    rows = dict(re.findall(r"^\| `(SMTP_\w+)` \| `?([^|`]*?)`? \|", README, re.MULTILINE))
+    defaults = {setting.env: setting.default for setting in TABLE}
+    assert len(rows) > 4
+    for name, shown in rows.items():
+        assert shown.strip() in (defaults[name], {"": "any", None: ""}.get(defaults[name]), "none")
+
+
+def test_the_readme_names_every_command():
+    line = README.partition("## Commands")[2]
+    named = set(re.findall(r"`([a-z-]+)(?: [A-Z]+)?`", line.partition("Exit codes")[0]))
+    assert named == set(COMMANDS)
+
+
+def test_line_limits_in_the_smtp_document_are_the_verbs():
+    text = (ROOT / "docs" / "smtp.md").read_text()
+    for verb in (b"MAIL", b"RCPT", b"AUTH"):
+        assert f"{verb.decode()} {VERBS[verb].max_octets}" in text
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=[path.name for path in DOCUMENTS])
+def test_links_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text()):
+        if not target.startswith("http"):
+            assert (path.parent / target).exists(), target
+
+
+def test_variables_in_documents_exist():
+    known = {setting.env for setting in TABLE} | {"SMTP_X"}
+    for path in DOCUMENTS:
+        for name in re.findall(r"\bSMTP_[A-Z_]*[A-Z]\b", path.read_text()):
+            assert name.removesuffix("_FILE") in known, (path.name, name)
