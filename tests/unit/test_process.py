@@ -259,74 +259,8 @@ def test_an_unknown_setting_is_a_warning(process):
     assert "SMTP_PROT is not a setting; did you mean SMTP_PORT?" in server.text()
 
 
-@pytest.mark.parametrize("form", ["eml", "mbox", "maildir"])
-def test_export(process, form):
-    server = process().ready()
-    for text in (b"From here\r\n>From there\r\n", b"two"):
-        send(server.port, b"Subject: x\r\n\r\n" + text)
-    target = server.folder / "out"
-    done = server.command("export", str(target), "--format", form)
-    assert done.stdout == f"2 messages exported to {target}\n".encode()
-    assert server.command("export", str(target), "--format", form).returncode == 1
-    if form == "mbox":
-        import mailbox
-
-        boxed = mailbox.mbox(target)
-        assert len(boxed) == 2
-        boxed.close()
-        assert b"\n>From here\n>>From there\n" in target.read_bytes()
-    else:
-        files = [path for path in target.rglob("*") if path.is_file()]
-        assert len(files) == 2
-        assert any(path.read_bytes().endswith(b"From here\r\n>From there\r\n") for path in files)
-
-
 def test_http_answers_in_the_same_process(process):
     server = process().ready()
     send(server.port)
     with urllib.request.urlopen(f"http://{server.http}/metrics", timeout=10) as answer:
         assert b'result="accepted"} 1.0' in answer.read()
-
-
-def test_check_stays_light(tmp_path):
-    code = (
-        "import sys; from prixfixe.cli import main\n"
-        "main(['check', '--smtp', '127.0.0.1:1', '--http', '127.0.0.1:1'])\n"
-        "heavy = {'asyncio', 'aiosmtpd', 'structlog', 'starlette', 'email', 'sqlite3', 'uvloop'}\n"
-        "print(heavy & set(sys.modules))"
-    )
-    env = {name: value for name, value in os.environ.items() if "COV" not in name}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=env
-    )
-    assert done.stdout == "set()\n"
-
-
-def test_config_hides_secrets_and_names_sources(process, tmp_path):
-    env = {**os.environ, "SMTP_HTTP_TOKEN": "hush", "SMTP_PORT": "26"}
-    run = [sys.executable, "-m", "prixfixe", "config"]
-    text = subprocess.run(run, env=env, capture_output=True, text=True, check=True).stdout
-    assert "hush" not in text
-    assert re.search(r"SMTP_PORT +26 +environment", text)
-    assert re.search(r"SMTP_DOMAIN +localhost +default", text)
-
-
-def test_hash_password_reads_standard_input():
-    run = [sys.executable, "-m", "prixfixe", "hash-password"]
-    done = subprocess.run(run, input="secret\n", capture_output=True, text=True, check=True)
-    from prixfixe.passwords import parse_hash
-
-    assert parse_hash(done.stdout.strip()).matches(b"secret")
-    assert subprocess.run(run, input="\n", capture_output=True, text=True).returncode == 2
-
-
-@pytest.mark.parametrize("words", [["--version"], ["version"], ["--help"], ["check", "--help"]])
-def test_help_and_version(words):
-    run = [sys.executable, "-m", "prixfixe", *words]
-    assert "prixfixe" in subprocess.run(run, capture_output=True, text=True, check=True).stdout
-
-
-@pytest.mark.parametrize("words", [["nope"], ["show"], ["check", "--nope"]])
-def test_wrong_usage_is_exit_2(words):
-    run = [sys.executable, "-m", "prixfixe", *words]
-    assert subprocess.run(run, capture_output=True).returncode == 2
