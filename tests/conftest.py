@@ -5,6 +5,7 @@ import contextlib
 import io
 
 import pytest
+import uvloop
 
 from prixfixe.logs import build_log
 from prixfixe.server import Server
@@ -96,6 +97,11 @@ class Running:
         wire = await self.connect()
         assert await wire.ask(b"EHLO c.test\r\n") == [250]
         return wire
+
+
+def pytest_asyncio_loop_factories():
+    """Run tests on the event loop that users run."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture

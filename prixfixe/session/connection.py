@@ -21,6 +21,7 @@ from prixfixe.auth import Verdict
 from prixfixe.session.delivery import Delivery
 from prixfixe.session.dialogue import Dialogue
 from prixfixe.session.link import Link
+from prixfixe.tls import describe
 
 if TYPE_CHECKING:
     from prixfixe.message import Envelope
@@ -52,11 +53,14 @@ class Connection(Link):
         self._opened_at = 0.0
         self._peer = ("", 0)
         self._counted: tuple[str, int] | None = None  # as the admission knows it, once it does
-        self._is_implicit_tls = listener == "smtps"
         self._is_welcome = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Admit the peer, then greet it, or read its PROXY header or ClientHello first."""
+        """Admit the peer, then greet it, or read its PROXY header first.
+
+        On the implicit-TLS listener the handshake is over by now, and no PROXY header is read: it
+        would have come before the handshake.
+        """
         context = self.context
         self.transport = transport
         self.session = self._create_session()
@@ -121,8 +125,7 @@ class Connection(Link):
         self.context.metrics.connection(self.listener, result)
         self.context.log.refused(self.peer, result)
         self.dialogue.close(reply)
-        if not self._is_implicit_tls:
-            self._flush()
+        self._flush()
         self.transport.close()
 
     def _refuse_admission(self, reason: str) -> None:
@@ -137,12 +140,8 @@ class Connection(Link):
         metrics, is_probe = self.context.metrics, self.context.admission.is_probe(*self._peer)
         metrics.connection(self.listener, "probe" if is_probe else "accepted")
         metrics.connection_opened(self.listener)
-        if self._is_implicit_tls and self.dialogue.tls is None:
-            self.start_tls()
-            return
-        self._greet()
-
-    def _greet(self) -> None:
+        if self.listener == "smtps":
+            self.dialogue.tls = self._describe_tls("implicit")
         self.dialogue.greet()
         self._flush()
 
@@ -153,7 +152,11 @@ class Connection(Link):
 
     def _expects_proxy(self) -> bool:
         networks = self.context.proxy_networks
-        if not networks or self.context.admission.is_expected(*self._peer):
+        if (
+            not networks
+            or self.listener == "smtps"
+            or self.context.admission.is_expected(*self._peer)
+        ):
             return False
         address = ip_address(self._peer[0].partition("%")[0])
         return any(address in network for network in networks)
@@ -179,7 +182,7 @@ class Connection(Link):
         rest, self._proxy_reader = bytes(reader._buffer), None  # type: ignore[attr-defined]  # noqa: SLF001
         self.touch()
         self._welcome()
-        if rest and not self._is_implicit_tls:
+        if rest:
             self.data_received(rest)
 
     # --- what the dialogue asks
@@ -221,8 +224,6 @@ class Connection(Link):
         self._start(self._shake_hands())
 
     async def _shake_hands(self) -> None:
-        metrics = self.context.metrics
-        mode = "implicit" if self._is_implicit_tls else "starttls"
         certificates = self.context.certificates
         if certificates is None:
             self.abort()
@@ -238,27 +239,29 @@ class Connection(Link):
                 ssl_handshake_timeout=min(self.context.timeout, HANDSHAKE_SECONDS),
             )
         except (OSError, ssl.SSLError) as error:
-            metrics.tls_handshake(mode, None, "error")
+            self.context.metrics.tls_handshake("starttls", None, "error")
             self.context.log.tls_failed(self.peer, error)
             self._lost(error)
             return
-        self._encrypted(transport, mode)
+        self._encrypted(transport)
 
-    def _encrypted(self, transport: asyncio.BaseTransport | None, mode: str) -> None:
+    def _encrypted(self, transport: asyncio.BaseTransport | None) -> None:
         if transport is None or self.transport is None:
             self._lost(None)
             return
         self.transport = transport
-        tls = transport.get_extra_info("ssl_object")
-        self.context.metrics.tls_handshake(mode, tls.version(), "ok")
-        if self.session is not None:
-            self.session.ssl = transport.get_extra_info("sslcontext")
         self.touch()
-        self.dialogue.tls_started(f"{tls.version()} {tls.cipher()[0]}")
-        if self._is_implicit_tls:
-            self.dialogue.greet()
+        self.dialogue.tls_started(self._describe_tls("starttls"))
         self._is_reading_paused = False
         self.pump()
+
+    def _describe_tls(self, mode: str) -> str:
+        """Count the handshake and return what it agreed on."""
+        tls = self.transport.get_extra_info("ssl_object")
+        self.context.metrics.tls_handshake(mode, tls.version(), "ok")
+        if self.session is not None:
+            self.session.ssl = self.transport.get_extra_info("sslcontext")
+        return describe(tls)
 
     def _lost(self, error: Exception | None) -> None:
         """End after a failed handshake, of which the event loops do not always tell."""

@@ -280,6 +280,63 @@ async def test_big_messages_share_one_budget(start):
     assert [len(message.body) for message in running.messages] == [len(body)] * 6
 
 
+HELLO = b"EHLO c.test\r\n"
+BIG = b"x" * 998 + b"\r\n"
+STAGES = {
+    "greeting": (b"", {}),
+    "half a line": (b"NOO", {}),
+    "commands": (HELLO + b"NOOP\r\n" * 5000, {}),
+    "endless line": (b"x" * 200_000, {}),
+    "transaction": (HELLO + START[:-6], {}),
+    "body": (HELLO + START + b"half", {}),
+    "big body": (HELLO + START + BIG * 600, {}),
+    "too big a body": (HELLO + START + BIG * 1200, {}),
+    "chunk": (HELLO + START[:-6] + b"BDAT 500000\r\n" + BIG * 300, {}),
+    "refused chunk": (HELLO + b"BDAT 500000\r\n" + BIG * 300, {}),
+    "kept": (HELLO + START + b"x\r\n.\r\n" * 1 + b"NOOP\r\n", {}),
+    "credentials": (HELLO + b"AUTH PLAIN\r\n", {"SMTP_AUTH": "any", "SMTP_AUTH_INSECURE": "1"}),
+    "handshake": (HELLO + b"STARTTLS\r\n", {"SMTP_TLS_CERT": "self-signed"}),
+    "bad handshake": (HELLO + b"STARTTLS\r\n", {"SMTP_TLS_CERT": "self-signed"}),
+    "half a PROXY header": (b"PROXY TCP4 192.", {"SMTP_PROXY_PROTOCOL": "127.0.0.0/8"}),
+    "PROXY header": (
+        b"PROXY TCP4 192.0.2.7 198.51.100.1 5555 25\r\n" + HELLO,
+        {"SMTP_PROXY_PROTOCOL": "127.0.0.0/8"},
+    ),
+}
+
+
+@pytest.mark.parametrize("end", ["close", "half-close", "reset"])
+@pytest.mark.parametrize(("octets", "variables"), STAGES.values(), ids=STAGES)
+async def test_a_client_that_leaves_at_any_stage_gives_everything_back(
+    start, octets, variables, end, request
+):
+    running = await start(
+        SMTP_MAX_MESSAGE_SIZE="1MiB", SMTP_MAX_CONNECTIONS_PER_IP="5", **variables
+    )
+    wires = [await running.connect(greet=False) for _ in range(3)]
+    for wire in wires:
+        wire.writer.write(octets)
+        if "bad handshake" in request.node.name:
+            await until(lambda: running.server.context.sessions)
+            wire.writer.write(b"this is no ClientHello" * 50)
+    context = running.server.context
+    await until(lambda: len(context.sessions) == 3 or "kept" in request.node.name)
+    for wire in wires:
+        if end == "reset":
+            reset(wire)
+        elif end == "half-close":
+            wire.writer.write_eof()
+        else:
+            wire.close()
+    await until(lambda: not context.sessions)
+    assert context.admission.connections == 0
+    assert context.admission._per_peer == {}
+    assert (context.budget.in_use, context.budget.waiting) == (0, 0)
+    assert running.server.metrics.active == {"smtp": 0, "smtps": 0}
+    assert not any("unexpected" in line for line in running.records())
+    assert running.server.metrics.series()["metrics_defects"].counts[()] == 0
+
+
 # --- PROXY
 
 
@@ -388,5 +445,43 @@ async def test_implicit_tls_listens_beside_the_plain_port(start):
     while b"250 " not in lines:
         lines += await reader.readline()
     assert b"STARTTLS" not in lines
+    writer.write(START + b"x\r\n.\r\nQUIT\r\n")
+    answers = await reader.read()
+    assert [line[:3] for line in answers.splitlines()] == [b"250", b"250", b"354", b"250", b"221"]
+    assert running.messages[0].envelope.protocol == "ESMTPS"
     writer.close()
-    await writer.wait_closed()
+
+
+async def test_a_new_certificate_serves_new_sessions_on_both_listeners(start, tmp_path):
+    import trustme
+
+    def issue():
+        pair = trustme.CA().issue_cert("localhost")
+        pair.cert_chain_pems[0].write_to_path(tmp_path / "cert")
+        pair.private_key_pem.write_to_path(tmp_path / "key")
+        return ssl.PEM_cert_to_DER_cert(pair.cert_chain_pems[0].bytes().decode())
+
+    async def served(port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client_context())
+        await reader.readline()
+        found = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.close()
+        return found
+
+    first = issue()
+    files = {"SMTP_TLS_CERT": str(tmp_path / "cert"), "SMTP_TLS_KEY": str(tmp_path / "key")}
+    running = await start(SMTP_TLS_PORT="0", **files)
+    port = int(running.bound.smtps.rpartition(":")[2])
+    wire = await running.say_hello()
+    assert await served(port) == first
+    second = issue()
+    running.server.reload()
+    assert await served(port) == second
+    assert await wire.ask(b"STARTTLS\r\n") == [220]
+    await wire.writer.start_tls(client_context())
+    assert wire.writer.get_extra_info("ssl_object").getpeercert(binary_form=True) == second
+    (tmp_path / "cert").write_text("broken")
+    running.server.reload()
+    assert await served(port) == second
+    checks = await running.server.readiness.check()
+    assert not checks["tls"].is_ok
