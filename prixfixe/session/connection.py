@@ -79,7 +79,9 @@ class Connection(Link):
         self._counted = (host, port)
         self._timer = self.loop.call_later(context.timeout, self._check_idle)
         if expects_proxy:
-            self._start(self._read_proxy_header())
+            # Made here, not in the task: the header may come before the task's first turn.
+            self._proxy_reader = asyncio.StreamReader(limit=PROXY_OCTETS, loop=self.loop)
+            self._start(self._read_proxy_header(self._proxy_reader))
         else:
             self._welcome()
 
@@ -161,9 +163,8 @@ class Connection(Link):
         address = ip_address(self._peer[0].partition("%")[0])
         return any(address in network for network in networks)
 
-    async def _read_proxy_header(self) -> None:
+    async def _read_proxy_header(self, reader: asyncio.StreamReader) -> None:
         """Read the header aiosmtpd's way, then be the client it names."""
-        reader = self._proxy_reader = asyncio.StreamReader(limit=PROXY_OCTETS, loop=self.loop)
         proxy = await get_proxy(reader)
         if self.transport is None:
             return
