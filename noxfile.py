@@ -21,11 +21,6 @@ def _install(session: nox.Session) -> None:
     session.install("--no-deps", ".")
 
 
-def _tests(session: nox.Session, folder: str, *args: str) -> None:
-    report = f"--junitxml={EVIDENCE / folder}.xml"
-    session.run("pytest", f"tests/{folder}", report, *args, *session.posargs)
-
-
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, spelling and shell scripts."""
@@ -56,6 +51,13 @@ def unit(session: nox.Session) -> None:
         session.run(
             "coverage", "report", "--format=total" if os.environ.get("CI") else "--format=text"
         )
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """Play the conformance table on the process, whole and in pieces."""
+    _install(session)
+    session.run("pytest", "tests/conformance", "-n", "auto", "--dist", "loadfile", *session.posargs)
 
 
 nox.options.sessions = ["lint", "typecheck", "unit"]

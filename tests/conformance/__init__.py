@@ -1,0 +1,1 @@
+"""The conformance suite: cases as dialogue files, one runner, many targets."""

@@ -1,0 +1,72 @@
+"""AUTH beyond one line: long credentials, guessing, what the log says."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING
+
+from tests.conformance.specials.dialogues import keywords
+from tests.conformance.specials.tls import secured
+
+if TYPE_CHECKING:
+    from tests.conformance.targets import Target
+
+__all__ = [
+    "long_credentials",
+    "no_auth_without_users",
+    "password_guessing",
+    "secrets_stay_out_of_logs",
+]
+
+SECRET = b"hunter2-very-secret"
+
+
+def _plain(user: bytes, password: bytes) -> bytes:
+    return base64.b64encode(b"\0" + user + b"\0" + password)
+
+
+def long_credentials(target: Target) -> None:
+    answer = _plain(b"user@y.test", b"p" * 3000)
+    with target.using("A").hello() as wire:
+        assert wire.ask(b"AUTH PLAIN " + answer + b"\r\n") == [535]
+        assert wire.ask(b"AUTH PLAIN\r\n") == [334]
+        assert wire.ask(answer + b"\r\n") == [535]
+        assert wire.ask(b"NOOP\r\n") == [250]
+
+
+def password_guessing(target: Target) -> None:
+    with target.using("A").hello() as wire:
+        for number in range(50):
+            code = wire.ask(b"AUTH PLAIN " + _plain(b"user@y.test", b"%d" % number) + b"\r\n")[0]
+            if code == 421:
+                return
+            assert code == 535
+            if wire.has_more(0.05):
+                assert wire.reply()[:3] == b"421"
+                return
+        raise AssertionError("50 guesses allowed")
+
+
+def no_auth_without_users(target: Target) -> None:
+    with secured(target, "T") as wire:
+        assert b"AUTH" not in keywords(wire)
+
+
+def secrets_stay_out_of_logs(target: Target) -> None:
+    server = target.using("A")
+    hidden = base64.b64encode(SECRET)
+    with server.hello() as wire:
+        for answer in (
+            _plain(b"user@y.test", SECRET),
+            _plain(b"\xff\xfe", SECRET),
+            base64.b64encode(b"\xff" + SECRET + b"\xff\xfe"),
+            b"!" + hidden,
+        ):
+            assert wire.ask(b"AUTH PLAIN " + answer + b"\r\n")[0] // 100 == 5
+    with server.hello() as wire:
+        assert wire.ask(b"AUTH LOGIN\r\n") == [334]
+        wire.ask(base64.b64encode(b"\xff" + SECRET) + b"\r\n")
+    server.is_alive()
+    logs = server.logs()
+    for form in (SECRET, hidden.rstrip(b"="), _plain(b"user@y.test", SECRET)):
+        assert form.decode() not in logs, "a secret is in the log"

@@ -1,0 +1,140 @@
+"""Memory, recipients, errors: what a client must not be able to use up."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from tests.conformance.script import ENVELOPE
+from tests.conformance.specials.dialogues import DATA, keywords
+
+if TYPE_CHECKING:
+    from tests.conformance.targets import Target
+    from tests.conformance.wire import Wire
+
+__all__ = [
+    "endless_command",
+    "endless_line",
+    "error_budget",
+    "hundred_recipients",
+    "many_recipients",
+    "nothing_after_the_last_error",
+    "tiny_lines",
+]
+
+MIB = 2**20
+# Room for buffers on the way; far below what is sent.
+SMALL_GROWTH = 32 * MIB
+SERVED_AT_MOST = 300  # replies after which nobody would call a budget one
+
+
+def _pour(wire: Wire, octets: bytes, total: int) -> None:
+    """Send octets over and over; a server may hang up on that."""
+    with contextlib.suppress(OSError):
+        for _ in range(total // len(octets)):
+            wire.socket.sendall(octets)
+
+
+def endless_command(target: Target) -> None:
+    server = target.using("D")
+    with server.growth() as grown, server.hello() as wire:
+        _pour(wire, b"x" * MIB, 100 * MIB)
+        assert grown() < SMALL_GROWTH, f"grew by {grown() // MIB} MiB"
+    assert server.is_alive()
+
+
+def endless_line(target: Target) -> None:
+    server = target.using("Z")
+    with server.growth() as grown, server.hello() as wire:
+        assert wire.ask(DATA, 3) == [250, 250, 354]
+        _pour(wire, b"x" * MIB, 300 * MIB)
+        assert grown() < SMALL_GROWTH, f"grew by {grown() // MIB} MiB"
+    assert server.is_alive()
+
+
+def tiny_lines(target: Target) -> None:
+    server = target.using("D")
+    with server.growth() as grown, server.hello() as wire:
+        limit = int(keywords(wire)[b"SIZE"])
+        assert wire.ask(DATA, 3) == [250, 250, 354]
+        total = min(limit, 32 * MIB) // MIB * MIB
+        _pour(wire, b"\r\n" * (MIB // 2), total)
+        assert wire.ask(b".\r\n") == [250]
+        # Buffer, body, copy for the store, the store's page cache: a small multiple.
+        assert grown() < 6 * total + SMALL_GROWTH, f"grew by {grown() // MIB} MiB"
+    server.clear()
+    with server.growth() as grown, server.hello() as wire:
+        assert wire.ask(DATA, 3) == [250, 250, 354]
+        _pour(wire, b"\r\n" * (MIB // 2), 32 * MIB)
+        wire.ask(b".\r\n")
+        assert grown() < 6 * 32 * MIB + SMALL_GROWTH, f"grew by {grown() // MIB} MiB"
+    server.clear()
+
+
+def _recipients(wire: Wire, count: int) -> list[int]:
+    codes = []
+    for start in range(0, count, 100):
+        names = range(start, min(start + 100, count))
+        batch = b"".join(b"RCPT TO:<u%d@y.test>\r\n" % number for number in names)
+        codes += wire.ask(batch, len(names))
+    return codes
+
+
+def hundred_recipients(target: Target) -> None:
+    server = target.using("D")
+    server.clear()
+    with server.hello() as wire:
+        assert wire.ask(b"MAIL FROM:<a@x.test>\r\n") == [250]
+        assert set(_recipients(wire, 100)) == {250}
+        assert wire.ask(b"DATA\r\n") == [354]
+        assert wire.ask(b"x\r\n.\r\n") == [250]
+    found = server.messages()
+    assert [name for one in found for name in one.recipients] == [
+        f"u{number}@y.test" for number in range(100)
+    ]
+
+
+def many_recipients(target: Target) -> None:
+    server = target.using("D")
+    server.clear()
+    with server.hello() as wire:
+        assert wire.ask(b"MAIL FROM:<a@x.test>\r\n") == [250]
+        codes = _recipients(wire, 20000)
+        taken = codes.count(250)
+        assert 100 <= taken < 20000, f"{taken} of 20000 taken"
+        assert codes == [250] * taken + [452] * (20000 - taken)
+        assert wire.ask(b"DATA\r\n") == [354]
+        assert wire.ask(b"x\r\n.\r\n") == [250]
+    assert sum(len(one.recipients) for one in server.messages()) == taken
+
+
+def _codes_to_the_end(wire: Wire, octets: bytes) -> list[int]:
+    wire.send(octets)
+    return [int(line[:3]) for line in wire.rest().splitlines() if line[3:4] == b" "]
+
+
+def error_budget(target: Target) -> None:
+    server = target.using("D")
+    for line, count in ((b"FOOB x\r\n", 30), (b"MAIL FROM:<\r\n", 200), (b"\r\n", 1000)):
+        with server.hello() as wire:
+            # QUIT ends the session of a server that counts nothing.
+            codes = _codes_to_the_end(wire, line * count + b"QUIT\r\n")
+            assert codes[-1:] == [421], f"{line!r}: {len(codes)} replies, the last {codes[-1:]}"
+            assert len(codes) <= count
+
+
+def nothing_after_the_last_error(target: Target) -> None:
+    server = target.using("D")
+    with server.hello() as wire:
+        count = 0
+        while count < SERVED_AT_MOST:  # Find the last error with each sent alone.
+            wire.send(b"FOOB\r\n")
+            count += 1
+            if wire.reply()[:3] == b"421" or wire.has_more(0.01):
+                break
+        assert count < SERVED_AT_MOST, "no budget"
+    with server.hello() as wire:
+        wire.send(b"FOOB\r\n" * count + b"VRFY postmaster\r\n" + ENVELOPE)
+        lines = wire.rest().splitlines()
+        assert len(lines) <= count + 1, f"{len(lines)} replies to {count} errors"
+        assert not any(line[:3] in (b"250", b"252") for line in lines), lines[-3:]

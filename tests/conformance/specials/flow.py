@@ -1,0 +1,151 @@
+"""Who speaks first, segments, fairness, clients that come and go."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from tests.conformance.specials.dialogues import DATA
+from tests.conformance.wire import ClosedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.conformance.targets import Server, Target
+
+__all__ = [
+    "early_talker",
+    "few_segments",
+    "floods_are_fair",
+    "gone_during_commit",
+    "greets_first",
+    "sigterm",
+    "slow_commit",
+    "too_many_connections",
+]
+
+MOST_CONNECTIONS = 400  # tried before saying that there is no limit
+FLOODS, NOOPS = 8, 40000
+MAX_WAIT_SECONDS = 0.25
+MAX_SEGMENTS = 5
+
+
+def greets_first(target: Target) -> None:
+    with target.using("D").connect() as wire:
+        greeting = wire.reply()
+        assert greeting.startswith(b"220 "), greeting
+        assert greeting[4:].split(), "no domain"
+
+
+def early_talker(target: Target) -> None:
+    with target.using("D").connect() as wire:
+        wire.send(b"EHLO c.test\r\nQUIT\r\n")
+        lines = wire.rest().splitlines()
+        codes = [line[:3] for line in lines if line[3:4] == b" "]
+        assert codes == [b"220", b"250", b"221"] or codes[-1][:1] in (b"4", b"5"), codes
+
+
+def few_segments(target: Target) -> None:
+    with target.using("D").hello() as wire:
+        wire.segments = 0
+        assert wire.ask(b"NOOP\r\n" * 50, 50) == [250] * 50
+        assert wire.segments <= MAX_SEGMENTS, f"{wire.segments} segments"
+
+
+def _flood(server: Server, started: threading.Barrier) -> None:
+    """Send commands as fast as they are taken, reading what comes."""
+    with server.hello() as wire:
+        wire.socket.setblocking(False)
+        left = memoryview(b"NOOP\r\n" * NOOPS)
+        replies = 0
+        started.wait(30)
+        until = time.monotonic() + 60
+        while replies < NOOPS and time.monotonic() < until:
+            readable, writable, _ = select.select([wire.socket], [wire.socket] * bool(left), [], 5)
+            if readable:
+                replies += wire.socket.recv(1 << 20).count(b"\n")
+            if writable:
+                with contextlib.suppress(BlockingIOError):
+                    left = left[wire.socket.send(left) :]
+
+
+@contextlib.contextmanager
+def _floods(server: Server) -> Iterator[list[threading.Thread]]:
+    started = threading.Barrier(FLOODS + 1)
+    threads = [threading.Thread(target=_flood, args=(server, started)) for _ in range(FLOODS)]
+    for thread in threads:
+        thread.start()
+    started.wait(30)
+    yield threads
+    for thread in threads:
+        thread.join(90)
+
+
+def floods_are_fair(target: Target) -> None:
+    server = target.using("D")
+    waits = []
+    with server.hello() as ninth, _floods(server) as threads:
+        while len(waits) < 5 or (any(one.is_alive() for one in threads) and len(waits) < 500):
+            before = time.monotonic()
+            assert ninth.ask(b"NOOP\r\n") == [250]
+            waits.append(time.monotonic() - before)
+    # The median of the slowest tenth: one late wake-up of this client proves nothing.
+    slow = sorted(waits)[-max(1, len(waits) // 10) :]
+    assert slow[len(slow) // 2] < MAX_WAIT_SECONDS, f"slowest: {slow[-5:]}"
+
+
+def too_many_connections(target: Target) -> None:
+    with contextlib.ExitStack() as stack, target.fresh("D") as server:
+        for _ in range(MOST_CONNECTIONS):
+            wire = stack.enter_context(server.connect())
+            greeting = wire.reply()
+            if greeting[:3] != b"220":
+                break
+        else:
+            raise AssertionError(f"{MOST_CONNECTIONS} connections accepted")
+        assert greeting[:3] in (b"421", b"554"), greeting
+        assert wire.end() in (True, False)
+
+
+def sigterm(target: Target) -> None:
+    with target.fresh("C") as server, server.hello() as wire:
+        codes: list[bytes] = []
+
+        def listen() -> None:
+            codes.append(wire.rest()[:3])
+
+        listener = threading.Thread(target=listen)
+        listener.start()
+        code = server.stop()
+        listener.join(30)
+        assert codes == [b"421"], codes
+        assert code == 0, f"exit code {code}"
+
+
+def slow_commit(target: Target) -> None:
+    server = target.using("OW")
+    server.clear()
+    with server.hello() as wire:
+        assert wire.ask(DATA, 3) == [250, 250, 354]
+        assert wire.ask(b"x\r\n.\r\n") == [250]
+    assert len(server.messages()) == 1
+
+
+def gone_during_commit(target: Target) -> None:
+    server = target.using("W")
+    for is_reset in (False, True):
+        server.clear()
+        wire = server.hello()
+        assert wire.ask(DATA, 3) == [250, 250, 354]
+        wire.send(b"x\r\n.\r\n")
+        with contextlib.suppress(TimeoutError, ClosedError):
+            # 50 ms without an answer: the commit is under way.
+            assert not wire.has_more(0.05), "the commit was not slow"
+        wire.reset() if is_reset else wire.close()
+        found = server.settled(lambda messages: len(messages) == 1, 2.0)
+        assert len(found) == 1, "a whole message was received and lost"
+        assert found[0].body == b"x\r\n"
+        assert server.is_alive()

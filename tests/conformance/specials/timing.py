@@ -1,0 +1,72 @@
+"""The idle limit of configuration O: 1.5 seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+from tests.conformance.specials.dialogues import DATA
+
+if TYPE_CHECKING:
+    from tests.conformance.targets import Target
+
+__all__ = ["dripping", "idle", "never_reads", "slow_but_steady"]
+
+READERS = 20
+GONE_SECONDS = 10.0
+LATE_SECONDS = 15.0
+
+
+def idle(target: Target) -> None:
+    with target.using("O").hello() as wire:
+        said = wire.rest()
+        assert said[:4] == b"421 ", f"closed with {said!r}"
+
+
+def dripping(target: Target) -> None:
+    with target.using("O").hello() as wire:
+        until = time.monotonic() + LATE_SECONDS
+        while not wire.has_more(0.2):
+            assert time.monotonic() < until, "still open"
+            wire.send(b"x")
+        wire.rest()
+
+
+def slow_but_steady(target: Target) -> None:
+    server = target.using("O")
+    server.clear()
+    with server.hello() as wire:
+        assert wire.ask(DATA, 3) == [250, 250, 354]
+        for _ in range(12):  # 3 seconds, twice the limit
+            assert not wire.has_more(0.25), wire.rest()
+            wire.send(b"a line\r\n")
+        assert wire.ask(b".\r\n") == [250]
+    assert server.messages()[-1].body == b"a line\r\n" * 12
+
+
+def never_reads(target: Target) -> None:
+    server = target.using("O")
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(server.hello()) for _ in range(READERS)]
+        flood = b"HELP\r\n" * 20000
+        for wire in wires:
+            wire.socket.setblocking(False)
+        until = time.monotonic() + GONE_SECONDS
+        open_ = list(wires)
+        while open_ and time.monotonic() < until:
+            open_ = [wire for wire in open_ if _is_open(wire.socket, flood)]
+            time.sleep(0.05)
+        assert not open_, f"{len(open_)} of {READERS} still held after {GONE_SECONDS} s"
+
+
+def _is_open(sock: object, flood: bytes) -> bool:
+    """Send what goes without waiting; a reset tells that the server let go."""
+    try:
+        for _ in range(20):
+            sock.send(flood)  # type: ignore[attr-defined]
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return True
