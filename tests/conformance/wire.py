@@ -12,7 +12,7 @@ import socket
 import ssl
 import struct
 import time
-from typing import Protocol
+from typing import Protocol, Self
 
 __all__ = ["DEADLINE", "ClosedError", "Link", "Wire"]
 
@@ -151,7 +151,7 @@ class Wire:
     def close(self) -> None:
         self.socket.close()
 
-    def __enter__(self) -> Wire:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:
