@@ -109,8 +109,9 @@ def octets_of(text: str) -> bytes:
     """Return what a text of a dialogue file stands for."""
     raw = text.encode()
     raw = _OCTETS.sub(lambda m: _escaped(range(int(m[1]), int(m[2]) + 1)), raw)
-    while _REPEAT.search(raw):  # The innermost first.
-        raw = _REPEAT.sub(lambda m: m[2] * int(m[1]), raw)
+    count = 1
+    while count:  # The innermost first.
+        raw, count = _REPEAT.subn(lambda m: m[2] * int(m[1]), raw)
     return _ESCAPE.sub(_unescape, raw)
 
 
