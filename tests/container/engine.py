@@ -1,0 +1,136 @@
+"""The Docker engine: one client, our label, and sweeping up.
+
+Owns: the name of a run, what is made under its label, and the facts of the engine for the report.
+Promises: everything made through here carries the run's label; `sweep` removes exactly that;
+`sweep_dead` removes what runs of this checkout left that did not live to their end.
+Refuses: what containers do (see `box`).
+
+Ryuk is off: the label does its work, without a second image and a privileged container.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import platform
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"
+# Where the tests run in a container themselves, ports are still on this loopback.
+os.environ.setdefault("TESTCONTAINERS_CONNECTION_MODE", "docker_host")
+
+import docker
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["LABEL", "client", "facts", "labels", "name_run", "new_name", "sweep", "sweep_dead"]
+
+LABEL = "prixfixe.testrun"
+_CHECKOUT = hashlib.sha256(bytes(Path(__file__).parents[2])).hexdigest()[:8]
+_run = ""
+
+
+@functools.cache
+def client() -> docker.DockerClient:
+    """Return this process's one client; raises `DockerException` when there is no engine."""
+    made = docker.from_env(timeout=120)
+    try:
+        made.ping()
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def name_run(name: str = "") -> str:
+    """Set the name of this run, or make one up: the checkout and the process that answers for it."""
+    global _run  # noqa: PLW0603 - a process has one run
+    _run = name or f"{_CHECKOUT}-{os.getpid()}"
+    return _run
+
+
+def labels() -> dict[str, str]:
+    """Return what everything of this run is labelled with."""
+    return {LABEL: _run or name_run()}
+
+
+def new_name() -> str:
+    """Return a name nobody has."""
+    return f"prixfixe-{_run or name_run()}-{uuid.uuid4().hex[:8]}"
+
+
+def sweep(run: str) -> None:
+    """Remove every container, network, volume and image of a run."""
+    engine = client()
+    mine = {"label": f"{LABEL}={run}"}
+    for container in engine.containers.list(all=True, filters=mine):
+        _remove(container, force=True, v=True)
+    for network in engine.networks.list(filters=mine):
+        _remove(network)
+    for volume in engine.volumes.list(filters=mine):
+        _remove(volume, force=True)
+    for image in engine.images.list(all=True, filters=mine):
+        for name in image.tags or [image.id]:
+            with contextlib.suppress(NotFound, APIError):
+                engine.images.remove(name, force=True)
+
+
+def _remove(thing: Any, **options: Any) -> None:
+    with contextlib.suppress(NotFound, APIError):
+        thing.remove(**options)
+
+
+def sweep_dead() -> None:
+    """Remove what earlier runs of this checkout left when they were killed."""
+    for run in _runs():
+        checkout, _, pid = run.rpartition("-")
+        if checkout == _CHECKOUT and pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+            sweep(run)
+
+
+def _runs() -> set[str]:
+    engine = client()
+    things: Iterable[Any] = (
+        *engine.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True),
+        *engine.networks.list(filters={"label": LABEL}),
+        *engine.volumes.list(filters={"label": LABEL}),
+        *engine.images.list(all=True, filters={"label": LABEL}),
+    )
+    return {_label_of(thing) for thing in things} - {""}
+
+
+def _label_of(thing: Any) -> str:
+    attributes = thing.attrs
+    found = (attributes.get("Labels") or attributes.get("Config", {}).get("Labels") or {}).get(
+        LABEL
+    )
+    return found or ""
+
+
+def facts(image: str) -> list[str]:
+    """Return the lines a report begins with: what was tested, on what."""
+    try:
+        engine = client()
+        version, info = engine.version(), engine.info()
+    except DockerException as error:
+        return [f"docker: none ({error})"]
+    try:
+        made = engine.images.get(image).attrs["Created"]
+    except (ImageNotFound, DockerException):
+        made = "?"
+    security = ", ".join(info.get("SecurityOptions") or [])
+    cgroup = info.get("CgroupVersion", "1")
+    lines = {
+        "image": f"{image} of {made}",
+        "docker": f"{version['Version']}, API {version['ApiVersion']}",
+        "engine": f"storage {info['Driver']}, cgroup v{cgroup}, {security}",
+        "machine": f"{info['NCPU']} CPUs, {info['MemTotal'] >> 20} MiB, "
+        f"Linux {info['KernelVersion']}, {platform.machine()}",
+    }
+    return [f"{name}: {text}" for name, text in lines.items()]

@@ -1,0 +1,41 @@
+"""How containers are run here unless a test says otherwise: with everything taken away.
+
+Owns: the hardened profile. Promises: a fresh copy each time, which a test may relax by name.
+Refuses: volumes, ports and settings; those are a box's own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from docker.types import Ulimit
+
+__all__ = ["MAIL", "MEMORY", "NOFILE", "PIDS", "hardened", "mail_on_tmpfs"]
+
+MEMORY = "64m"  # one limit for memory and swap together: no swap
+PIDS = 16
+NOFILE = 256
+MAIL = "/var/mail"
+
+
+def hardened(**relaxed: Any) -> dict[str, Any]:
+    """Return docker-py's options of the profile; a value of None takes one away."""
+    options: dict[str, Any] = {
+        "read_only": True,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "pids_limit": PIDS,
+        "mem_limit": MEMORY,
+        "memswap_limit": relaxed.get("mem_limit", MEMORY),
+        "ulimits": [Ulimit(name="nofile", soft=NOFILE, hard=NOFILE)],
+        "tmpfs": {"/tmp": "size=1m,mode=1777"},
+        **relaxed,
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def mail_on_tmpfs(size: str, owner: str = "1000:0") -> dict[str, dict[str, str]]:
+    """Return the option that keeps mail in memory, for tests that need a small or a lost disk."""
+    uid, _, gid = owner.partition(":")
+    mail = f"size={size},uid={uid},gid={gid},mode=0770"
+    return {"tmpfs": {"/tmp": "size=1m,mode=1777", MAIL: mail}}
