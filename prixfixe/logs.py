@@ -174,9 +174,10 @@ class Log:
             library = logging.getLogger(name)
             library.handlers = [handler]
             library.propagate = False
-        silent = logging.getLogger("mail.log")  # It would repeat what clients sent.
-        silent.handlers = [logging.NullHandler()]
-        silent.propagate = False
+        for name in ("mail.log", "mail.debug"):  # They would repeat what clients sent.
+            silent = logging.getLogger(name)
+            silent.handlers = [logging.NullHandler()]
+            silent.propagate = False
 
     def flush(self) -> None:
         """Write what is waiting."""
@@ -235,9 +236,10 @@ class Log:
         """Record a connection that was turned away."""
         self.warning("connection refused", peer=peer, reason=reason)
 
-    def tls_failed(self, peer: str, error: Exception) -> None:
-        """Record a handshake that failed."""
-        self.info("tls handshake failed", peer=peer, reason=str(error) or type(error).__name__)
+    def tls_failed(self, peer: str, mode: str, error: Exception | None) -> None:
+        """Record a handshake that failed, or that its client or its time ended."""
+        reason = "broken off" if error is None else str(error) or type(error).__name__
+        self.info("tls handshake failed", peer=peer, mode=mode, reason=reason)
 
     def unexpected(self, peer: str, error: BaseException) -> None:
         """Record a defect of ours, with its traceback."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from prixfixe import __version__
 from prixfixe.arrivals import Arrivals
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["Bound", "Server"]
 
 LAG_SECONDS = 1.0
-HANDSHAKE_SECONDS = 30.0
 # A body may hold a third more than the limit while dots are stuffed, and what one read brings.
 _STUFFED_NUMERATOR, _STUFFED_DENOMINATOR, _READ_OCTETS = 4, 3, 512 * 1024
 
@@ -172,29 +171,11 @@ class Server:
 
     async def _listen_smtp(self, listener: socket.socket, terms: Terms, name: str) -> str:
         context = self.context
-        implicit = self._implicit_tls() if name == "smtps" else {}
         server = await self._loop.create_server(
-            lambda: Connection(context, terms, name), sock=listener, **implicit
+            lambda: Connection(context, terms, name), sock=listener
         )
         self._listeners.append(server)
         return written(listener.getsockname())
-
-    def _implicit_tls(self) -> dict[str, Any]:
-        """Return what makes a listener speak TLS at once.
-
-        Its context is fixed, so each handshake is moved to the pair in use by then.
-        """
-        certificates = self.context.certificates
-        if certificates is None:
-            return {}
-
-        def use_present_pair(handshake: Any, _name: object, _context: object) -> None:  # noqa: ANN401
-            handshake.context = certificates.context
-
-        context = certificates.context
-        context.sni_callback = use_present_pair
-        seconds = min(self._settings.timeout, HANDSHAKE_SECONDS)
-        return {"ssl": context, "ssl_handshake_timeout": seconds}
 
     async def _listen_http(self) -> str | None:
         if self._settings.http_port is None:

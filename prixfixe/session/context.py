@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from prixfixe.logs import Log
     from prixfixe.message import IdSource
     from prixfixe.metrics import Metrics
-    from prixfixe.session.connection import Connection
+    from prixfixe.session.entrance import Entrance
     from prixfixe.stores.base import Store
     from prixfixe.tls import Certificates
 
@@ -43,6 +43,7 @@ class Context:
     certificates: Certificates | None = None
     authenticator: Authenticator | None = None
     proxy_networks: tuple[IPv4Network | IPv6Network, ...] = ()
-    sessions: set[Connection] = field(default_factory=set)
+    sessions: set[Entrance] = field(default_factory=set)
+    explained: int = 0  # refused connections in a handshake so that they can be told why
     is_draining: bool = False
     no_sessions: asyncio.Event = field(default_factory=asyncio.Event)

@@ -312,17 +312,23 @@ class Dialogue(Conversation):
             self.say(reply)
             self._resume()
 
+    def await_tls(self) -> None:
+        """Say nothing before the handshake: TLS is implicit (RFC 8314 section 3.3)."""
+        self.mode = Mode.WAITING
+
     def tls_begins(self) -> None:
         """Drop what came in clear; the next octets come out of TLS (RFC 3207 section 4.2)."""
         self._forget_input()
 
-    def tls_started(self, description: str) -> None:
+    def tls_started(self, description: str, *, is_greeted: bool = True) -> None:
         """Begin anew inside TLS; what was said in clear is forgotten (RFC 3207 section 4.2)."""
         self.tls = description
         self.helo = ""
         self.is_extended = False
         self.user = None
         self.transaction = None
+        if not is_greeted:
+            self.greet()
         self._resume()
 
     def judged(self, user: str | None, reply: Reply) -> None:

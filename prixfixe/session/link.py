@@ -4,7 +4,8 @@ Owns: what a transport calls, when input is read and output written, the idle ti
 Promises: a timer ends in `abort`, never in waiting for a peer; a peer that half-closes gets every
 reply it is due; a last word that was not asked for is given time to arrive; a defect ends the
 session with a fixed reply.
-Refuses: who may connect, TLS, AUTH and stores (see `connection`), and SMTP (see `dialogue`).
+Refuses: who may connect and TLS (see `entrance`), AUTH and stores (see `connection`), and SMTP (see
+`dialogue`).
 
 This room is where aiosmtpd is: `smtp.SMTP` is the parent, kept for its place between transport
 and reader and for the `Session` record (peer, TLS, PROXY data, login).
@@ -59,7 +60,7 @@ class Link(smtp.SMTP):
         self._is_reading_paused = False
         self._is_writing_paused = False
         self._is_ended = False
-        self._proxy_reader: asyncio.StreamReader | None = None
+        self._early: asyncio.StreamReader | None = None  # takes what is not for the dialogue
         # Time.
         self._timer: asyncio.TimerHandle | None = None
         self._active_at = 0.0
@@ -74,8 +75,8 @@ class Link(smtp.SMTP):
 
     def data_received(self, data: bytes) -> None:
         """Take octets and answer what can be answered now."""
-        if self._proxy_reader is not None:
-            self._proxy_reader.feed_data(data)
+        if self._early is not None:
+            self._early.feed_data(data)
             return
         self.dialogue.receive(data)
         if not self._is_scheduled:
@@ -84,8 +85,8 @@ class Link(smtp.SMTP):
     def eof_received(self) -> bool:
         """Answer what is under way before closing; TLS cannot half-close, so says False."""
         self._is_ended = True
-        if self._proxy_reader is not None:
-            self._proxy_reader.feed_eof()
+        if self._early is not None:
+            self._early.feed_eof()
         elif not self._is_scheduled:
             self.pump()
         return self.dialogue.tls is None
@@ -206,7 +207,7 @@ class Link(smtp.SMTP):
             self._timer = self.loop.call_later(left, self._check_idle)
             return
         self.end = "timeout"
-        if self._is_writing_paused or self._proxy_reader is not None:
+        if self._is_writing_paused or self._early is not None:
             self.transport.abort()
             return
         self.dialogue.close(replies.IDLE)

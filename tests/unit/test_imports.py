@@ -70,7 +70,7 @@ def test_only_the_session_imports_aiosmtpd():
         for parts in imports(path)
         if parts[0] == "aiosmtpd"
     }
-    assert importers == {"session/connection.py", "session/link.py"}
+    assert importers == {"session/entrance.py", "session/link.py"}
 
 
 @pytest.mark.parametrize("name", ["address", "params", "policy", "replies", "message", "units"])

@@ -73,7 +73,8 @@ def test_libraries_are_forwarded_and_aiosmtpd_is_silent():
     log, stream = logged()
     log.forward_libraries()
     logging.getLogger("asyncio").warning("slow %s", "loop")
-    logging.getLogger("mail.log").error("AUTH PLAIN c2VjcmV0")
+    for name in ("mail.log", "mail.debug"):
+        logging.getLogger(name).error("AUTH PLAIN c2VjcmV0")
     record = json.loads(stream.getvalue())
     assert (record["event"], record["logger"]) == ("slow loop", "asyncio")
 

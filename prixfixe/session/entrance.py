@@ -1,0 +1,300 @@
+"""The door: who may come in, what a PROXY header says, and the TLS handshake.
+
+Owns: admission of a new connection, its real peer, the way from accepted to greeted, and the
+account of a session when it ends.
+Promises: a connection counts from the moment it is accepted, handshake included, and what was
+counted is given back once, however it ends; a PROXY header is read from trusted networks only, on
+both listeners, before TLS; a stalled header or handshake is dropped; what came in clear is
+forgotten at the handshake and nothing after it is.
+Refuses: SMTP (see `dialogue`), the transport's events (see `link`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING, Any, Final
+
+from aiosmtpd.proxy_protocol import V2_CMD, ProxyData, get_proxy
+
+from prixfixe import replies
+from prixfixe.session.dialogue import Dialogue
+from prixfixe.session.handshake import shake_hands
+from prixfixe.session.link import Link
+from prixfixe.tls import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from prixfixe.replies import Reply
+    from prixfixe.session.context import Context
+    from prixfixe.session.conversation import Outside
+    from prixfixe.session.terms import Terms
+
+__all__ = ["Entrance"]
+
+HANDSHAKE_SECONDS: Final = 30.0  # for a TLS handshake, and for a PROXY header
+PROXY_OCTETS: Final = 536  # the longest PROXY v2 header a balancer sends; v1 is at most 107
+# On the implicit-TLS port a refusal can be read only after a handshake. So many at a time are
+# given one, in less time; the others are closed without a word.
+MAX_EXPLAINED: Final = 16
+EXPLAINING_SECONDS: Final = 5.0
+
+
+class Entrance(Link):
+    """A connection on its way in and out; `Connection` is what happens in between."""
+
+    def __init__(self, context: Context, terms: Terms, listener: str) -> None:
+        super().__init__(context)
+        self.listener = listener
+        self.dialogue = Dialogue(terms, self._outside(), context.loop.time, context.metrics.command)
+        self._opened_at = 0.0
+        self._peer = ("", 0)
+        self._counted: tuple[str, int] | None = None  # as the admission knows it, once it does
+        self._is_welcome = False
+        self._farewell: Reply | None = None
+        self._handshake = ""  # starttls or implicit while one is under way
+
+    def _outside(self) -> Outside:
+        """Return who answers the dialogue."""
+        raise NotImplementedError
+
+    # --- admission
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Admit the peer; then read its PROXY header, shake hands or greet it."""
+        context = self.context
+        self.transport = transport
+        self.session = self._create_session()
+        self._opened_at = self._active_at = self.loop.time()
+        self._set_peer(transport.get_extra_info("peername"))
+        context.sessions.add(self)
+        if context.is_draining:
+            self._refuse("draining", replies.SHUTTING_DOWN)
+            return
+        expects_proxy = self._expects_proxy()
+        host, port = ("", 0) if expects_proxy else self._peer
+        refusal = context.admission.admit(host, port)
+        if refusal is not None:
+            self._refuse_admission(refusal.value)
+            return
+        self._counted = (host, port)
+        context.metrics.connection_opened(self.listener)
+        self._timer = self.loop.call_later(context.timeout, self._check_idle)
+        if expects_proxy:
+            self._start(self._read_proxy_header(self._read_early()))
+        else:
+            self._welcome()
+
+    @property
+    def peer(self) -> str:
+        """The client as `host:port`; behind PROXY, the real one."""
+        return self.dialogue.peer
+
+    def _set_peer(self, name: Any) -> None:  # noqa: ANN401 - whatever the transport calls a peer
+        host, port = (str(name[0]), int(name[1])) if name else ("", 0)
+        host = host.removeprefix("::ffff:")  # An IPv4 client of a dual-stack listener.
+        self._peer = (host, port)
+        self.dialogue.peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        if self.session is not None:
+            self.session.peer = self.dialogue.peer
+
+    def _refuse_admission(self, reason: str) -> None:
+        is_full = reason == "over_limit"
+        self._refuse(
+            reason, replies.TOO_MANY_CONNECTIONS if is_full else replies.TOO_MANY_FROM_PEER
+        )
+
+    def _refuse(self, result: str, reply: Reply) -> None:
+        self.context.metrics.connection(self.listener, result)
+        self.context.log.refused(self.peer, result)
+        if self.listener == "smtp":
+            self._say_farewell(reply)
+        elif result != "bad_proxy" and self.context.explained < MAX_EXPLAINED:
+            self.context.explained += 1
+            self._farewell = reply
+            self._begin_tls(EXPLAINING_SECONDS)
+        else:
+            self.transport.abort()
+
+    def _say_farewell(self, reply: Reply) -> None:
+        """Say why and close, without waiting for the peer: it may be one of very many."""
+        self.dialogue.close(reply)
+        self._flush()
+        self.transport.close()
+
+    def _welcome(self) -> None:
+        """Let an admitted connection in."""
+        self._is_welcome = True
+        is_probe = self.context.admission.is_probe(*self._peer)
+        self.context.metrics.connection(self.listener, "probe" if is_probe else "accepted")
+        if self.listener == "smtps":
+            self._begin_tls(HANDSHAKE_SECONDS)
+            return
+        self.dialogue.greet()
+        self._flush()
+        early = self._take_early()
+        if early or self._is_ended:
+            self.data_received(early)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        self._task = self.loop.create_task(self._run(work))
+
+    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Be the boundary of work beside the dialogue: a defect in it ends the session."""
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - as in `pump`
+            self._broken(error)
+            self._flush()
+            self._finish("error")
+
+    # --- leaving
+
+    def left(self, error: Exception | None) -> None:
+        """Forget the connection; a message being kept is not disturbed."""
+        context = self.context
+        context.sessions.discard(self)
+        if context.is_draining and not context.sessions:
+            context.no_sessions.set()
+        self.end = self.end or ("error" if error else "eof")
+        self.dialogue.end()
+        if self._handshake:
+            context.metrics.tls_handshake(self._handshake, None, "error")
+            context.log.tls_failed(self.peer, self._handshake, error)
+        if self._farewell is not None:
+            context.explained -= 1
+        if self._counted is not None:
+            self._leave(self._counted)
+
+    def _leave(self, counted: tuple[str, int]) -> None:
+        context = self.context
+        is_probe = context.admission.is_probe(*counted)
+        context.admission.leave(*counted)
+        context.metrics.connection_closed(self.listener)
+        if is_probe or not self._is_welcome:
+            return
+        seconds = self.loop.time() - self._opened_at
+        context.metrics.session_ended(self.end, seconds)
+        context.log.session_ended(self.dialogue, self.end, seconds)
+
+    # --- before there is a conversation
+
+    def _read_early(self) -> asyncio.StreamReader:
+        """Keep what comes from now on away from the dialogue, for the one who reads it first.
+
+        This is done when the connection is made: a task's first turn is too late.
+        """
+        if self._early is None:
+            self._early = asyncio.StreamReader(limit=PROXY_OCTETS, loop=self.loop)
+        return self._early
+
+    def _take_early(self) -> bytes:
+        """Return what was kept and not read; what comes from now on is for others."""
+        reader, self._early = self._early, None
+        return b"" if reader is None else bytes(reader._buffer)  # type: ignore[attr-defined]  # noqa: SLF001
+
+    def _take_hello(self) -> bytes:
+        """Return what was kept, for TLS, which is not told that a client has left meanwhile."""
+        if self._is_ended:
+            raise ConnectionResetError("the client left")
+        return self._take_early()
+
+    def drain(self) -> None:
+        """Say 421 and close, or do so when what is under way is answered; cut what has no voice."""
+        if self._early is not None or self._handshake:
+            self.abort()
+        else:
+            super().drain()
+
+    def _expects_proxy(self) -> bool:
+        networks = self.context.proxy_networks
+        if not networks or self.context.admission.is_expected(*self._peer):
+            return False
+        address = ip_address(self._peer[0].partition("%")[0])
+        return any(address in network for network in networks)
+
+    async def _read_proxy_header(self, reader: asyncio.StreamReader) -> None:
+        """Read the header aiosmtpd's way, then be the client it names."""
+        try:
+            async with asyncio.timeout(min(self.context.timeout, HANDSHAKE_SECONDS)):
+                proxy = await get_proxy(reader)
+        except (TimeoutError, EOFError):
+            proxy = None
+        if self.transport is None:
+            return
+        if proxy is None or not proxy.valid:
+            self._refuse("bad_proxy", replies.BAD_PROXY_HEADER)
+            return
+        self._take_peer(proxy)
+        refusal = self.context.admission.identify(self._peer[0])
+        if refusal is not None:
+            self._refuse_admission(refusal.value)
+            return
+        self._counted = self._peer
+        self.touch()
+        self._welcome()
+
+    def _take_peer(self, proxy: ProxyData) -> None:
+        if self.session is not None:
+            self.session.proxy_data = proxy
+        # LOCAL is the balancer's own health check, whatever addresses it brings; UNIX has none.
+        is_local = proxy.version == 2 and proxy.command == V2_CMD.LOCAL
+        if isinstance(proxy.src_addr, IPv4Address | IPv6Address) and not is_local:
+            self._set_peer((str(proxy.src_addr), proxy.src_port or 0))
+
+    # --- TLS
+
+    def _begin_tls(self, seconds: float) -> None:
+        self._read_early()
+        self.dialogue.await_tls()
+        self._start(self._shake_hands("implicit", seconds))
+
+    async def _shake_hands(self, mode: str, seconds: float = HANDSHAKE_SECONDS) -> None:
+        context = self.context
+        if context.certificates is None:
+            self.abort()
+            return
+        self._handshake = mode
+        # What is received was encrypted even before the next call returns.
+        self.dialogue.tls_begins()
+        try:
+            transport = await shake_hands(
+                self.transport,
+                self,
+                context.certificates.context,
+                min(context.timeout, seconds),
+                self._take_hello,
+            )
+        except (OSError, ssl.SSLError) as error:
+            self._lost(error)
+            return
+        self._handshake = ""
+        self._encrypted(mode, transport)
+
+    def _encrypted(self, mode: str, transport: asyncio.BaseTransport | None) -> None:
+        if transport is None or self.transport is None:
+            self._lost(None)
+            return
+        self.transport = transport
+        self.touch()
+        tls = transport.get_extra_info("ssl_object")
+        self.context.metrics.tls_handshake(mode, tls.version(), "ok")
+        if self.session is not None:
+            self.session.ssl = transport.get_extra_info("sslcontext")
+        if self._farewell is not None:
+            self._say_farewell(self._farewell)
+            return
+        self.dialogue.tls_started(describe(tls), is_greeted=mode == "starttls")
+        self._is_reading_paused = False
+        self.pump()
+
+    def _lost(self, error: Exception | None) -> None:
+        """End after a failed handshake, of which the event loops do not always tell."""
+        transport = self.transport
+        self.end = self.end or "error"
+        self._task = None
+        self.connection_lost(error)
+        if transport is not None:
+            transport.abort()
