@@ -1,0 +1,61 @@
+"""Import every module under the folders given; say which do not, and why.
+
+With --loaded, say instead which sources under the last folder that took.
+"""
+
+import contextlib
+import importlib
+import io
+import pkgutil
+import sys
+import warnings
+
+# The one module that ends the process, and those that act when imported, by design.
+ACTS = ("__main__", "idlelib")
+
+
+def modules(folder: str) -> list[str]:
+    """Return the names of a folder's modules, at any depth."""
+    names, waiting = [], [("", folder)]
+    while waiting:
+        prefix, path = waiting.pop()
+        for found in pkgutil.iter_modules([path], prefix):
+            short = found.name.rpartition(".")[2]
+            if short in ACTS:
+                continue
+            names.append(found.name)
+            if found.ispkg:
+                waiting.append((found.name + ".", f"{path}/{short}"))
+    return names
+
+
+def fault(name: str) -> str | None:
+    """Return why a module does not import."""
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            importlib.import_module(name)
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the image must not carry it
+        return f"{name}: {type(error).__name__}: {error}"
+    return None
+
+
+def check(folders: list[str]) -> int:
+    """Import all; return the exit code."""
+    names = [name for folder in folders for name in modules(folder)]
+    names += [name for name in modules(f"{folders[0]}/lib-dynload") if name not in names]
+    faults = [line for name in names if (line := fault(name))]
+    print(f"{len(names)} modules, {len(faults)} of which do not import", *faults, sep="\n")
+    return bool(faults)
+
+
+def loaded(folder: str, library: str) -> int:
+    """Print the library's sources that the folder's modules import."""
+    for name in modules(folder):
+        fault(name)
+    files = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
+    print(*sorted(file for file in files if file.startswith(library) and file.endswith(".py")), sep="\n")
+    return 0
+
+
+warnings.simplefilter("ignore")
+sys.exit(loaded(*sys.argv[2:]) if sys.argv[1] == "--loaded" else check(sys.argv[1:]))
