@@ -11,7 +11,7 @@ nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.error_on_missing_interpreters = True
 
-CODE = ("prixfixe", "tests", "noxfile.py")
+CODE = ("prixfixe", "tests", "docker", "noxfile.py")
 EVIDENCE = Path("evidence")
 
 

@@ -1,6 +1,7 @@
 """Import every module under the folders given; say which do not, and why.
 
-With --loaded, say instead which sources under the last folder that took.
+With --loaded, say instead which sources a serving process loads: what the package in the folder
+imports, and what that asks for by name only.
 """
 
 import contextlib
@@ -12,6 +13,15 @@ import warnings
 
 # The one module that ends the process, and those that act when imported, by design.
 ACTS = ("__main__", "idlelib")
+BY_NAME = (
+    "_strptime",
+    "anyio._backends._asyncio",
+    "encodings.ascii",
+    "encodings.idna",
+    "encodings.latin_1",
+    "uvicorn.lifespan.off",
+    "uvicorn.protocols.http.h11_impl",
+)
 
 
 def modules(folder: str) -> list[str]:
@@ -48,13 +58,14 @@ def check(folders: list[str]) -> int:
     return bool(faults)
 
 
-def loaded(folder: str, library: str) -> int:
-    """Print the library's sources that the folder's modules import."""
-    for name in modules(folder):
-        fault(name)
+def loaded(folder: str) -> int:
+    """Print the sources of all that is imported by the modules of a package's folder."""
+    package = folder.rpartition("/")[2]
+    names = [package, *(f"{package}.{name}" for name in modules(folder)), *BY_NAME]
+    faults = [line for name in names if (line := fault(name))]
     files = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
-    print(*sorted(file for file in files if file.startswith(library) and file.endswith(".py")), sep="\n")
-    return 0
+    print(*faults, *sorted(file for file in files if file.endswith(".py")), sep="\n")
+    return bool(faults)
 
 
 warnings.simplefilter("ignore")

@@ -7,7 +7,6 @@ Refuses: downloading packages and wheels, which the Dockerfile asks apt and pip 
 
 from __future__ import annotations
 
-import compileall
 import os
 import py_compile
 import shutil
@@ -53,9 +52,7 @@ def wheels(root: Path) -> None:
     _prune(folder, HERE / "prune-wheels.txt")
     for library in sorted(folder.rglob("*.so")):
         _run("strip", "--strip-unneeded", library)
-    _compile(root, WHEELS)
     _check(root)
-    _settle(root)
 
 
 def app(root: Path, version: Path) -> None:
@@ -71,8 +68,7 @@ def app(root: Path, version: Path) -> None:
     command.parent.mkdir(parents=True, exist_ok=True)
     command.write_text(COMMAND)
     command.chmod(0o755)
-    _compile(root, f"{WHEELS}/prixfixe")
-    _compile_library(root)
+    _compile(root)
     _run("chroot", root, "/usr/local/bin/prixfixe", "version")
     _check(root)
     _settle(root)
@@ -83,7 +79,9 @@ def _record(package: Path, root: Path, status: Path) -> None:
     control = _output("dpkg-deb", "--field", package)
     name = _output("dpkg-deb", "--field", package, "Package").strip()
     (status / name).write_text(control)
-    sums = _output("dpkg-deb", "--ctrl-tarfile", package, pipe="tar --extract --to-stdout ./md5sums")
+    sums = _output(
+        "dpkg-deb", "--ctrl-tarfile", package, pipe="tar --extract --to-stdout ./md5sums"
+    )
     kept = [line for line in sums.splitlines(keepends=True) if (root / line[34:-1]).exists()]
     (status / f"{name}.md5sums").write_text("".join(kept))
 
@@ -102,22 +100,12 @@ def _prune(root: Path, listing: Path) -> None:
             print(f"{listing.name}: nothing matches {pattern}")
 
 
-def _compile(root: Path, folder: str) -> None:
-    """Compile once and for ever: the sources of a read-only tree do not change."""
-    done = compileall.compile_dir(
-        root / folder,
-        quiet=1,
-        stripdir=str(root),
-        prependdir="/",
-        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-    )
-    if not done:
-        sys.exit(f"{folder}: not everything compiles")
+def _compile(root: Path) -> None:
+    """Compile what a server loads, once and for ever: a read-only tree's sources do not change.
 
-
-def _compile_library(root: Path) -> None:
-    """Compile what the server imports of Python's library; the rest costs megabytes, for nothing."""
-    sources = _output("chroot", root, *IMPORTS, "--loaded", f"/{WHEELS}", f"/{STDLIB}")
+    The rest stays as source: megabytes that nothing reads.
+    """
+    sources = _output("chroot", root, *IMPORTS, "--loaded", f"/{WHEELS}/prixfixe")
     for source in sources.split():
         py_compile.compile(
             f"{root}{source}",
