@@ -30,6 +30,7 @@ def lint(session: nox.Session) -> None:
     session.run("codespell", "prixfixe", "docs", *map(str, Path().glob("*.md")))
     scripts = [str(path) for path in (*Path("scripts").glob("*.sh"), Path(".ci/run"))]
     session.run("shellcheck", *scripts)
+    session.run("shfmt", "-i", "4", "-d", *scripts)
 
 
 @nox.session

@@ -34,7 +34,10 @@ apt_uri() { apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' |
 archive_keyring() {
     for end in pgp gpg; do
         file=/usr/share/keyrings/debian-archive-keyring.$end
-        [ ! -f "$1$file" ] || { echo "$file"; return; }
+        [ ! -f "$1$file" ] || {
+            echo "$file"
+            return
+        }
     done
 }
 
@@ -52,7 +55,10 @@ authorities() {
     for file in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt \
         "${SSL_CERT_FILE:-}" "${PIP_CERT:-}" "${REQUESTS_CA_BUNDLE:-}" "$(pip_setting cert)"; do
         [ -z "$file" ] || [ ! -f "$file" ] || readlink -f "$file"
-    done | sort -u | while IFS= read -r file; do cat "$file"; echo; done
+    done | sort -u | while IFS= read -r file; do
+        cat "$file"
+        echo
+    done
 }
 
 pip_setting() { python3 -m pip config get "global.$1" 2>/dev/null || :; }

@@ -12,24 +12,35 @@ fi
 
 say() { printf '%s\n' "$*" >&2; }
 good() { say "$green$*$plain"; }
-fail() { say "$red${0##*/}: $*$plain"; exit 1; }
-misuse() { say "$red${0##*/}: $*$plain"; say "See ${0##*/} --help."; exit 2; }
-
-# The help is the comment at the top of the script.
-usage() { sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 0; }
-
-need_docker() {
-    command -v docker >/dev/null 2>&1 || {
-        say "${red}${0##*/}: there is no docker command: install Docker$plain"
-        exit 3
-    }
-    reason=$(docker version --format '{{.Server.Version}}' 2>&1 >/dev/null) || {
-        say "${red}${0##*/}: Docker does not answer: ${reason:-unknown reason}$plain"
-        exit 3
-    }
+fail() {
+    say "$red${0##*/}: $*$plain"
+    exit 1
+}
+misuse() {
+    say "$red${0##*/}: $*$plain"
+    say "See ${0##*/} --help."
+    exit 2
+}
+no_docker() {
+    say "$red${0##*/}: $*$plain"
+    exit 3
 }
 
-# Read .env as compose does: NAME=value lines; what the environment has already, wins.
+# The help is the comment at the top of the script.
+usage() {
+    sed -n '2,/^$/s/^# \{0,1\}//p' "$0"
+    exit 0
+}
+
+need_docker() {
+    command -v docker >/dev/null 2>&1 || no_docker "there is no docker command: install Docker"
+    reason=$(docker version --format '{{.Server.Version}}' 2>&1 >/dev/null) ||
+        no_docker "Docker does not answer: ${reason:-unknown reason}"
+}
+
+# --- settings
+
+# Read .env as compose does: what the environment has already, wins.
 # shellcheck disable=SC2034 # the scripts use what is set here
 load_env() {
     if [ -f "$root/.env" ]; then
@@ -38,24 +49,74 @@ load_env() {
         done <"$root/.env"
     fi
     image=${PRIXFIXE_IMAGE:-prixfixe} name=${PRIXFIXE_NAME:-prixfixe}
-    volume=${PRIXFIXE_VOLUME:-prixfixe-mail} publish=${PRIXFIXE_PUBLISH:-127.0.0.1}
-    smtp_port=${SMTP_PORT:-2525} http_port=${SMTP_HTTP_PORT:-8025}
+    base=${PRIXFIXE_BASE_IMAGE:-debian:trixie-slim}
+    volume=$(absolute "${PRIXFIXE_VOLUME:-$name-mail}") secrets=$(absolute "${PRIXFIXE_SECRETS:-./secrets}")
+    memory=${PRIXFIXE_MEMORY:-256m} cpus=${PRIXFIXE_CPUS:-1} interval=${PRIXFIXE_HEALTH_INTERVAL:-5s}
+    publish=${PRIXFIXE_PUBLISH:-127.0.0.1} smtp_port=${SMTP_PORT:-2525} http_port=${SMTP_HTTP_PORT:-8025}
 }
 
+# One line; those of other names and comments are passed over.
 take_setting() {
-    key=$(printf '%s\n' "${1%%=*}" | sed 's/^[[:space:]]*\(export[[:space:]]\)\{0,1\}//; s/[[:space:]]*$//')
-    case "$1:$key" in
-    *=*:SMTP_*[!A-Z0-9_]* | *=*:PRIXFIXE_*[!A-Z0-9_]*) fail "$root/.env: cannot read '$1'" ;;
-    *=*:SMTP_* | *=*:PRIXFIXE_*) ;;
-    *) return 0 ;;
-    esac
-    printenv "$key" >/dev/null || export "$key=$(unquoted "${1#*=}")"
+    line=$(printf '%s\n' "$1" | sed 's/^[[:space:]]*\(export[[:space:]]\{1,\}\)\{0,1\}//; s/[[:space:]]*$//')
+    case $line in SMTP_* | PRIXFIXE_*) ;; *) return 0 ;; esac
+    case $line in *=*) ;; *) unreadable "NAME=value" ;; esac
+    key=$(printf '%s\n' "${line%%=*}" | sed 's/[[:space:]]*$//')
+    case $key in *[!A-Z0-9_]*) unreadable "NAME=value" ;; esac
+    value=$(unquoted "${line#*=}")
+    printenv "$key" >/dev/null || export "$key=$value"
 }
 
-# A value without its quotes; an unquoted one also without a comment after it.
+# A value without its quotes; an unquoted one also without a comment after it. What compose would
+# expand ($, and \ in double quotes) is refused rather than read another way.
 unquoted() {
-    printf '%s\n' "$1" | sed "s/^[[:space:]]*//
-        s/^\"\\([^\"]*\\)\".*/\\1/; t
-        s/^'\\([^']*\\)'.*/\\1/; t
-        s/[[:space:]]#.*//; s/[[:space:]]*\$//"
+    text=$(printf '%s\n' "$1" | sed 's/^[[:space:]]*//')
+    case $text in
+    \'*\'*) printf '%s\n' "$text" | sed "s/^'\\([^']*\\)'.*/\\1/" && return ;;
+    \"*[\\\$]*\"*) unreadable "single quotes around a value with \$ or \\" ;;
+    \"*\"*) printf '%s\n' "$text" | sed 's/^"\([^"]*\)".*/\1/' && return ;;
+    \'* | \"*) unreadable "a closing quote" ;;
+    esac
+    text=$(printf '%s\n' "$text" | sed 's/[[:space:]]#.*//; s/[[:space:]]*$//')
+    case $text in *\$*) unreadable "single quotes around a value with \$" ;; esac
+    printf '%s\n' "$text"
 }
+
+unreadable() { fail "$root/.env: cannot read '${line%%=*}': expected $1"; }
+
+# A path from the checkout's folder; a volume's name stays one.
+absolute() { case $1 in ./* | ../*) echo "$root/$1" ;; *) echo "$1" ;; esac }
+
+# Seconds from SIGTERM to SIGKILL: what the server takes for itself, and some to spare.
+grace() {
+    printf '%s\n' "${SMTP_SHUTDOWN_TIMEOUT:-8}" | awk '
+        { n = $0 + 0 }
+        /ms$/ { n /= 1000 } /[0-9] *m$/ { n *= 60 } /h$/ { n *= 3600 } /d$/ { n *= 86400 }
+        { printf "%d\n", n + 12 }'
+}
+
+# --- images and containers
+
+has_image() { docker image inspect "$1" >/dev/null 2>&1; }
+
+# Pulled, or where no registry is reached, made here.
+ensure_base() {
+    has_image "$base" && return
+    say "Pulling $base"
+    docker pull --quiet "$base" >/dev/null && return
+    [ "$base" = debian:trixie-slim ] || fail "the base image $base cannot be had"
+    "$root/scripts/base-image.sh" "$base" || fail "the base image $base cannot be had"
+}
+
+version() { sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$root/prixfixe/__init__.py"; }
+
+# The commit, marked when files differ from it.
+revision() { git -C "$root" describe --always --abbrev=40 --dirty --exclude='*' 2>/dev/null || echo unknown; }
+
+# Whether run.sh's container exists; one of that name that run.sh did not make is left alone.
+has_server() {
+    made_by=$(docker container inspect --format '{{index .Config.Labels "prixfixe.by"}}' "$name" 2>/dev/null) || return
+    [ "$made_by" = run.sh ] || fail "the container $name was not made by run.sh: remove it or set PRIXFIXE_NAME"
+}
+
+# Where a port of the container is on this machine.
+address() { docker port "$name" "$1/tcp" 2>/dev/null | sed -n 1p; }

@@ -1,0 +1,270 @@
+"""The scripts as far as they need no Docker: style, help, usage, .env, what they say when it is missing."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from tests.unit.shell import ROOT, SCRIPTS, Shell
+
+CONTAINER_SCRIPTS = ["build.sh", "compose.sh", "logs.sh", "run.sh", "stop.sh"]
+WORDS = {"compose.sh": ["ps"]}
+
+
+@pytest.fixture
+def shell(tmp_path):
+    return Shell(tmp_path)
+
+
+# --- style
+
+
+@pytest.mark.parametrize(
+    "tool", [["shellcheck"], ["shfmt", "-i", "4", "-d"]], ids=lambda tool: tool[0]
+)
+def test_scripts_are_clean(tool):
+    paths = [str(path) for path in sorted((ROOT / "scripts").glob("*.sh"))]
+    done = subprocess.run([*tool, *paths], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_is_for_any_posix_shell(script):
+    path = ROOT / "scripts" / script
+    assert path.read_text().startswith("#!/bin/sh\n")
+    assert os.access(path, os.X_OK)
+
+
+# --- help and usage
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_is_on_standard_output_and_needs_nothing(shell, script, option):
+    shell.only()
+    done = shell.run(script, option)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"\nUsage: scripts/{script}" in done.stdout
+    assert "Exit codes: " in done.stdout
+    assert "\033" not in done.stdout
+    assert "set -e" not in done.stdout
+
+
+MISUSES = [
+    ("build.sh", ["prixfixe"], "prixfixe"),
+    ("run.sh", ["--fast"], "--fast"),
+    ("stop.sh", ["--remove", "all"], "all"),
+    ("logs.sh", ["--tail"], "--tail"),
+    ("logs.sh", ["--tail", "-3"], "-3"),
+    ("logs.sh", ["--tail=few"], "few"),
+    ("logs.sh", ["smtp"], "smtp"),
+    ("test-smtp.sh", ["127.0.0.1"], "PORT"),
+    ("test-smtp.sh", ["127.0.0.1", "smtp"], "smtp"),
+    ("test-smtp.sh", ["127.0.0.1", "0"], "0"),
+    ("compose.sh", [], "arguments"),
+    ("base-image.sh", ["--frce"], "--frce"),
+]
+
+
+@pytest.mark.parametrize(("script", "words", "named"), MISUSES)
+def test_wrong_usage_is_exit_2_and_names_the_word(shell, script, words, named):
+    shell.only()
+    done = shell.run(script, *words)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    first, second = done.stderr.splitlines()
+    assert first.startswith(f"{script}: ")
+    assert named in first
+    assert second == f"See {script} --help."
+
+
+def test_colours_are_for_a_terminal_only(shell):
+    shell.only("python3")
+    on_a_terminal = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)"
+
+    def coloured(**environ):
+        done = subprocess.run(
+            [
+                shell.folder / "bin" / "python3",
+                "-c",
+                on_a_terminal,
+                shell.folder / "scripts" / "run.sh",
+                "--fast",
+            ],
+            env=shell.environ | environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert "unexpected argument --fast" in done.stdout
+        return "\033[31m" in done.stdout
+
+    assert coloured()
+    assert not coloured(NO_COLOR="1")
+    assert "\033" not in shell.run("run.sh", "--fast").stderr
+
+
+# --- Docker that is not there, or says no
+
+
+@pytest.mark.parametrize("script", CONTAINER_SCRIPTS)
+def test_without_docker_the_error_says_so(shell, script):
+    shell.only()
+    done = shell.run(script, *WORDS.get(script, []))
+    assert done.returncode == 3
+    assert done.stderr == f"{script}: there is no docker command: install Docker\n"
+
+
+@pytest.mark.parametrize("script", CONTAINER_SCRIPTS)
+def test_a_daemon_that_is_down_is_named(shell, script):
+    shell.docker('echo "Cannot connect to the Docker daemon at $DOCKER_HOST." >&2; exit 1')
+    done = shell.run(script, *WORDS.get(script, []), DOCKER_HOST="unix:///nowhere.sock")
+    assert done.returncode == 3
+    assert (
+        f"{script}: Docker does not answer: Cannot connect to the Docker daemon at unix:///nowhere.sock"
+        in done.stderr
+    )
+    assert all(call.startswith("version") for call in shell.calls)
+
+
+def test_the_daemon_of_docker_host_is_asked(shell):
+    docker = shutil.which("docker")
+    if docker is None:
+        pytest.skip("no docker command on this machine")
+    shell.only("docker")
+    done = shell.run("logs.sh", DOCKER_HOST=f"unix://{shell.folder}/none.sock")
+    assert done.returncode == 3
+    assert "none.sock" in done.stderr
+
+
+# What engines said over the years.
+_FAILED = "docker: Error response from daemon: driver failed programming external connectivity on endpoint x (ab)"
+TAKEN = [
+    f"{_FAILED}: Bind for 127.0.0.1:2525 failed: port is already allocated.",
+    f"{_FAILED}: Error starting userland proxy: listen tcp4 127.0.0.1:2525: bind: address already in use.",
+    f"{_FAILED}: failed to bind host port for 127.0.0.1:2525:172.17.0.2:2525/tcp: address already in use",
+]
+
+
+@pytest.mark.parametrize("message", TAKEN)
+def test_a_taken_port_is_named_and_nothing_is_left(shell, message):
+    shell.docker(f'case $1 in container) exit 1 ;; run) echo "{message}" >&2; exit 125 ;; esac')
+    done = shell.run("run.sh")
+    assert done.returncode == 1
+    assert (
+        done.stderr
+        == "run.sh: port 2525 is taken: set SMTP_PORT or SMTP_HTTP_PORT, or stop what has it\n"
+    )
+    assert shell.calls[-1] == "rm --force prixfixe"
+
+
+def test_another_refusal_is_told_as_docker_told_it(shell):
+    message = "docker: Error response from daemon: no space left on device."
+    shell.docker(f'case $1 in container) exit 1 ;; run) echo "{message}" >&2; exit 125 ;; esac')
+    done = shell.run("run.sh")
+    assert (done.returncode, done.stderr) == (1, f"run.sh: Docker did not start it: {message}\n")
+
+
+@pytest.mark.parametrize("script", ["run.sh", "stop.sh", "logs.sh"])
+def test_a_container_of_somebody_else_is_left_alone(shell, script):
+    shell.docker("")  # inspecting succeeds, and shows no label of ours
+    done = shell.run(script)
+    assert done.returncode == 1
+    assert (
+        "the container prixfixe was not made by run.sh: remove it or set PRIXFIXE_NAME"
+        in done.stderr
+    )
+    assert not [
+        call for call in shell.calls if call.split()[0] in ("run", "rm", "stop", "rename", "logs")
+    ]
+
+
+def test_a_base_that_cannot_be_pulled_is_made(shell):
+    shell.docker('case $* in "image inspect debian:"*|pull*) exit 1 ;; esac')
+    made = shell.folder / "scripts" / "base-image.sh"
+    made.write_text(f'#!/bin/sh\necho "made $*" >>"{shell.folder}/calls"\n')
+    done = shell.run("build.sh")
+    assert done.returncode == 0, done.stderr
+    calls = [call for call in shell.calls if call.startswith(("pull", "made", "build"))]
+    assert [call.split()[0] for call in calls] == ["pull", "made", "build"]
+    assert calls[1] == "made debian:trixie-slim"
+
+
+def test_another_base_is_never_made_up(shell):
+    shell.docker('case $* in "image inspect debian:"*|pull*) exit 1 ;; esac')
+    done = shell.run("build.sh", PRIXFIXE_BASE_IMAGE="debian:forky-slim")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        1,
+        "build.sh: the base image debian:forky-slim cannot be had",
+    )
+
+
+@pytest.mark.parametrize(
+    ("image", "tags"),
+    [
+        ("prixfixe", ["prixfixe:{}", "prixfixe:latest"]),
+        (
+            "host:5000/mail/prixfixe",
+            ["host:5000/mail/prixfixe:{}", "host:5000/mail/prixfixe:latest"],
+        ),
+        ("prixfixe:mine", ["prixfixe:mine"]),
+    ],
+)
+def test_the_image_is_tagged_with_its_version(shell, image, tags):
+    from prixfixe import __version__
+
+    shell.docker("")
+    assert shell.run("build.sh", "--no-cache", PRIXFIXE_IMAGE=image).returncode == 0
+    [call] = [call for call in shell.calls if call.startswith("build ")]
+    assert re.findall(r"--tag (\S+)", call) == [tag.format(__version__) for tag in tags]
+    assert " --no-cache " in call
+    assert "--build-arg REVISION=unknown " in call  # this copy is no repository
+
+
+@pytest.mark.parametrize(
+    ("timeout", "grace"),
+    [("", 12), ("8", 20), ("1.5", 13), ("500ms", 12), ("30s", 42), ("2m", 132), ("1h", 3612)],
+)
+def test_the_time_to_stop_is_longer_than_the_server_takes(shell, timeout, grace):
+    shell.docker("case $1 in container) exit 1 ;; run) echo no >&2; exit 1 ;; esac")
+    shell.run("run.sh", SMTP_SHUTDOWN_TIMEOUT=timeout or "0")
+    [call] = [call for call in shell.calls if call.startswith("run ")]
+    assert f" --stop-timeout {grace} " in call
+
+
+def test_secrets_are_not_on_docker_s_command_line(shell):
+    shell.docker("case $1 in container) exit 1 ;; run) echo no >&2; exit 1 ;; esac")
+    shell.run("run.sh", SMTP_HTTP_TOKEN="opensesame")
+    assert any("--env SMTP_HTTP_TOKEN " in call for call in shell.calls)
+    assert not [call for call in shell.calls if "opensesame" in call]
+
+
+def test_compose_is_found_as_plugin_then_as_command(shell):
+    shell.docker('case "$1 $2" in "compose version") exit ${NO_PLUGIN:-0} ;; esac')
+    assert shell.run("compose.sh", "logs").returncode == 0
+    assert shell.calls[-1] == "compose logs"
+    without = shell.run("compose.sh", "logs", NO_PLUGIN="1")
+    assert (
+        without.returncode,
+        without.stderr.startswith("compose.sh: there is no docker compose"),
+    ) == (3, True)
+    command = shell.folder / "bin" / "docker-compose"
+    for version, code in [("1.29.2", 3), ("2.26.1", 7)]:
+        command.write_text(
+            f'#!/bin/sh\n[ "$1" != version ] || {{ echo {version}; exit 0; }}\nexit 7\n'
+        )
+        command.chmod(0o755)
+        assert shell.run("compose.sh", "logs", NO_PLUGIN="1").returncode == code
+
+
+@pytest.mark.parametrize(
+    ("words", "is_needed"), [("build", True), ("up --build", True), ("up -d", True), ("ps", False)]
+)
+def test_compose_has_its_base_when_it_builds(shell, words, is_needed):
+    shell.docker('case $* in "image inspect"*) exit 1 ;; esac')
+    assert shell.run("compose.sh", *words.split()).returncode == 0
+    assert ("pull --quiet debian:trixie-slim" in shell.calls) == is_needed
+    assert shell.calls[-1] == f"compose {words}"
