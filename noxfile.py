@@ -48,17 +48,22 @@ def unit(session: nox.Session) -> None:
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", "tests/unit", "tests/integration", *args)
     if not session.posargs:
+        _play_table(session, "-n", "auto", f"--junitxml={EVIDENCE / 'conformance.xml'}")
         session.run("coverage", "combine", "--quiet")
         session.run(
             "coverage", "report", "--format=total" if os.environ.get("CI") else "--format=text"
         )
 
 
+def _play_table(session: nox.Session, *args: str) -> None:
+    session.run("pytest", "tests/conformance", *args)
+
+
 @nox.session
 def conformance(session: nox.Session) -> None:
-    """Play the conformance table on the process, whole and in pieces."""
+    """Play the conformance table on the process, whole and in pieces (`unit` does so too)."""
     _install(session)
-    session.run("pytest", "tests/conformance", "-n", "auto", "--dist", "loadfile", *session.posargs)
+    _play_table(session, "-n", "auto", *session.posargs)
 
 
 nox.options.sessions = ["lint", "typecheck", "unit"]

@@ -14,7 +14,7 @@ import re
 from functools import cache
 from ipaddress import AddressValueError, IPv6Address
 
-__all__ = ["AddressError", "is_literal", "mailbox_domain", "parse_path"]
+__all__ = ["NON_ASCII", "AddressError", "is_literal", "mailbox_domain", "parse_path"]
 
 MAX_LOCAL_OCTETS = 64  # RFC 5321 4.5.3.1.1
 MAX_DOMAIN_OCTETS = 255  # RFC 5321 4.5.3.1.2
@@ -22,13 +22,13 @@ MAX_PATH_OCTETS = 256  # RFC 5321 4.5.3.1.3, with the angle brackets
 MAX_LABEL_OCTETS = 63  # RFC 1035 2.3.4
 
 # Non-ASCII without C1 controls, line and paragraph separators, surrogates (RFC 6531 3.3).
-_UTF8 = "\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff"
-_ATEXT = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~{_UTF8}-]"
+NON_ASCII = "\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff"
+_ATEXT = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~{NON_ASCII}-]"
 _DOT_STRING = rf"{_ATEXT}+(?:\.{_ATEXT}+)*"
 # qtextSMTP is printable ASCII but for the quote and the backslash; a pair quotes any of it.
-_QUOTED = rf'"(?:[ !#-\[\]-~{_UTF8}]|\\[ -~])*"'
-_ALNUM = rf"[A-Za-z0-9{_UTF8}]"
-_LABEL = rf"{_ALNUM}(?:[A-Za-z0-9{_UTF8}-]*{_ALNUM})?"
+_QUOTED = rf'"(?:[ !#-\[\]-~{NON_ASCII}]|\\[ -~])*"'
+_ALNUM = rf"[A-Za-z0-9{NON_ASCII}]"
+_LABEL = rf"{_ALNUM}(?:[A-Za-z0-9{NON_ASCII}-]*{_ALNUM})?"
 _NAME = rf"{_LABEL}(?:\.{_LABEL})*"
 _LITERAL = r"\[[0-9A-Za-z:.]+\]"
 

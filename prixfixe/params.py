@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING
 
 from prixfixe import replies
+from prixfixe.address import NON_ASCII
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,8 +24,8 @@ __all__ = ["MAIL_PARAMETERS", "RCPT_PARAMETERS", "ParameterError", "parse_parame
 
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\u00a0-\U0010ffff]+))?")
 _XTEXT = r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})"  # RFC 3461 4
-_ORCPT = re.compile(rf"[A-Za-z0-9-]+;(?:{_XTEXT}|[\u00a0-\U0010ffff\\{{}}])+")
-_NOTIFY = re.compile(r"(?:SUCCESS|FAILURE|DELAY)(?:,(?:SUCCESS|FAILURE|DELAY)){0,2}", re.IGNORECASE)
+_ORCPT = re.compile(rf"[A-Za-z0-9-]+;(?:{_XTEXT}|[{NON_ASCII}\\{{}}])+")
+_WHEN = "SUCCESS|FAILURE|DELAY"
 
 
 class ParameterError(ValueError):
@@ -40,13 +41,6 @@ def _matches(pattern: str, flags: int = 0) -> Callable[[str | None], bool]:
     return lambda value: value is not None and compiled.fullmatch(value) is not None
 
 
-def _notify(value: str | None) -> bool:
-    if value is None or value.upper() == "NEVER":
-        return value is not None
-    words = value.upper().split(",")
-    return _NOTIFY.fullmatch(value) is not None and len(words) == len(set(words))
-
-
 def _orcpt(value: str | None) -> bool:
     return value is not None and len(value) <= 500 and _ORCPT.fullmatch(value) is not None
 
@@ -60,7 +54,7 @@ MAIL_PARAMETERS: Mapping[str, Callable[[str | None], bool]] = {
     "ENVID": _matches(rf"(?=.{{1,100}}\Z){_XTEXT}+"),
 }
 RCPT_PARAMETERS: Mapping[str, Callable[[str | None], bool]] = {
-    "NOTIFY": _notify,
+    "NOTIFY": _matches(rf"NEVER|(?:{_WHEN})(?:,(?:{_WHEN}))*", re.IGNORECASE),
     "ORCPT": _orcpt,
 }
 

@@ -95,6 +95,7 @@ TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients, send to the rest
 
 # --- syntax
 BAD_LINE = Reply(500, "5.5.2", "Lines end with CRLF and hold neither CR nor LF")
+BAD_CHARACTER = Reply(500, "5.5.2", "Syntax error, invalid character")  # RFC 5321 2.4
 LINE_TOO_LONG = Reply(500, "5.5.2", "Line too long")
 UNKNOWN = Reply(500, "5.5.1", "Command unknown")
 NOT_IMPLEMENTED = Reply(502, "5.5.1", "Command not implemented")

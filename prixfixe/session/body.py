@@ -82,16 +82,16 @@ class DataReader:
 class ChunkReader:
     """Collect the chunks of BDAT, each of a known size (RFC 3030 section 2).
 
-    `octets` and `is_last` describe the chunk under way; `refusal` is its answer when it is read
-    only to be dropped.
+    `octets` and `is_last` describe the chunk under way, of which `wanted` are still to come;
+    `refusal` is its answer when it is read only to be dropped.
     """
 
-    __slots__ = ("_buffer", "_limit", "_wanted", "is_last", "octets", "refusal")
+    __slots__ = ("_buffer", "_limit", "is_last", "octets", "refusal", "wanted")
 
     def __init__(self, limit: int) -> None:
         self._buffer = bytearray()
         self._limit = limit
-        self._wanted = 0
+        self.wanted = 0
         self.octets = 0
         self.is_last = False
         self.refusal: Reply | None = None
@@ -103,7 +103,7 @@ class ChunkReader:
 
     def begin(self, octets: int, *, is_last: bool, refusal: Reply | None) -> None:
         """Start a chunk; a refused one, or one that would pass the limit, is not kept."""
-        self.octets = self._wanted = octets
+        self.octets = self.wanted = octets
         self.is_last = is_last
         self.refusal = refusal
         if refusal is None and len(self._buffer) + octets > self._limit:
@@ -113,11 +113,11 @@ class ChunkReader:
 
     def feed(self, chunk: bytes) -> bytes | None:
         """Take octets; return those after the chunk once it is complete, else None."""
-        part = chunk[: self._wanted]
-        self._wanted -= len(part)
+        part = chunk[: self.wanted]
+        self.wanted -= len(part)
         if self.refusal is None:
             self._buffer += part
-        return None if self._wanted else chunk[len(part) :]
+        return None if self.wanted else chunk[len(part) :]
 
     def take(self) -> bytes:
         """Return the joined chunks and forget them."""

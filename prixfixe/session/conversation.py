@@ -159,6 +159,10 @@ class Conversation:
         self._input = b""
         self._at = 0
 
+    def forget_transaction(self) -> None:
+        """End the transaction without a message (RFC 5321 section 4.1.1.5)."""
+        self.transaction = None
+
     def begin_body(self, body: DataReader | ChunkReader) -> None:
         """Take what follows for message data."""
         self.body = body

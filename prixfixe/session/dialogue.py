@@ -15,19 +15,19 @@ mode is not WAITING or CLOSED.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from prixfixe import replies
 from prixfixe.message import Envelope
 from prixfixe.session import sasl, verbs
-from prixfixe.session.body import DataReader, verdict
+from prixfixe.session.body import ChunkReader, DataReader, verdict
 from prixfixe.session.conversation import Conversation, Mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from prixfixe.replies import Reply
-    from prixfixe.session.body import ChunkReader
     from prixfixe.session.conversation import Outside
     from prixfixe.session.terms import Terms
     from prixfixe.session.transaction import Transaction
@@ -38,7 +38,10 @@ SLICE = 64  # commands handled before others get their turn: about 0.2 ms
 MAX_LINE_OCTETS = 12288  # RFC 4954 4 (an AUTH line); other verbs are held to less in `verbs`
 FREE_OCTETS = 65536  # held by a message without asking the budget: most mail never asks
 BUDGET_STEP = 65536
-HTTP_VERBS = frozenset((b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT", b"DELETE"))
+# A browser may be made to send any method it likes, but not to leave out the version.
+_HTTP = re.compile(
+    rb"(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT|DELETE|PATCH|TRACE) |.* HTTP/\d(?:\.\d)?$"
+)
 
 
 class Dialogue(Conversation):
@@ -129,7 +132,7 @@ class Dialogue(Conversation):
             self._is_skipping = False
             return replies.LINE_TOO_LONG
         # The only CR is the one before the LF (RFC 5321 section 2.3.8).
-        if self._input.find(b"\r", start, end) != end - 1:
+        if end == start or self._input.find(b"\r", start, end) != end - 1:
             return replies.BAD_LINE
         return self._input[start : end - 1]
 
@@ -152,14 +155,14 @@ class Dialogue(Conversation):
         word, _, argument = line.partition(b" ")
         verb = verbs.VERBS.get(word) or verbs.VERBS.get(word.rstrip(b"\t").upper())
         if verb is None:
-            return self._unknown(word)
+            return self._unknown(line)
         self.verb = verb.name
-        if len(line) + 2 > verb.max_octets:
+        if len(line) + 2 > verb.max_octets and len(line) + 2 > verbs.max_octets(self, verb):
             return replies.LINE_TOO_LONG
         return verbs.barrier(self, verb) or verb.handle(self, argument.strip(b" \t"))
 
-    def _unknown(self, word: bytes) -> Reply | None:
-        if word not in HTTP_VERBS:
+    def _unknown(self, line: bytes) -> Reply | None:
+        if _HTTP.match(line) is None:
             return replies.UNKNOWN
         self.close(replies.NOT_SMTP)  # A browser or a forged request, CWE-441.
         return None
@@ -183,23 +186,31 @@ class Dialogue(Conversation):
 
     def _body_octets(self) -> bool:
         body = self.body
-        chunk = self._input[self._at :] if self._at else self._input
+        chunk = self._body_input()
         if body is None or not self._may_hold(body.held + len(chunk)):
             return False
-        self._forget_input()
         self.progress += len(chunk)
+        self._at += len(chunk)
         rest = body.feed(chunk)
         if rest is None:
+            self._forget_input()
             return False
-        self._input = rest
         self.body = None
         if isinstance(body, DataReader):
+            self._input, self._at = rest, 0
             self.verb = "DATA"
             self._end_of_data(body)
         else:
             self.verb = "BDAT"
             self._end_of_chunk(body)
         return True
+
+    def _body_input(self) -> bytes:
+        """Return the input up to the end of the chunk; where DATA ends only its reader can tell."""
+        body, start = self.body, self._at
+        if isinstance(body, ChunkReader):
+            return self._input[start : start + body.wanted]
+        return self._input[start:] if start else self._input
 
     def _may_hold(self, octets: int) -> bool:
         """Whether memory for a body of this size is granted, asking for it when it is not."""
@@ -266,11 +277,15 @@ class Dialogue(Conversation):
         return name + ("S" if self.tls else "") + ("A" if self.user else "")
 
     def _refuse_body(self, reply: Reply) -> None:
-        self.transaction = None
-        self._forget_body()
+        self.forget_transaction()
         self.outside.refused(reply)
         self.say(reply)
         self._resume()
+
+    def forget_transaction(self) -> None:
+        """End the transaction without a message; memory held by its chunks is given back."""
+        super().forget_transaction()
+        self._forget_body()
 
     def _forget_body(self) -> None:
         self.data_since = 0.0
@@ -326,7 +341,7 @@ class Dialogue(Conversation):
         self.helo = ""
         self.is_extended = False
         self.user = None
-        self.transaction = None
+        self.forget_transaction()
         if not is_greeted:
             self.greet()
         self._resume()

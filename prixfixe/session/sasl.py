@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from prixfixe.replies import Reply
 
-__all__ = ["EXCHANGES", "Credentials", "SaslError", "challenge", "decode"]
+__all__ = ["EXCHANGES", "Credentials", "SaslError", "challenge", "decode", "decode_initial"]
 
 
 class Credentials(NamedTuple):
@@ -44,8 +44,18 @@ def challenge(text: bytes) -> bytes:
     return b"334 " + b64encode(text) + b"\r\n"
 
 
+def decode_initial(response: bytes) -> bytes:
+    """Decode an initial response, where `=` stands for the empty one (RFC 4954 section 4).
+
+    Raises:
+        SaslError: cancelled, or not base64.
+
+    """
+    return b"" if response == b"=" else decode(response)
+
+
 def decode(response: bytes) -> bytes:
-    """Decode one response; `*` cancels and `=` is the empty initial response (RFC 4954 4).
+    """Decode one response; `*` cancels (RFC 4954 section 4).
 
     Raises:
         SaslError: cancelled, or not base64.
@@ -53,8 +63,6 @@ def decode(response: bytes) -> bytes:
     """
     if response == b"*":
         raise SaslError(replies.AUTH_CANCELLED)
-    if response == b"=":
-        return b""
     try:
         return b64decode(response, validate=True)
     except BinasciiError as error:

@@ -1,6 +1,7 @@
 """The SMTP verbs: each a function from dialogue and argument to a reply.
 
-Owns: what every command means, its longest line, and what must precede it, in one table.
+Owns: what every command means (MAIL and RCPT in `envelope`), its longest line, and what must
+precede it, in one table.
 Promises: a handler that returns a reply changed state only as that reply says; a handler that
 returns None has begun something that answers later.
 Refuses: numeric codes (see `replies`) and the wire (see `dialogue`).
@@ -12,26 +13,25 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from prixfixe import replies
-from prixfixe.address import AddressError, parse_path
-from prixfixe.message import Recipient
-from prixfixe.params import MAIL_PARAMETERS, RCPT_PARAMETERS, ParameterError, parse_parameters
 from prixfixe.session import sasl
 from prixfixe.session.body import ChunkReader, DataReader
-from prixfixe.session.transaction import Transaction
+from prixfixe.session.envelope import mail, offers_auth, rcpt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from prixfixe.message import Params
     from prixfixe.replies import Reply
     from prixfixe.session.conversation import Conversation
 
-__all__ = ["MAX_FAILED_LOGINS", "VERBS", "Verb", "barrier"]
+__all__ = ["MAX_FAILED_LOGINS", "VERBS", "Verb", "barrier", "max_octets"]
 
 MAX_FAILED_LOGINS = 5  # per session, then 421: Postfix and Dovecot users know 3 to 10
 # A host name or address literal; underscores because real hosts have them.
-_HELO = re.compile(rb"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9_.])?|\[[0-9A-Za-z:.]{2,60}\]")
-_BDAT = re.compile(rb"([0-9]{1,20})(?: +(LAST))?", re.IGNORECASE)
+_HELO = re.compile(
+    rb"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9_.])?|\[[0-9A-Za-z:._%-]{2,253}\]"
+)
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+_BDAT = re.compile(rb"([0-9]{1,20})(|[ \t].*)")
 # A refused chunk up to this multiple of the limit is read and dropped; beyond, the session ends.
 _MAX_DROPPED = 4
 
@@ -51,92 +51,8 @@ def _hello(d: Conversation, argument: bytes, reply: Reply, *, is_extended: bool)
         return replies.BAD_HELO
     d.helo = argument.decode("ascii")
     d.is_extended = is_extended
-    d.transaction = None
+    d.forget_transaction()
     return reply
-
-
-def mail(d: Conversation, argument: bytes) -> Reply:
-    """MAIL (RFC 5321 section 4.1.1.2)."""
-    if d.transaction is not None:
-        return replies.NESTED_MAIL
-    text = _after(b"FROM:", argument)
-    if text is None:
-        return replies.MAIL_SYNTAX
-    try:
-        sender, rest = parse_path(text)
-        params = _parameters(d, rest, MAIL_PARAMETERS)
-    except AddressError:
-        return replies.BAD_SENDER
-    except ParameterError as error:
-        return error.reply
-    return _open_transaction(d, sender, params)
-
-
-def _open_transaction(
-    d: Conversation, sender: str, params: tuple[tuple[str, str | None], ...]
-) -> Reply:
-    is_utf8 = False
-    for name, value in params:
-        if name == "SIZE" and int(value or 0) > d.terms.max_message_size:
-            return replies.TOO_BIG
-        is_utf8 = is_utf8 or name == "SMTPUTF8"
-    if not is_utf8 and not sender.isascii():
-        return replies.NEEDS_SMTPUTF8
-    d.transaction = Transaction(sender, params, is_utf8=is_utf8)
-    return replies.SENDER_OK
-
-
-def rcpt(d: Conversation, argument: bytes) -> Reply:
-    """RCPT (RFC 5321 section 4.1.1.3)."""
-    transaction = d.transaction
-    if transaction is None:
-        return replies.NEED_MAIL
-    if transaction.chunks is not None:
-        return replies.BDAT_BEGUN
-    text = _after(b"TO:", argument)
-    if text is None:
-        return replies.RCPT_SYNTAX
-    try:
-        address, rest = parse_path(text)
-        params = _parameters(d, rest, RCPT_PARAMETERS)
-    except AddressError:
-        return replies.BAD_RECIPIENT
-    except ParameterError as error:
-        return error.reply
-    return _add_recipient(d, transaction, Recipient(address, params))
-
-
-def _add_recipient(d: Conversation, transaction: Transaction, recipient: Recipient) -> Reply:
-    if not recipient.address:
-        return replies.BAD_RECIPIENT
-    if not transaction.is_utf8 and not recipient.address.isascii():
-        return replies.NEEDS_SMTPUTF8
-    refusal = d.terms.recipients.judge(recipient.address)
-    if refusal is not None:
-        return refusal
-    if len(transaction.recipients) >= d.terms.max_recipients:
-        return replies.TOO_MANY_RECIPIENTS
-    transaction.recipients.append(recipient)
-    return replies.RECIPIENT_OK
-
-
-def _after(keyword: bytes, argument: bytes) -> str | None:
-    """Return the text after `FROM:` or `TO:`, or None when it is not there or not UTF-8."""
-    size = len(keyword)
-    if argument[:size].upper() != keyword:
-        return None
-    try:
-        return argument[size:].decode().lstrip(" ")
-    except UnicodeDecodeError:
-        return None
-
-
-def _parameters(
-    d: Conversation, text: str, known: Mapping[str, Callable[[str | None], bool]]
-) -> Params:
-    if text and not d.is_extended:  # HELO sessions have no parameters.
-        raise ParameterError(replies.UNKNOWN_PARAMETER)
-    return parse_parameters(text, known)
 
 
 def data(d: Conversation, argument: bytes) -> Reply | None:
@@ -158,25 +74,32 @@ def data(d: Conversation, argument: bytes) -> Reply | None:
 def bdat(d: Conversation, argument: bytes) -> Reply | None:
     """BDAT (RFC 3030 section 2): the chunk is read, whether it is refused or not."""
     match = _BDAT.fullmatch(argument)
-    if match is None:  # The octets that follow cannot be told from commands.
-        d.say(replies.BDAT_SYNTAX)
-        d.close(replies.LOST_SYNC)
+    if match is None:
+        # Whatever follows a size that is no number cannot be told from commands.
+        if not argument:
+            return replies.BDAT_SYNTAX
+        _lose_sync(d, replies.BDAT_SYNTAX)
         return None
-    octets = int(match.group(1))
+    octets = int(match[1])
     if octets > d.terms.max_message_size * _MAX_DROPPED:
-        d.say(replies.TOO_BIG)
-        d.close(replies.LOST_SYNC)
+        _lose_sync(d, replies.TOO_BIG)
         return None
-    reader, refusal = _chunk_reader(d)
-    reader.begin(octets, is_last=match.group(2) is not None, refusal=refusal)
+    word = match[2].strip(b" \t").upper()
+    reader, refusal = _chunk_reader(d, None if word in (b"", b"LAST") else replies.BDAT_SYNTAX)
+    reader.begin(octets, is_last=word == b"LAST", refusal=refusal)
     d.begin_body(reader)
     return None
 
 
-def _chunk_reader(d: Conversation) -> tuple[ChunkReader, Reply | None]:
+def _lose_sync(d: Conversation, reply: Reply) -> None:
+    d.say(reply)
+    d.close(replies.LOST_SYNC)
+
+
+def _chunk_reader(d: Conversation, refusal: Reply | None) -> tuple[ChunkReader, Reply | None]:
     """Return what reads the chunk, and why it may only be read to be dropped."""
     transaction = d.transaction
-    refusal = barrier(d, _BDAT_VERB)
+    refusal = barrier(d, _BDAT_VERB) or refusal
     if refusal is None and transaction is None:
         refusal = replies.NEED_MAIL
     if transaction is None or refusal is not None:
@@ -190,23 +113,38 @@ def rset(d: Conversation, argument: bytes) -> Reply:
     """RSET (RFC 5321 section 4.1.1.5)."""
     if argument:
         return replies.NO_ARGUMENT
-    d.transaction = None
+    d.forget_transaction()
     return replies.OK
 
 
-def noop(_d: Conversation, _argument: bytes) -> Reply:
+def _is_text(argument: bytes, charset: str = "ascii") -> bool:
+    """Whether an argument that means nothing here is at least text (RFC 5321 section 2.4)."""
+    try:
+        return _CONTROL.search(argument.decode(charset)) is None
+    except UnicodeDecodeError:
+        return False
+
+
+def noop(_d: Conversation, argument: bytes) -> Reply:
     """NOOP (RFC 5321 section 4.1.1.9): a parameter is ignored."""
-    return replies.OK
+    return replies.OK if _is_text(argument) else replies.BAD_CHARACTER
 
 
 def vrfy(_d: Conversation, argument: bytes) -> Reply:
-    """VRFY (RFC 5321 section 3.5.3): neither confirms nor denies."""
-    return replies.VRFY if argument else replies.NEEDS_ARGUMENT
+    """VRFY (RFC 5321 section 3.5.3): neither confirms nor denies; UTF-8 as RFC 6531 3.7.4.2."""
+    if not argument:
+        return replies.NEEDS_ARGUMENT
+    is_utf8 = argument[-9:].upper() == b" SMTPUTF8"
+    return (
+        replies.VRFY
+        if _is_text(argument, "utf-8" if is_utf8 else "ascii")
+        else replies.BAD_CHARACTER
+    )
 
 
-def help_(_d: Conversation, _argument: bytes) -> Reply:
+def help_(_d: Conversation, argument: bytes) -> Reply:
     """HELP (RFC 5321 section 4.1.1.8)."""
-    return replies.HELP
+    return replies.HELP if _is_text(argument) else replies.BAD_CHARACTER
 
 
 def quit_(d: Conversation, argument: bytes) -> Reply | None:
@@ -247,7 +185,7 @@ def auth(d: Conversation, argument: bytes) -> Reply | None:
     if exchange is None:
         return replies.UNKNOWN_MECHANISM
     try:
-        initial = sasl.decode(words[1]) if len(words) == 2 else None
+        initial = sasl.decode_initial(words[1]) if len(words) == 2 else None
     except sasl.SaslError as error:
         return error.reply
     d.begin_auth(mechanism.decode("ascii"), exchange(initial))
@@ -255,7 +193,7 @@ def auth(d: Conversation, argument: bytes) -> Reply | None:
 
 
 def _auth_barrier(d: Conversation) -> Reply | None:
-    if not d.terms.may_authenticate(is_encrypted=d.tls is not None):
+    if not offers_auth(d):
         could = d.terms.offers_auth and d.terms.offers_tls
         return replies.AUTH_NEEDS_TLS if could else replies.AUTH_NOT_OFFERED
     if not d.is_extended:
@@ -280,6 +218,8 @@ class Verb(NamedTuple):
 
 # 512 and what each offered extension adds: SIZE 26, BODY 17, SMTPUTF8 10, DSN 107 (RFC 3461 4).
 _MAIL_OCTETS = 512 + 26 + 17 + 10 + 107
+# AUTH= of MAIL adds 500 (RFC 4954 3), and stands for nothing where AUTH is not offered.
+_AUTH_PARAMETER_OCTETS = 500
 _RCPT_OCTETS = 512 + 10 + 540  # RFC 3461 4: NOTIFY and ORCPT
 _AUTH_OCTETS = 12288  # RFC 4954 4
 
@@ -301,6 +241,13 @@ _TABLE = (
     *(Verb(name, not_implemented) for name in ("EXPN", "TURN", "ETRN", "SEND", "SOML", "SAML")),
 )
 VERBS = {verb.name.encode("ascii"): verb for verb in _TABLE}
+
+
+def max_octets(d: Conversation, verb: Verb) -> int:
+    """Return the longest line of a verb in this session, with its CRLF."""
+    return verb.max_octets + (
+        _AUTH_PARAMETER_OCTETS if verb.handle is mail and offers_auth(d) else 0
+    )
 
 
 def barrier(d: Conversation, verb: Verb) -> Reply | None:

@@ -8,53 +8,38 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.conformance.runner import CaseError, play
+from tests.conformance.report import line, results, summary
 from tests.conformance.script import load
 from tests.conformance.stock import StockTarget
-from tests.conformance.targets import NotOfferedError, ProcessTarget
+from tests.conformance.targets import ProcessTarget
 
 if TYPE_CHECKING:
-    from tests.conformance.script import Case
     from tests.conformance.targets import Target
 
 TARGETS: dict[str, type[Target]] = {"prixfixe": ProcessTarget, "aiosmtpd": StockTarget}
 
 
-def judge(case: Case, variant: str, target: Target) -> str:
-    """Return "" for a pass, else why not."""
-    try:
-        play(case, variant, target)
-    except (CaseError, RuntimeError) as error:
-        return str(error)
-    except NotOfferedError as error:
-        return f"not offered: {error}"
-    return ""
-
-
 def main(argv: list[str]) -> int:
     """Print one line a case, then the counts."""
     name, *wanted = argv or ["prixfixe"]
+    if name not in TARGETS:
+        sys.stderr.write(f"no target {name!r}; there are: {', '.join(TARGETS)}\n")
+        return 2
     cases = [one for one in load().values() if not wanted or one.id.startswith(tuple(wanted))]
-    failed, played = set(), 0
-    start = time.monotonic()
+    found = []
     with tempfile.TemporaryDirectory() as folder:
         target = TARGETS[name](Path(folder))
         try:
-            for case in cases:
-                for variant in case.variants:
-                    played += 1
-                    before = time.monotonic()
-                    why = judge(case, variant, target)
-                    time.monotonic() - before
-                    if why:
-                        failed.add(case.id)
+            for result in results(cases, target):
+                found.append(result)
+                sys.stdout.write(line(result) + "\n")
+                sys.stdout.flush()
         finally:
             target.close()
-    time.monotonic() - start
+    sys.stdout.write(summary(found) + "\n")
     return 0
 
 

@@ -8,10 +8,12 @@ Refuses: knowing a server; a `Target` does.
 from __future__ import annotations
 
 import re
+import traceback
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests.conformance import specials
 from tests.conformance.script import Part, Step, octets_of
+from tests.conformance.targets import NotOfferedError
 from tests.conformance.wire import ClosedError
 
 if TYPE_CHECKING:
@@ -45,21 +47,32 @@ def play(case: Case, variant: str, target: Target) -> None:
 
     Raises:
         CaseError: the target failed the case.
+        NotOfferedError: the target has no such configuration, or not the extension.
 
     """
     target.begin()
+    if case.needs:
+        _check_offers(case, target)
     for part in case.parts:
         if part.steps and variant in part.variants:
             _play_on(case, part, variant, target)
     if case.special and variant == "whole":
-        _play_special(case, target)
+        _play_special(case, target)  # The last: what a target cannot show hides no failure.
+
+
+def _check_offers(case: Case, target: Target) -> None:
+    offered = target.using(case.config).keywords()
+    for word in case.needs:
+        if word not in offered:
+            raise NotOfferedError(word)
 
 
 def _play_special(case: Case, target: Target) -> None:
     try:
         specials.FUNCTIONS[case.special](target)
-    except (AssertionError, ClosedError, TimeoutError, OSError) as error:
-        msg = f"{case.id} ({case.place}, {case.special}): {error!r}"
+    except (AssertionError, ClosedError, OSError) as error:
+        where = traceback.extract_tb(error.__traceback__)[-1].line
+        msg = f"{case.id} ({case.place}, {case.special}): {error!r} at `{where}`"
         raise CaseError(msg) from error
 
 
@@ -270,6 +283,8 @@ def _check_last(name: str, texts: list[str], last: Stored) -> None:
         wanted, came = [octets_of(text).decode() for text in texts], list(last.recipients)
     elif name == "body":
         wanted, came = b"".join(map(octets_of, texts)), last.body
+    elif last.raw is None:
+        raise NotOfferedError("no trace headers")
     else:
         wanted, came = texts[0], last.raw.decode("utf-8", "replace")
         if re.search(texts[0], came) is not None:

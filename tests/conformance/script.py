@@ -21,6 +21,7 @@ A case begins with `== ID LEVEL CONFIG, SOURCE`, then why it matters, a blank li
     sender: rcpt: body: raw: absent:   of the last one stored, if any: the sender, the recipients in
                    order, the body's octets, a regex on the rendered file, octets found nowhere
     run: name      a function of `specials` plays this too
+    needs: WORD    the case is about this EHLO keyword; a server without it is not judged
     variants: whole octets tail glued  restrict in which ways the part is played
 
 A part that does not end the session ends with QUIT, a lone 221 and the end of the connection, so
@@ -93,6 +94,7 @@ class Case:
     reason: str = ""
     parts: list[Part] = field(default_factory=list)
     special: str = ""
+    needs: tuple[str, ...] = ()
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -216,6 +218,9 @@ class _Reader:
 
     def _add_run(self, case: Case, _mark: str, text: str) -> None:
         case.special = text
+
+    def _add_needs(self, case: Case, _mark: str, text: str) -> None:
+        case.needs = tuple(text.split())
 
     def _add_variants(self, case: Case, _mark: str, text: str) -> None:
         case.parts[-1].variants = tuple(text.split())

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tests.conformance.targets import (
     LIMIT_OCTETS,
     PASSWORD,
+    SLOWER_THAN_IDLE,
     USER,
     NotOfferedError,
     ProcessServer,
@@ -56,7 +57,11 @@ class StockServer(ProcessServer):
 
     def _message(self, facts: dict[str, Any]) -> Stored:
         body = base64.b64decode(facts.pop("body"))
-        return Stored(facts["sender"], tuple(facts["recipients"]), body, body, facts)
+        # Trace headers are left to handlers.
+        return Stored(facts["sender"], tuple(facts["recipients"]), body, None, facts)
+
+    def runs(self, verb: str) -> int:
+        return self.logs().count(f"{verb} asked")
 
 
 class StockTarget(Target):
@@ -70,6 +75,8 @@ class StockTarget(Target):
         folder = self.folder / f"{config}-{len(list(self.folder.glob(f'{config}-*')))}"
         certificate, key = self.certificate
         environ = {"CERT": str(certificate), "KEY": str(key)}
+        if {"O", "W"} <= set(config):
+            environ["SLOW_SECONDS"] = SLOWER_THAN_IDLE
         command = [sys.executable, "-m", "tests.conformance.stock", config]
         return StockServer([*command, str(folder / "messages")], environ, folder)
 
@@ -91,6 +98,12 @@ class Handler:
             return "550 no such recipient"
         envelope.rcpt_tos.append(address)
         return "250 OK"
+
+    async def handle_VRFY(  # noqa: N802
+        self, _server: SMTP, _session: Any, _envelope: Any, _address: str
+    ) -> str:
+        logging.getLogger(__name__).info("VRFY asked")
+        return "252 maybe"
 
     async def handle_DATA(self, _server: SMTP, session: Any, envelope: Any) -> str:  # noqa: N802
         if "W" in self.config:

@@ -8,7 +8,8 @@ Refuses: what cases mean.
 Letters: D default, Z a size limit of 10000, T STARTTLS offered, R required, A AUTH in clear, S AUTH
 inside TLS only, I implicit TLS, C the command line as users run it, O 1.5 s idle limit, E a full
 store, B a store that fails with a text that would add reply lines, W a commit of 0.3 s, J only
-`b@y.test` and `@good.test` accepted, U no SMTPUTF8. Letters can be joined: OW.
+`b@y.test` and `@good.test` accepted, U no SMTPUTF8 (a target that always offers it is judged by
+what it offers). Letters can be joined: OW is a commit of 2.5 s.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from tests.conformance.wire import Wire
 __all__ = [
     "LIMIT_OCTETS",
     "PASSWORD",
+    "SLOWER_THAN_IDLE",
     "USER",
     "NotOfferedError",
     "ProcessTarget",
@@ -52,6 +54,7 @@ USER, PASSWORD = "user@y.test", "correct horse"
 START_SECONDS = 30.0
 ROOT = Path(__file__).parents[2]
 NO_ROOM = "1048576TiB"
+SLOWER_THAN_IDLE = "2.5"  # seconds, of configuration OW
 
 
 class NotOfferedError(Exception):
@@ -60,12 +63,12 @@ class NotOfferedError(Exception):
 
 @dataclass(frozen=True)
 class Stored:
-    """A message as the target gives it back. `raw` is the file with trace headers."""
+    """A message as the target gives it back. `raw` is the file with trace headers, if any."""
 
     sender: str
     recipients: tuple[str, ...]
     body: bytes
-    raw: bytes
+    raw: bytes | None
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -73,7 +76,7 @@ class Stored:
         """All octets in which something unwanted could show."""
         facts = json.dumps(self.facts, ensure_ascii=False).encode("utf-8", "surrogateescape")
         names = "\n".join((self.sender, *self.recipients)).encode("utf-8", "surrogateescape")
-        return b"\n".join((names, facts, self.raw))
+        return b"\n".join((names, facts, self.raw or self.body))
 
 
 class Server(abc.ABC):
@@ -84,6 +87,7 @@ class Server(abc.ABC):
     tls_port: int | None = None
     pid: int | None = None
     source = ""  # the address to connect from; loopback has many
+    _keywords: list[str] | None = None
 
     @abc.abstractmethod
     def clear(self) -> None:
@@ -113,6 +117,15 @@ class Server(abc.ABC):
         wire.ask(b"EHLO c.test\r\n")
         return wire
 
+    def keywords(self) -> list[str]:
+        """Return the keywords of the answer to EHLO, asked once."""
+        if self._keywords is None:
+            with self.greeted() as wire:
+                wire.send(b"EHLO c.test\r\n")
+                lines = wire.reply().decode("latin-1").splitlines()[1:]
+            self._keywords = [line[4:].split(" ")[0].upper() for line in lines]
+        return self._keywords
+
     def settled(self, is_enough: Callable[[list[Stored]], bool], seconds: float = 3.0) -> Any:
         """Return the messages once they are as wanted, or as they are when time is up."""
         with contextlib.suppress(OSError), self.greeted() as wire:
@@ -127,6 +140,10 @@ class Server(abc.ABC):
     def logs(self) -> str:
         """Return what the server logged so far."""
         raise NotOfferedError("no logs")
+
+    def runs(self, verb: str) -> int:
+        """Return how many commands of this verb the server ran so far."""
+        raise NotOfferedError("no count of commands")
 
     def is_alive(self) -> bool:
         """Whether a new client is served."""
@@ -275,7 +292,7 @@ class PrixFixeProcess(ProcessServer):
         # The server may have ended an idle connection between two cases.
         for is_last in (False, True):
             try:
-                self.http.request(method, f"/api/v1/{path}")
+                self.http.request(method, path if path[0] == "/" else f"/api/v1/{path}")
                 answer = self.http.getresponse()
                 octets = answer.read()
                 break
@@ -287,6 +304,13 @@ class PrixFixeProcess(ProcessServer):
             msg = f"{method} {path}: {answer.status} {octets!r:.200}"
             raise RuntimeError(msg)
         return octets
+
+    def runs(self, verb: str) -> int:
+        text = self._ask("GET", "/metrics").decode()
+        counted = re.findall(
+            rf'^prixfixe_smtp_commands_total{{.*verb="{verb}".*}} (\d+)', text, re.MULTILINE
+        )
+        return sum(map(int, counted))
 
     def clear(self) -> None:
         self._ask("DELETE", "messages")
@@ -323,6 +347,8 @@ class ProcessTarget(Target):
         environ = self._environ(folder)
         for letter in config:
             environ |= self._letter(letter)
+        if {"O", "W"} <= set(config):
+            environ["SLOW_SECONDS"] = SLOWER_THAN_IDLE
         module = "tests.conformance.faulty" if set(config) & set("WB") else "prixfixe"
         return PrixFixeProcess([sys.executable, "-m", module, "serve"], environ, folder)
 

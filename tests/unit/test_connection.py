@@ -337,6 +337,19 @@ async def test_a_client_that_leaves_at_any_stage_gives_everything_back(
     assert running.server.metrics.series()["metrics_defects"].counts[()] == 0
 
 
+async def test_a_defect_while_a_login_is_checked_ends_the_session(start):
+    running = await start(SMTP_AUTH="any", SMTP_AUTH_INSECURE="1")
+
+    async def fail(*_args, **_named):
+        raise RuntimeError("a defect")
+
+    running.server.context.authenticator.verify = fail
+    wire = await running.say_hello()
+    assert await wire.ask(b"AUTH PLAIN AHUAcA==\r\n") == [421]
+    assert await wire.is_cut()
+    assert any("unexpected" in line for line in running.records())
+
+
 # --- PROXY
 
 

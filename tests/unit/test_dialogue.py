@@ -176,6 +176,30 @@ CASES = {
     "bdat then rset": (START + b"BDAT 1\r\nxRSET\r\n" + M + R, [250] * 7),
     "bdat syntax": (START + b"BDAT x\r\nNOOP\r\n", [250, 250, 250, 501, 421]),
     "bdat beyond all bounds": (START + b"BDAT 99999999999999999999\r\n", [250, 250, 250, 552, 421]),
+    "bdat without a size": (START + b"BDAT\r\nNOOP\r\n", [250, 250, 250, 501, 250]),
+    "bdat with a word too many": (
+        START + b"BDAT 6 LAST x\r\nQUIT\r\nBDAT 6 LAST\r\nQUIT\r\nNOOP\r\n",
+        [250, 250, 250, 501, 503, 250],
+    ),
+    "many chunks in a batch": (START + b"BDAT 1\r\nx" * 40 + b"BDAT 0 LAST\r\n", [250] * 44),
+    "line feed first": (b"\nNOOP\r\n", [500, 250]),
+    "only line feeds": (b"\n\n\r\n", [500, 500, 500]),
+    "postmaster as sender": (EHLO + b"MAIL FROM:<postmaster>\r\n" + R, [250, 501, 503]),
+    "route in UTF-8 undeclared": (EHLO + "MAIL FROM:<@é.test:a@x>\r\n".encode(), [250, 553]),
+    "parameter in UTF-8 undeclared": (
+        EHLO + M + "RCPT TO:<b@y> ORCPT=utf-8;é\r\n".encode(),
+        [250, 250, 553],
+    ),
+    "parameter of AUTH without AUTH": (EHLO + b"MAIL FROM:<a@b> AUTH=<>\r\n", [250, 555]),
+    "no text": (
+        b"NOOP \0\r\nHELP \x1b\r\nVRFY \xff\r\nNOOP \xc3\xa9\r\nVRFY \x7f\r\n",
+        [500, 500, 500, 500, 500],
+    ),
+    "vrfy in UTF-8": (
+        "VRFY é\r\nVRFY é SMTPUTF8\r\n".encode() + b"VRFY \xff SMTPUTF8\r\n",
+        [500, 252, 500],
+    ),
+    "http by any method": (b"PURGE /x HTTP/1.1\r\n" + START, [421]),
     "tls not offered": (b"STARTTLS\r\n", [502]),
     "auth not offered": (EHLO + b"AUTH PLAIN\r\n", [250, 502]),
 }
@@ -360,6 +384,15 @@ def test_memory_is_given_back_when_the_session_ends(talk):
     assert subject.world.reserved == 0
 
 
+@pytest.mark.parametrize("octets", [b"RSET\r\n", EHLO, b"BDAT x x\r\n"])
+def test_memory_of_chunks_is_given_back_with_the_transaction(talk, octets):
+    subject = talk()
+    subject.send(START + b"BDAT 100000\r\n" + b"x" * 100_000)
+    assert subject.world.reserved
+    subject.send(octets)
+    assert subject.world.reserved == 0
+
+
 def test_starttls_forgets_what_was_said_in_clear(talk):
     subject = talk(**TLS)
     subject.world.is_waiting = True
@@ -394,6 +427,8 @@ AUTH_CASES = {
     "not base64": (b"AUTH PLAIN !!!!\r\nAUTH PLAIN\r\n!!!!\r\nNOOP\r\n", [501, 334, 501, 250]),
     "bare LF in an answer": (b"AUTH PLAIN\r\nAHUA\nNOOP\r\n", [334, 500, 250]),
     "empty initial": (b"AUTH PLAIN =\r\n", [535]),
+    "no empty initial later": (b"AUTH PLAIN\r\n=\r\n", [334, 501]),
+    "parameter of MAIL": (b"MAIL FROM:<a@b> AUTH=" + b"x" * 500 + b" " * 600 + b"\r\n", [250]),
     "unknown mechanism": (b"AUTH FOO\r\n", [504]),
     "no mechanism": (b"AUTH\r\nAUTH a b c\r\n", [501, 501]),
     "in a transaction": (M + b"AUTH PLAIN AHUAc2VjcmV0\r\n", [250, 503]),

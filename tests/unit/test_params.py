@@ -37,10 +37,14 @@ BAD_MAIL = {
     "equals in value": " ENVID=a=b",
     "keyword with underscore": " A_B=1",
 }
-GOOD_RCPT = [" NOTIFY=NEVER", " NOTIFY=success,FAILURE,delay", " ORCPT=rfc822;a+2Bb@x.test"]
+GOOD_RCPT = [
+    " NOTIFY=SUCCESS,SUCCESS",
+    " NOTIFY=NEVER",
+    " NOTIFY=success,FAILURE,delay",
+    " ORCPT=rfc822;a+2Bb@x.test",
+]
 BAD_RCPT = [
     " NOTIFY=NEVER,SUCCESS",
-    " NOTIFY=SUCCESS,SUCCESS",
     " NOTIFY=",
     " NOTIFY",
     " ORCPT=nothing",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tests.conformance.targets import Target
 
 __all__ = [
+    "auth_inside_tls",
     "long_credentials",
     "no_auth_without_users",
     "password_guessing",
@@ -63,10 +64,26 @@ def secrets_stay_out_of_logs(target: Target) -> None:
             b"!" + hidden,
         ):
             assert wire.ask(b"AUTH PLAIN " + answer + b"\r\n")[0] // 100 == 5
-    with server.hello() as wire:
-        assert wire.ask(b"AUTH LOGIN\r\n") == [334]
-        wire.ask(base64.b64encode(b"\xff" + SECRET) + b"\r\n")
+    for mechanism, answer in (
+        (b"LOGIN", base64.b64encode(b"\xff" + SECRET)),
+        (b"LOGIN", b"!" + hidden),
+        (b"PLAIN", b"!" + hidden),
+        (b"PLAIN", _plain(b"user@y.test", SECRET)[:-1] + b"!"),
+        (b"PLAIN", SECRET),
+    ):
+        with server.hello() as wire:
+            assert wire.ask(b"AUTH " + mechanism + b"\r\n") == [334]
+            wire.ask(answer + b"\r\n")
     server.is_alive()
     logs = server.logs()
-    for form in (SECRET, hidden.rstrip(b"="), _plain(b"user@y.test", SECRET)):
+    for form in (SECRET, hidden.rstrip(b"="), _plain(b"user@y.test", SECRET)[:-4]):
         assert form.decode() not in logs, "a secret is in the log"
+
+
+def auth_inside_tls(target: Target) -> None:
+    with secured(target, "S") as wire:
+        assert b"PLAIN" in keywords(wire)[b"AUTH"].split()
+        assert wire.ask(b"AUTH PLAIN " + _plain(b"user@y.test", b"correct horse") + b"\r\n") == [
+            235
+        ]
+        assert wire.ask(b"MAIL FROM:<a@x.test> AUTH=<>\r\n") == [250]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tests.conformance.script import ENVELOPE
 from tests.conformance.specials.dialogues import DATA, keywords
+from tests.conformance.targets import NotOfferedError
 
 if TYPE_CHECKING:
     from tests.conformance.targets import Target
@@ -18,6 +19,7 @@ __all__ = [
     "error_budget",
     "hundred_recipients",
     "many_recipients",
+    "nothing_after_quit",
     "nothing_after_the_last_error",
     "tiny_lines",
 ]
@@ -125,6 +127,9 @@ def error_budget(target: Target) -> None:
 
 def nothing_after_the_last_error(target: Target) -> None:
     server = target.using("D")
+    before = 0
+    with contextlib.suppress(NotOfferedError):
+        before = server.runs("VRFY")
     with server.hello() as wire:
         count = 0
         while count < SERVED_AT_MOST:  # Find the last error with each sent alone.
@@ -138,3 +143,15 @@ def nothing_after_the_last_error(target: Target) -> None:
         lines = wire.rest().splitlines()
         assert len(lines) <= count + 1, f"{len(lines)} replies to {count} errors"
         assert not any(line[:3] in (b"250", b"252") for line in lines), lines[-3:]
+    with contextlib.suppress(NotOfferedError):
+        assert server.runs("VRFY") == before, "VRFY ran after the end"
+
+
+def nothing_after_quit(target: Target) -> None:
+    server = target.using("D")
+    before = server.runs("VRFY")
+    with server.hello() as wire:
+        wire.send(b"QUIT\r\nVRFY one\r\nVRFY two\r\n")
+        assert wire.rest()[:3] == b"221"
+    assert server.is_alive()
+    assert server.runs("VRFY") == before, "VRFY ran after QUIT"

@@ -91,7 +91,7 @@ def limits_are_per_session(target: Target) -> None:
     with server.hello() as wire:
         before = wire.ask(line)
         wire.ask(b"RSET\r\n")
-        with server.hello():
+        with server.greeted():
             assert wire.ask(line) == before
 
 
@@ -141,8 +141,7 @@ def enhanced_codes(target: Target) -> None:
         b"NOOP\r\nVRFY x\r\nEXPN x\r\nFOO\r\nHELP\r\nRSET\r\nDATA\r\nRCPT TO:<b@y.test>\r\n"
         b"MAIL FROM:<a@x.test> FOO=1\r\nMAIL FROM:<a@x.test> SIZE=x\r\nEHLO\r\nVRFY\r\nQUIT\r\n"
     )
-    with target.using("D").greeted() as wire:
-        assert b"ENHANCEDSTATUSCODES" in keywords(wire), "not offered"
+    with target.using("D").hello() as wire:
         wire.send(commands)
         for _ in range(commands.count(b"\n")):
             _check_codes(wire.reply())

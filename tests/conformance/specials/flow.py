@@ -29,8 +29,9 @@ __all__ = [
 
 MOST_CONNECTIONS = 400  # tried before saying that there is no limit
 FLOODS, NOOPS = 8, 40000
-MAX_WAIT_SECONDS = 0.25
-MAX_SEGMENTS = 5
+# The table's figures, and what PrixFixe itself promises.
+MAX_WAIT_SECONDS, MAX_WAIT_SECONDS_HERE = 0.25, 0.05
+MAX_SEGMENTS, MAX_SEGMENTS_HERE = 5, 2
 
 
 def greets_first(target: Target) -> None:
@@ -52,7 +53,8 @@ def few_segments(target: Target) -> None:
     with target.using("D").hello() as wire:
         wire.segments = 0
         assert wire.ask(b"NOOP\r\n" * 50, 50) == [250] * 50
-        assert wire.segments <= MAX_SEGMENTS, f"{wire.segments} segments"
+        most = MAX_SEGMENTS_HERE if target.is_strict else MAX_SEGMENTS
+        assert wire.segments <= most, f"{wire.segments} segments"
 
 
 def _flood(server: Server, started: threading.Barrier) -> None:
@@ -94,7 +96,8 @@ def floods_are_fair(target: Target) -> None:
             waits.append(time.monotonic() - before)
     # The median of the slowest tenth: one late wake-up of this client proves nothing.
     slow = sorted(waits)[-max(1, len(waits) // 10) :]
-    assert slow[len(slow) // 2] < MAX_WAIT_SECONDS, f"slowest: {slow[-5:]}"
+    most = MAX_WAIT_SECONDS_HERE if target.is_strict else MAX_WAIT_SECONDS
+    assert slow[len(slow) // 2] < most, f"{len(waits)} waits, the slowest: {slow[-5:]}"
 
 
 def too_many_connections(target: Target) -> None:

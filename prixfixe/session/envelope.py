@@ -1,0 +1,118 @@
+"""MAIL and RCPT: what a client says of a message before it sends it.
+
+Owns: sender and recipients with their parameters, from the octets of an argument to the
+transaction.
+Promises: a transaction begins, or gets a recipient, only with the 250 that says so; nothing but
+ASCII is taken without SMTPUTF8 (RFC 6531 section 3.4), nor AUTH= where AUTH is not offered.
+Refuses: the grammar (see `address`, `params`), and who may be a recipient (see `policy`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prixfixe import replies
+from prixfixe.address import AddressError, parse_path
+from prixfixe.message import Recipient
+from prixfixe.params import MAIL_PARAMETERS, RCPT_PARAMETERS, ParameterError, parse_parameters
+from prixfixe.session.transaction import Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from prixfixe.message import Params
+    from prixfixe.replies import Reply
+    from prixfixe.session.conversation import Conversation
+
+__all__ = ["mail", "offers_auth", "rcpt"]
+
+_WITHOUT_AUTH = {name: check for name, check in MAIL_PARAMETERS.items() if name != "AUTH"}
+
+
+def mail(d: Conversation, argument: bytes) -> Reply:
+    """MAIL (RFC 5321 section 4.1.1.2)."""
+    if d.transaction is not None:
+        return replies.NESTED_MAIL
+    text = _after(b"FROM:", argument)
+    if text is None:
+        return replies.MAIL_SYNTAX
+    try:
+        sender, rest = parse_path(text)
+        params = _parameters(d, rest, MAIL_PARAMETERS if offers_auth(d) else _WITHOUT_AUTH)
+    except AddressError:
+        return replies.BAD_SENDER
+    except ParameterError as error:
+        return error.reply
+    if sender and "@" not in sender:  # Only a recipient may be a bare postmaster.
+        return replies.BAD_SENDER
+    return _open_transaction(d, sender, params, is_ascii=text.isascii())
+
+
+def _open_transaction(d: Conversation, sender: str, params: Params, *, is_ascii: bool) -> Reply:
+    is_utf8 = False
+    for name, value in params:
+        if name == "SIZE" and int(value or 0) > d.terms.max_message_size:
+            return replies.TOO_BIG
+        is_utf8 = is_utf8 or name == "SMTPUTF8"
+    if not is_utf8 and not is_ascii:
+        return replies.NEEDS_SMTPUTF8
+    d.transaction = Transaction(sender, params, is_utf8=is_utf8)
+    return replies.SENDER_OK
+
+
+def rcpt(d: Conversation, argument: bytes) -> Reply:
+    """RCPT (RFC 5321 section 4.1.1.3)."""
+    transaction = d.transaction
+    if transaction is None:
+        return replies.NEED_MAIL
+    if transaction.chunks is not None:
+        return replies.BDAT_BEGUN
+    text = _after(b"TO:", argument)
+    if text is None:
+        return replies.RCPT_SYNTAX
+    try:
+        address, rest = parse_path(text)
+        params = _parameters(d, rest, RCPT_PARAMETERS)
+    except AddressError:
+        return replies.BAD_RECIPIENT
+    except ParameterError as error:
+        return error.reply
+    if not transaction.is_utf8 and not text.isascii():  # A route or a parameter counts too.
+        return replies.NEEDS_SMTPUTF8
+    return _add_recipient(d, transaction, Recipient(address, params))
+
+
+def _add_recipient(d: Conversation, transaction: Transaction, recipient: Recipient) -> Reply:
+    if not recipient.address:
+        return replies.BAD_RECIPIENT
+    refusal = d.terms.recipients.judge(recipient.address)
+    if refusal is not None:
+        return refusal
+    if len(transaction.recipients) >= d.terms.max_recipients:
+        return replies.TOO_MANY_RECIPIENTS
+    transaction.recipients.append(recipient)
+    return replies.RECIPIENT_OK
+
+
+def _after(keyword: bytes, argument: bytes) -> str | None:
+    """Return the text after `FROM:` or `TO:`, or None when it is not there or not UTF-8."""
+    size = len(keyword)
+    if argument[:size].upper() != keyword:
+        return None
+    try:
+        return argument[size:].decode().lstrip(" ")
+    except UnicodeDecodeError:
+        return None
+
+
+def _parameters(
+    d: Conversation, text: str, known: Mapping[str, Callable[[str | None], bool]]
+) -> Params:
+    if text and not d.is_extended:  # HELO sessions have no parameters.
+        raise ParameterError(replies.UNKNOWN_PARAMETER)
+    return parse_parameters(text, known)
+
+
+def offers_auth(d: Conversation) -> bool:
+    """Whether AUTH and the parameter of MAIL that goes with it are offered now."""
+    return d.terms.may_authenticate(is_encrypted=d.tls is not None)

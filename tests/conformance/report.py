@@ -1,0 +1,80 @@
+"""What a target passes: every case played, judged, and told as text.
+
+Owns: one result a case (its worst variant) and how results are counted.
+Promises: a case a target does not offer is told apart from one it fails; nothing stops the run.
+Refuses: playing (see `runner`), targets, files.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests.conformance.runner import CaseError, play
+from tests.conformance.targets import NotOfferedError
+from tests.conformance.wire import ClosedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from tests.conformance.script import Case
+    from tests.conformance.targets import Target
+
+__all__ = ["FAIL", "NOT_OFFERED", "PASS", "Result", "line", "results", "summary"]
+
+PASS, FAIL, NOT_OFFERED = "pass", "FAIL", "not offered"
+
+
+class Result(NamedTuple):
+    """How one case went: the outcome, and why it is not a pass."""
+
+    case: Case
+    outcome: str
+    why: str
+    plays: int
+    seconds: float
+
+
+def results(cases: Iterable[Case], target: Target) -> Iterator[Result]:
+    """Play cases one by one, each up to its first variant that does not pass."""
+    for case in cases:
+        start = time.monotonic()
+        outcome, why, plays = PASS, "", 0
+        for variant in case.variants:
+            plays += 1
+            outcome, why = _judge(case, variant, target)
+            if outcome != PASS:
+                break
+        yield Result(case, outcome, why, plays, time.monotonic() - start)
+
+
+def _judge(case: Case, variant: str, target: Target) -> tuple[str, str]:
+    try:
+        play(case, variant, target)
+    except NotOfferedError as error:
+        return NOT_OFFERED, str(error)
+    except (CaseError, ClosedError, OSError, RuntimeError) as error:
+        return FAIL, str(error)
+    return PASS, ""
+
+
+def line(result: Result) -> str:
+    """Return one line on one case."""
+    text = f"{result.case.id} {result.case.level} {result.outcome:11} {result.seconds:6.2f} s"
+    return f"{text}  {result.why}" if result.why else text
+
+
+def summary(found: Iterable[Result]) -> str:
+    """Return the counts, in all and by level."""
+    found = list(found)
+    levels = [[one for one in found if one.case.level == level] for level in "MSP"]
+    parts = [_counts("all", found), *map(_counts, "MSP", levels)]
+    plays, seconds = sum(one.plays for one in found), sum(one.seconds for one in found)
+    return "\n".join([*parts, f"{plays} plays in {seconds:.0f} s"])
+
+
+def _counts(name: str, found: list[Result]) -> str:
+    counts = Counter(one.outcome for one in found)
+    told = ", ".join(f"{counts[outcome]} {outcome}" for outcome in (PASS, FAIL, NOT_OFFERED))
+    return f"{name:3} {len(found):3}: {told}"
