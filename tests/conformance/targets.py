@@ -101,19 +101,19 @@ class Server(abc.ABC):
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Signal, wait for the end, and return the exit code."""
 
-    def connect(self, port: int | None = None) -> Wire:
+    def connect(self, port: int | None = None, window: int = 0) -> Wire:
         """Open a connection, nothing read yet."""
-        return Wire((self.host, port or self.port), self.source)
+        return Wire((self.host, port or self.port), self.source, window=window)
 
-    def greeted(self) -> Wire:
+    def greeted(self, window: int = 0) -> Wire:
         """Open a connection and read the greeting."""
-        wire = self.connect()
+        wire = self.connect(window=window)
         wire.reply()
         return wire
 
-    def hello(self) -> Wire:
+    def hello(self, window: int = 0) -> Wire:
         """Open a connection up to the answer to EHLO."""
-        wire = self.greeted()
+        wire = self.greeted(window)
         wire.ask(b"EHLO c.test\r\n")
         return wire
 

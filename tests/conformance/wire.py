@@ -63,9 +63,24 @@ class Link(Protocol):
 class Wire:
     """A link over a TCP socket."""
 
-    def __init__(self, address: tuple[str, int], source: str = "", deadline: float = DEADLINE):
-        bound = (source, 0) if source else None
-        self.socket = socket.create_connection(address, deadline, bound)
+    def __init__(
+        self,
+        address: tuple[str, int],
+        source: str = "",
+        deadline: float = DEADLINE,
+        window: int = 0,
+    ):
+        self.socket = socket.socket()
+        try:
+            if window:  # Before connecting: it is offered with the SYN.
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+            if source:
+                self.socket.bind((source, 0))
+            self.socket.settimeout(deadline)
+            self.socket.connect(address)
+        except OSError:
+            self.socket.close()
+            raise
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.deadline = deadline
         self.buffer = b""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["dripping", "idle", "never_reads", "slow_but_steady"]
 
 READERS = 20
+WINDOW = 4096  # so that it takes little to stop a server that writes to one who never reads
 GONE_SECONDS = 10.0
 LATE_SECONDS = 15.0
 
@@ -48,7 +49,7 @@ def slow_but_steady(target: Target) -> None:
 def never_reads(target: Target) -> None:
     server = target.using("O")
     with contextlib.ExitStack() as stack:
-        wires = [stack.enter_context(server.hello()) for _ in range(READERS)]
+        wires = [stack.enter_context(server.hello(WINDOW)) for _ in range(READERS)]
         flood = b"HELP\r\n" * 20000
         for wire in wires:
             wire.socket.setblocking(False)
