@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import Any
 
-__all__ = ["bind_socket", "written"]
+__all__ = ["bind_socket", "is_listening", "written"]
 
 BACKLOG = 1024  # the kernel caps it at net.core.somaxconn; a burst must not meet a full queue
 
@@ -58,6 +59,14 @@ def _listen(
         listener.close()
         raise
     return listener
+
+
+def is_listening(listener: Any) -> bool:  # noqa: ANN401 - a socket, or uvloop's stand-in for one
+    """Ask the kernel, which knows better than an event loop, whether a socket takes connections."""
+    try:
+        return bool(listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    except OSError:
+        return False
 
 
 def written(address: tuple[str, int]) -> str:

@@ -1,8 +1,9 @@
 """Is the server ready for mail? Each condition, checked for real.
 
 Owns: the checks behind `/readyz`: listeners, TLS pair, store, draining.
-Promises: the store is proven by a write, at most every few seconds, and a store that does not
-answer in time is not ready; the last verdicts feed the `prixfixe_ready` metric.
+Promises: the store is proven by a write, at most every few seconds and after each message it
+failed; a store that does not answer in time is not ready; the kernel is asked whether listeners
+listen; the last verdicts feed the `prixfixe_ready` metric.
 Refuses: load. A busy server is ready, or its neighbours would get its share too.
 """
 
@@ -48,6 +49,10 @@ class Readiness:
     def add(self, name: str, check: Callable[[], CheckResult]) -> None:
         """Take a further condition."""
         self._checks[name] = check
+
+    def doubt(self) -> None:
+        """Forget the last verdict: the store just failed a message."""
+        self._probed_at = float("-inf")
 
     async def check(self) -> dict[str, CheckResult]:
         """Return every condition as of now."""

@@ -18,7 +18,7 @@ from prixfixe import __version__
 from prixfixe.arrivals import Arrivals
 from prixfixe.auth import Authenticator, AuthThrottle
 from prixfixe.limits import Admission, Budget
-from prixfixe.listeners import bind_socket, written
+from prixfixe.listeners import bind_socket, is_listening, written
 from prixfixe.message import IdSource
 from prixfixe.metrics import Metrics
 from prixfixe.readiness import CheckResult, Readiness
@@ -85,6 +85,7 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self.context = self._context()
         self.readiness = Readiness(self.store, self.metrics, self._loop.time)
+        self.context.doubt = self.readiness.doubt
         self._listeners: list[asyncio.Server] = []
         self._housekeeping: asyncio.Task[None] | None = None
         self._http: HttpServer | None = None
@@ -204,7 +205,12 @@ class Server:
         return open_reader(self._settings.store, self.store)
 
     def _check_listeners(self) -> CheckResult:
-        is_open = bool(self._listeners) and all(one.is_serving() for one in self._listeners)
+        sockets = [one for listener in self._listeners for one in listener.sockets]
+        is_open = (
+            bool(sockets)
+            and all(listener.is_serving() for listener in self._listeners)
+            and all(map(is_listening, sockets))
+        )
         return CheckResult(is_open, "ok" if is_open else "a listener is closed")
 
     def _check_draining(self) -> CheckResult:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from ipaddress import IPv4Network, IPv6Network
 
     from prixfixe.arrivals import Arrivals
@@ -27,9 +28,16 @@ if TYPE_CHECKING:
 __all__ = ["Context"]
 
 
+def _no_doubt() -> None:
+    """Take the place of a readiness nobody asks."""
+
+
 @dataclass(slots=True)
 class Context:
-    """The server as a session sees it. `timeout` is idle seconds."""
+    """The server as a session sees it.
+
+    `timeout` is idle seconds; `doubt` is called when the store failed a message.
+    """
 
     loop: asyncio.AbstractEventLoop
     store: Store
@@ -46,4 +54,5 @@ class Context:
     sessions: set[Entrance] = field(default_factory=set)
     explained: int = 0  # refused connections in a handshake so that they can be told why
     is_draining: bool = False
+    doubt: Callable[[], None] = _no_doubt
     no_sessions: asyncio.Event = field(default_factory=asyncio.Event)

@@ -84,6 +84,7 @@ class Delivery:
         self._context.metrics.message(self._listener, "deferred", reason)
         self._context.metrics.store_error(getattr(error, "kind", "internal"))
         self._context.log.message_deferred(message, error)
+        self._context.doubt()
         self._dialogue.failed(reply)
 
     def refused(self, reply: Reply) -> None:

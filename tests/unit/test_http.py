@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import socket
 
 import httpx
 import pytest
@@ -62,6 +64,39 @@ async def test_not_ready_names_the_check(serve, client):
     assert answer.status_code == 503
     assert answer.json()["checks"]["listeners"] == {"ok": False, "detail": "a listener is closed"}
     assert (await client.get(running.http + "/livez")).status_code == 200
+
+
+async def test_a_listener_that_only_the_kernel_knows_closed_is_not_ready(serve, client):
+    running = await serve()
+    (listener,) = running.server._listeners[0].sockets
+    with socket.socket(fileno=os.dup(listener.fileno())) as same:
+        same.shutdown(socket.SHUT_RDWR)
+    answer = await client.get(running.http + "/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["checks"]["listeners"]["ok"] is False
+
+
+async def test_a_failed_message_ends_the_good_verdict_of_the_store(serve, client, monkeypatch):
+    from prixfixe.stores.base import StoreError
+
+    running = await serve()
+    assert (await client.get(running.http + "/readyz")).status_code == 200
+
+    async def probe():
+        raise StoreError("full", kind="full")
+
+    def put(_message):
+        future = asyncio.get_running_loop().create_future()
+        future.set_exception(StoreError("full", kind="full"))
+        return future
+
+    monkeypatch.setattr(running.server.store, "probe", probe)
+    assert (await client.get(running.http + "/readyz")).status_code == 200  # still fresh
+    monkeypatch.setattr(running.server.store, "put", put)
+    wire = await running.say_hello()
+    await wire.ask(b"MAIL FROM:<a@x.test>\r\nRCPT TO:<b@y.test>\r\nDATA\r\n", 3)
+    assert await wire.ask(b"x\r\n.\r\n") == [452]
+    assert (await client.get(running.http + "/readyz")).status_code == 503
 
 
 async def test_a_store_that_cannot_write_is_not_ready(serve, client, monkeypatch):
