@@ -168,7 +168,7 @@ class Box:
         """The engine's record of its health checks."""
         return dict(self.state["Health"])
 
-    def await_health(self, status: str, seconds: float = 20.0) -> None:
+    def await_health(self, status: str, seconds: float = 12.0) -> None:
         """Wait until the engine calls it healthy or unhealthy."""
         eventually(lambda: self.health["Status"] == status, seconds, f"health {status!r}")
 
