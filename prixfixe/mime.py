@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from email.header import decode_header, make_header
 from email.message import Message as MimeMessage
-from email.parser import BytesParser
+from email.parser import BytesFeedParser
 from email.policy import compat32
 from email.utils import getaddresses
 from typing import NamedTuple
@@ -20,9 +20,11 @@ __all__ = ["Address", "Parsed", "Part", "header_fields", "parse_message"]
 
 MAX_PARTS = 1000
 _BOUNDARY = re.compile(rb"boundary[ \t]*=", re.IGNORECASE)
+MAX_LINES = 200_000  # each costs the library some 60 octets; 10 MiB of base64 have 138,000
 MAX_NESTING = 200  # boundaries open at once; deeper mail is shown as one part
 MAX_HEADER_OCTETS = 256 * 1024  # of the message
 MAX_PART_HEADER_OCTETS = 64 * 1024  # of each part
+_PIECE_OCTETS = 64 * 1024
 MAX_FIELD_CHARACTERS = 64 * 1024  # looked at for addresses or decoding
 
 
@@ -50,12 +52,13 @@ class Part(NamedTuple):
         is_body = self.content_type in ("text/plain", "text/html")
         return is_body and self.disposition != "attachment" and not self.file_name
 
-    def text(self) -> str:
-        """Return the content as text, whatever its charset claims."""
+    def text(self, octets: int | None = None) -> str:
+        """Return the content, or its beginning, as text, whatever its charset claims."""
+        content = self.content[:octets]
         try:
-            text = self.content.decode(self.charset or "utf-8", "replace")
+            text = content.decode(self.charset or "utf-8", "replace")
         except (LookupError, ValueError):  # No such charset, or one that is no text encoding.
-            text = self.content.decode("utf-8", "replace")
+            text = content.decode("utf-8", "replace")
         return text.encode("utf-8", "replace").decode("utf-8").replace("\r\n", "\n")
 
 
@@ -82,10 +85,10 @@ class Parsed(NamedTuple):
             return []
         return [Address(decoded(shown), decoded(box)) for shown, box in pairs if box]
 
-    def body(self, content_type: str) -> str:
-        """Return the joined text of all bodies of this type."""
+    def body(self, content_type: str, octets: int | None = None) -> str:
+        """Return the joined text, or the beginnings, of all bodies of this type."""
         bodies = [part for part in self.parts if part.is_text]
-        return "\n".join(part.text() for part in bodies if part.content_type == content_type)
+        return "\n".join(part.text(octets) for part in bodies if part.content_type == content_type)
 
 
 def decoded(raw: str) -> str:
@@ -117,7 +120,11 @@ def _header_end(body: bytes) -> int:
 
 def _parse(octets: bytes) -> MimeMessage:
     try:
-        return BytesParser(policy=compat32).parsebytes(octets)
+        # In pieces: given everything at once, the library makes five copies of it.
+        parser = BytesFeedParser(policy=compat32)
+        for at in range(0, len(octets), _PIECE_OCTETS):
+            parser.feed(octets[at : at + _PIECE_OCTETS])
+        return parser.close()
     except Exception:  # noqa: BLE001 - hostile mail finds ways the parser did not expect
         return MimeMessage(policy=compat32)
 
@@ -138,7 +145,7 @@ def _is_bounded(body: bytes) -> bool:
     """Whether the library may take a message apart: it builds every part before we can count."""
     if _header_end(body) >= MAX_HEADER_OCTETS:
         return False
-    if len(_BOUNDARY.findall(body)) > MAX_NESTING:
+    if len(_BOUNDARY.findall(body)) > MAX_NESTING or body.count(b"\n") > MAX_LINES:
         return False
     at = body.find(b"\n--")
     for _ in range(2 * MAX_PARTS):

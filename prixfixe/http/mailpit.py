@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Summary", "detail", "envelope", "listing", "searchable_body", "summarise"]
 
 SNIPPET_CHARACTERS = 200
+SNIPPET_OCTETS = 16 * SNIPPET_CHARACTERS  # of each text part; the rest of it is not split in words
 
 
 class Summary(NamedTuple):
@@ -84,7 +85,7 @@ def _message_id(parsed: Parsed) -> str:
 def summarise(message: Message, parsed: Parsed) -> Summary:
     """Return a message's entry in a list."""
     contacts = _contacts(message, parsed)
-    text = " ".join(parsed.body("text/plain").split())
+    text = " ".join(parsed.body("text/plain", SNIPPET_OCTETS).split())
     attached = [part for part in parsed.parts if _is_attachment(part)]
     record = {
         "ID": message.id,

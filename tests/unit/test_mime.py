@@ -1,3 +1,4 @@
+import tracemalloc
 from email.message import EmailMessage
 from email.policy import SMTP
 
@@ -5,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prixfixe.http.mailpit import summarise
+from prixfixe.message import Envelope, Message
 from prixfixe.mime import MAX_PARTS, decoded, header_fields, parse_message
 
 
@@ -97,8 +100,6 @@ def test_any_octets_are_taken_apart(body):
 
 
 def test_work_on_hostile_mail_is_bounded():
-    import tracemalloc
-
     body = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n" * 500_000
     tracemalloc.start()
     parsed = parse_message(body)
@@ -106,6 +107,24 @@ def test_work_on_hostile_mail_is_bounded():
     tracemalloc.stop()
     assert len(parsed.parts) == 1
     assert peak < 4 * len(body)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"\r\n", b"a b c d e f g h i j k l m n o p q r s t u v w x y z\r\n", b"x" * 74 + b"\r\n"],
+)
+def test_a_list_entry_costs_a_few_times_the_message(line):
+    """What a sender chose must not decide how much memory a reader of the list needs."""
+    body = b"Subject: x\r\n\r\n" + line * (2_000_000 // len(line))
+    message = Message("1", 0.0, Envelope("a@b.test", ()), body)
+    summarise(message, parse_message(b""))  # imports and caches are not counted
+    tracemalloc.start()
+    try:
+        summarise(message, parse_message(body))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 6 * len(body)
 
 
 def test_header_fields_keep_order_and_repeats():
