@@ -56,7 +56,7 @@ class Box:
     """One container.
 
     `volume` is a named volume to use, or "" for one of its own; None for none. Other options are
-    docker-py's, over the hardened profile. `probe` sets the seconds between the engine's health
+    docker-py's, over the hardened profile and the run's own network. `probe` sets the seconds between the engine's health
     checks, and makes one failure enough.
     """
 
@@ -79,15 +79,18 @@ class Box:
             engine.client().volumes.create(self.volume, labels=engine.labels())
         if probe is not None:
             relaxed["healthcheck"] = {"interval": int(probe * 1e9), "retries": 1}
+        if not relaxed.keys() & {"network", "network_mode"}:
+            relaxed["network"] = engine.network()
         options = hardened(**relaxed, labels=engine.labels())
         mounts = dict(options.pop("volumes", {}))
         if self.volume:
             mounts[self.volume] = {"bind": MAIL, "mode": "rw"}
         self._made = DockerContainer(
-            image, env=dict(environ or {}), command=command, name=engine.new_name(), **options
+            image, env=dict(environ or {}), command=command, name=engine.new_name()
         )
         self._made.volumes.update(mounts)
-        self._made.tmpfs.update(self._made._kwargs.pop("tmpfs", {}))
+        self._made.tmpfs.update(options.pop("tmpfs", {}))
+        self._made.with_kwargs(**options)
         self._ports = ports
         if options.get("network_mode") != "none":
             self._made.ports.update({f"{port}/tcp": ("127.0.0.1", None) for port in ports})

@@ -57,6 +57,7 @@ def pytest_sessionstart(session):
         config.stash[_absent] = f"no Docker engine answers: {error}"
         return
     engine.sweep_dead()
+    engine.network()
     config.stash[_image] = image_to_test(config)
 
 

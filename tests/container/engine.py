@@ -15,6 +15,7 @@ import functools
 import hashlib
 import os
 import platform
+import socket
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,17 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["LABEL", "client", "facts", "labels", "name_run", "new_name", "sweep", "sweep_dead"]
+__all__ = [
+    "LABEL",
+    "client",
+    "facts",
+    "labels",
+    "name_run",
+    "network",
+    "new_name",
+    "sweep",
+    "sweep_dead",
+]
 
 LABEL = "prixfixe.testrun"
 _CHECKOUT = hashlib.sha256(bytes(Path(__file__).parents[2])).hexdigest()[:8]
@@ -39,13 +50,19 @@ _run = ""
 @functools.cache
 def client() -> docker.DockerClient:
     """Return this process's one client; raises `DockerException` when there is no engine."""
-    made = docker.from_env(timeout=120)
-    try:
-        made.ping()
-    except BaseException:
-        made.close()
-        raise
-    return made
+    _knock()
+    return docker.from_env(timeout=120)
+
+
+def _knock() -> None:
+    """Ask whether anybody is there: the library leaks a socket where nobody is."""
+    host = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    if host.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as door:
+            try:
+                door.connect(host.removeprefix("unix://"))
+            except OSError as error:
+                raise DockerException(f"{host}: {error.strerror}") from error
 
 
 def name_run(name: str = "") -> str:
@@ -62,7 +79,19 @@ def labels() -> dict[str, str]:
 
 def new_name() -> str:
     """Return a name nobody has."""
-    return f"prixfixe-{_run or name_run()}-{uuid.uuid4().hex[:8]}"
+    return f"prixfixe-{labels()[LABEL]}-{uuid.uuid4().hex[:8]}"
+
+
+@functools.cache
+def network() -> str:
+    """Return the name of the run's own network, made when it is first asked for.
+
+    The engine takes many networks of one name; the process that answers for the run asks first.
+    """
+    name = f"prixfixe-{labels()[LABEL]}"
+    if not client().networks.list(names=[name]):
+        client().networks.create(name, driver="bridge", labels=labels())
+    return name
 
 
 def sweep(run: str) -> None:

@@ -24,10 +24,14 @@ PAUSE_SECONDS = 0.03
 
 
 def is_greeted(address: tuple[str, int], seconds: float = 2.0) -> bool:
-    """Whether a server at this address says 220."""
+    """Whether a server at this address says 220. It leaves politely, so its slot is free again."""
     try:
         with socket.create_connection(address, seconds) as client:
-            return client.recv(4) == b"220 "
+            is_good = client.recv(1000).startswith(b"220 ")
+            client.sendall(b"QUIT\r\n")
+            while client.recv(1000):
+                pass
+            return is_good
     except OSError:
         return False
 
