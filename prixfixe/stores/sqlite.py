@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
-import zlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prixfixe.stores import sqlite_file as files
@@ -137,15 +136,16 @@ class _Database:
         for message in rows:
             envelope = message.envelope.to_json()
             body = message.body
-            values += (message.id, message.received_at, len(body), _crc(envelope, body))
-            values += (envelope, body)
+            crc = files.checksum(message.id, message.received_at, envelope, body)
+            values += (message.id, message.received_at, len(body), crc, envelope, body)
         marks = ",".join(["(?,?,?,?,?,?)"] * len(rows))
         self._db.execute(f"INSERT INTO {_COLUMNS} VALUES {marks}", values)  # noqa: S608
 
     def _insert_piecewise(self, message: Message) -> None:
         body, envelope = memoryview(message.body), message.envelope.to_json()
         sql = f"INSERT INTO {_COLUMNS} VALUES (?,?,?,?,?,zeroblob(?))"  # noqa: S608
-        crc, size = _crc(envelope, message.body), len(body)
+        size = len(body)
+        crc = files.checksum(message.id, message.received_at, envelope, message.body)
         values = (message.id, message.received_at, size, crc, envelope, size)
         row = self._db.execute(sql, values).lastrowid
         with self._db.blobopen("message", "body", row) as blob:  # type: ignore[arg-type]
@@ -214,7 +214,8 @@ class _Database:
 
     def _shrink(self) -> None:
         """Give back one step of what a delete freed; retention's pages are soon used again."""
-        self._db.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
+        # As a script: `execute` takes one step of it, which is one page.
+        self._db.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES});")
         self._has_free_pages = files.pragma(self._db, "freelist_count") > 0
         # The file gets shorter when the log is folded.
         self._logged += (
@@ -313,10 +314,6 @@ def _fold(connection: sqlite3.Connection, how: str) -> tuple[int, int, int]:
 def _cut(connection: sqlite3.Connection) -> None:
     if _fold(connection, "TRUNCATE")[0]:
         raise StoreError("a reader holds the log that must be cut")
-
-
-def _crc(envelope: str, body: bytes) -> int:
-    return zlib.crc32(body, zlib.crc32(envelope.encode()))
 
 
 def _slices(ids: Sequence[str]) -> Iterator[Sequence[str]]:

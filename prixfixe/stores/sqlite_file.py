@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import struct
+import zlib
 from typing import TYPE_CHECKING
 
 from prixfixe.stores.base import StoreError, StoreOpenError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "check_file",
     "check_version",
+    "checksum",
     "commits_in",
     "connect",
     "create",
@@ -48,7 +50,7 @@ BUSY_SECONDS = 5.0
 
 # Body last: a look at the other columns does not walk its overflow pages. The index `arrival`
 # lists ids in order of arrival without touching the pages that hold bodies. `totals` saves
-# counting; `crc` is of the envelope's text and the body.
+# counting; `crc` is of everything else that is read, see `checksum`.
 _SCHEMA = """
 CREATE TABLE message(
     seq INTEGER PRIMARY KEY,
@@ -171,6 +173,12 @@ def check_file(connection: sqlite3.Connection, path: Path) -> None:
     if path.stat().st_size < expected and log_path(path).stat().st_size == 0:
         msg = f"file is {path.stat().st_size} bytes, {expected} expected"
         raise sqlite3.DatabaseError(msg)
+
+
+def checksum(message_id: str, received_at: float, envelope: str, body: bytes) -> int:
+    """Return the checksum of a row; the id and the time too, for a flipped bit spares nothing."""
+    head = f"{message_id} {float(received_at)!r} {envelope}"
+    return zlib.crc32(body, zlib.crc32(head.encode()))
 
 
 def translate(error: sqlite3.Error, path: Path) -> StoreOpenError:
