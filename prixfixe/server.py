@@ -28,6 +28,7 @@ from prixfixe.tls import Certificates
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Mapping
 
     from prixfixe.http import HttpServer
     from prixfixe.logs import Log
@@ -79,6 +80,7 @@ class Server:
             max_age=settings.store_max_age,
             min_free=settings.store_min_free,
             on_operation=self.metrics.store_operation,
+            on_retry=self.metrics.store_retry,
             on_pruned=self.metrics.pruned,
         )
         self.store = store or open_store(settings.store, options)
@@ -153,7 +155,7 @@ class Server:
             context.authenticator = Authenticator(users, AuthThrottle(self._loop.time))
 
     def _check_secrets(self) -> CheckResult:
-        error = next((secret.error for secret in self._secrets() if secret.error), "")
+        error = next((secret.error for secret in self._secrets().values() if secret.error), "")
         return CheckResult(not error, error or "ok")
 
     async def _listen(self) -> Bound:
@@ -225,26 +227,26 @@ class Server:
             due = self._loop.time() + LAG_SECONDS
             await asyncio.sleep(LAG_SECONDS)
             self.metrics.loop_lag(max(0.0, self._loop.time() - due))
-            self._note_reloads([secret.poll() for secret in self._secrets()])
+            self._note_reloads({what: secret.poll() for what, secret in self._secrets().items()})
 
-    def _secrets(self) -> list[Certificates | Authenticator]:
-        held = (self.context.certificates, self.context.authenticator)
-        return [secret for secret in held if secret is not None]
+    def _secrets(self) -> dict[str, Certificates | Authenticator]:
+        held = {"tls": self.context.certificates, "auth": self.context.authenticator}
+        return {what: secret for what, secret in held.items() if secret is not None}
 
     def reload(self) -> None:
         """Read certificate and users again (SIGHUP)."""
         self._log.info("reload")
-        self._note_reloads([secret.reload() for secret in self._secrets()])
+        self._note_reloads({what: secret.reload() for what, secret in self._secrets().items()})
 
-    def _note_reloads(self, results: list[ReloadResult | None]) -> None:
-        for result in results:
+    def _note_reloads(self, results: Mapping[str, ReloadResult | None]) -> None:
+        for what, result in results.items():
             if result is None:
                 continue
-            self.metrics.tls_reload("ok" if result.ok else "error")
+            self.metrics.reload(what, "ok" if result.ok else "error")
             if result.ok:
-                self._log.info("reloaded")
+                self._log.info("reloaded", what=what)
             else:
-                self._log.error("not reloaded, the old one stays", reason=result.reason)
+                self._log.error("not reloaded, the old one stays", what=what, reason=result.reason)
         if self.context.certificates is not None:
             self.metrics.not_after = self.context.certificates.info.not_after
 

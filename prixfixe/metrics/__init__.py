@@ -9,14 +9,16 @@ Refuses: a process-wide registry. Two servers in one process have two `Metrics`.
 
 from __future__ import annotations
 
+import platform
 from typing import TYPE_CHECKING
 
-from prixfixe.metrics.table import CODES, TABLE, VERBS, Histogram, Series, empty_series, markdown
+from prixfixe.metrics.series import Histogram, Series, empty_series
+from prixfixe.metrics.table import CODES, TABLE, VERBS
 
 if TYPE_CHECKING:
     from prixfixe.stores.base import Probe, Recovery, Totals
 
-__all__ = ["Metrics", "markdown"]
+__all__ = ["Metrics"]
 
 _Key = tuple[str, ...]
 
@@ -31,7 +33,7 @@ class Metrics:
         backend = store.partition(":")[0]
         self._series = {spec.name: empty_series(spec, backend) for spec in TABLE}
         self._backend = backend
-        self.build = {"version": version, "revision": revision, "store": backend}
+        self._build = (version, revision, backend, platform.python_version())
         self._max_connections = max_connections
         # Verb, then code: smtp_commands and smtp_replies are both sums over it. 0 is "other".
         self._commands = {verb: dict.fromkeys((*CODES, 0), 0) for verb in VERBS}
@@ -123,6 +125,10 @@ class Metrics:
         for outcome, amount in recovery._asdict().items():
             self._count("store_recovered", (outcome,), amount)
 
+    def store_retry(self, kind: str) -> None:
+        """Count one group of messages tried again message by message."""
+        self._count("store_retries", (self._backend, kind))
+
     def pruned(self, messages: int) -> None:
         """Count messages deleted by retention."""
         self._count("store_pruned", (self._backend,), messages)
@@ -134,9 +140,9 @@ class Metrics:
         named = version if version in ("TLSv1.2", "TLSv1.3") else "none"
         self._count("tls_handshakes", (mode, named, result))
 
-    def tls_reload(self, result: str) -> None:
-        """Count one reload of the certificate pair: ok or error."""
-        self._count("tls_reloads", (result,))
+    def reload(self, what: str, result: str) -> None:
+        """Count one reload: of tls (the certificate pair) or auth (the users); ok or error."""
+        self._count(f"{what}_reloads", (result,))
 
     def auth_attempt(self, mechanism: str, result: str) -> None:
         """Count one AUTH exchange; a mechanism we do not offer counts as other."""
@@ -155,32 +161,31 @@ class Metrics:
     # Reading
 
     def series(self) -> dict[str, Series]:
-        """Return all series as of now."""
-        self._sum_commands()
-        gauges = self._gauges()
-        for name, values in gauges.items():
-            self._series[name].counts.clear()
-            self._series[name].counts.update(values)
-        return self._series
+        """Return all series as of now.
 
-    def _sum_commands(self) -> None:
-        classes = dict.fromkeys(self._series["smtp_commands"].counts, 0)
-        replies = dict.fromkeys(self._series["smtp_replies"].counts, 0)
+        Scrapes may overlap, each in a thread of its own: what is computed here is never shared.
+        """
+        fresh = {**self._gauges(), **self._sums()}
+        return self._series | {name: Series(values, {}) for name, values in fresh.items()}
+
+    def _sums(self) -> dict[str, dict[_Key, float]]:
+        classes = dict.fromkeys(self._series["smtp_commands"].counts, 0.0)
+        replies = dict.fromkeys(self._series["smtp_replies"].counts, 0.0)
         for verb, codes in self._commands.items():
             for code, count in codes.items():
                 replies[(str(code) if code else "other",)] += count
                 if code:
                     classes[verb, f"{code // 100}xx"] += count
-        self._series["smtp_commands"].counts.update(classes)
-        self._series["smtp_replies"].counts.update(replies)
+        return {"smtp_commands": classes, "smtp_replies": replies}
 
     def _gauges(self) -> dict[str, dict[_Key, float]]:
         totals, space, backend = self.totals, self.space, (self._backend,)
         return {
+            "build_info": {self._build: 1},
             "smtp_connections_active": {(name,): count for name, count in self.active.items()},
             "smtp_connections_limit": {(): self._max_connections},
             "tls_certificate_not_after_timestamp_seconds": _known((), self.not_after),
-            "ready": {(name,): float(ok) for name, ok in self.ready.items()},
+            "ready": {(name,): float(ok) for name, ok in self.ready.copy().items()},
             "draining": {(): float(self.draining)},
             "last_accepted_timestamp_seconds": {(): self.last_accepted},
             "store_messages": _known(backend, totals and totals.messages),

@@ -7,10 +7,14 @@ Refuses: counting.
 
 from __future__ import annotations
 
-import platform
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+)
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -26,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from prixfixe.metrics import Metrics
-    from prixfixe.metrics.table import Series, Spec
+    from prixfixe.metrics.series import Series
+    from prixfixe.metrics.table import Spec
 
 __all__ = ["expose"]
 
@@ -38,14 +43,9 @@ class _Collector(Collector):
         self._metrics = metrics
 
     def collect(self) -> Iterator[Metric]:
-        metrics = self._metrics
-        series = metrics.series()
+        series = self._metrics.series()
         for spec in TABLE:
             yield _family(spec, series[spec.name])
-        labels = {**metrics.build, "python": platform.python_version()}
-        build = GaugeMetricFamily(f"{PREFIX}build_info", "Always 1.", labels=list(labels))
-        build.add_metric(list(labels.values()), 1)
-        yield build
 
 
 def _family(spec: Spec, series: Series) -> Metric:
@@ -67,6 +67,7 @@ def expose(metrics: Metrics, accept: str | None) -> tuple[bytes, str]:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collector(metrics))
     ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
     GCCollector(registry=registry)
     encode, content_type = choose_encoder(accept or "")
     return encode(registry), content_type

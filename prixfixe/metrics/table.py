@@ -1,18 +1,16 @@
 """The table of metrics: every series there is, defined once.
 
 Owns: names, types, help, labels with their closed sets of values, and buckets. `docs/metrics.md`
-is generated from it.
+is generated from it: `python -m tests.documents` after a change.
 Promises: no label takes its value from a client.
-Refuses: counting (see the package) and text formats (see `exposition`).
+Refuses: counting (see the package), values (see `series`) and text formats (see `exposition`).
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from itertools import product
 from typing import NamedTuple
 
-__all__ = ["CODES", "TABLE", "VERBS", "Histogram", "Series", "Spec", "empty_series", "markdown"]
+__all__ = ["CODES", "TABLE", "VERBS", "Spec"]
 
 VERBS = (
     *("HELO", "EHLO", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "QUIT", "VRFY", "HELP"),
@@ -23,13 +21,16 @@ CODES = (
     *(500, 501, 502, 503, 504, 530, 535, 538, 550, 552, 553, 554, 555),
 )
 _LISTENER = ("smtp", "smtps")
-_KINDS = ("full", "io", "closed", "conflict", "internal")
+_KINDS = ("full", "io", "closed", "conflict", "internal", "timeout")
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _KIB, _MIB = 1024, 1024 * 1024
 
 
 class Spec(NamedTuple):
-    """One metric; `labels` maps a label to its values, `buckets` are upper bounds."""
+    """One metric; `labels` maps a label to its values, `buckets` are upper bounds.
+
+    A label without values here has one a server, fixed at its start: its store, its version.
+    """
 
     name: str
     kind: str
@@ -39,6 +40,12 @@ class Spec(NamedTuple):
 
 
 TABLE: tuple[Spec, ...] = (
+    Spec(
+        "build_info",
+        "gauge",
+        "Always 1; the labels say what runs.",
+        {"version": (), "revision": (), "store": (), "python": ()},
+    ),
     Spec(
         "smtp_connections",
         "counter",
@@ -119,12 +126,18 @@ TABLE: tuple[Spec, ...] = (
         "Store operations; a commit is one group of messages.",
         {
             "backend": (),
-            "op": ("open", "commit", "delete", "probe", "settle", "close"),
+            "op": ("open", "commit", "delete", "probe", "settle", "undo", "close"),
             "result": ("ok", "error"),
         },
         _FAST,
     ),
     Spec("store_errors", "counter", "Failed puts by kind.", {"backend": (), "kind": _KINDS}),
+    Spec(
+        "store_retries",
+        "counter",
+        "Groups of messages that failed and were tried once more, message by message.",
+        {"backend": (), "kind": _KINDS},
+    ),
     Spec("store_messages", "gauge", "Messages kept now.", {"backend": ()}),
     Spec("store_bytes", "gauge", "Octets of the messages kept now.", {"backend": ()}),
     Spec("store_free_bytes", "gauge", "Free octets of the store's file system.", {"backend": ()}),
@@ -154,7 +167,13 @@ TABLE: tuple[Spec, ...] = (
     Spec(
         "tls_reloads",
         "counter",
-        "Reloads of certificate or users file.",
+        "Reloads of the certificate and its key; error: the old pair stays.",
+        {"result": ("ok", "error")},
+    ),
+    Spec(
+        "auth_reloads",
+        "counter",
+        "Reloads of the users file; error: the old users stay.",
         {"result": ("ok", "error")},
     ),
     Spec(
@@ -189,55 +208,3 @@ TABLE: tuple[Spec, ...] = (
     ),
     Spec("metrics_defects", "counter", "Updates with a label outside this table: a defect."),
 )
-
-
-class Histogram:
-    """Counts per bucket and a sum; plain numbers, one thread."""
-
-    __slots__ = ("bounds", "counts", "sum")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
-
-    def observe(self, value: float) -> None:
-        """Count one value."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.sum += value
-
-    def cumulated(self) -> list[tuple[str, float]]:
-        """Return `(le, count)` pairs as Prometheus wants them."""
-        total, pairs = 0, []
-        for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
-            total += count
-            pairs.append(("+Inf" if bound == float("inf") else str(float(bound)), float(total)))
-        return pairs
-
-
-class Series(NamedTuple):
-    """The values of one metric by its label values."""
-
-    counts: dict[tuple[str, ...], float]
-    histograms: dict[tuple[str, ...], Histogram]
-
-
-def empty_series(spec: Spec, backend: str) -> Series:
-    """Return every combination of label values at zero; `backend` has one value per server."""
-    values = [(backend,) if name == "backend" else spec.labels[name] for name in spec.labels]
-    keys = list(product(*values))
-    if spec.kind == "histogram":
-        return Series({}, {key: Histogram(spec.buckets) for key in keys})
-    return Series(dict.fromkeys(keys, 0), {})
-
-
-def markdown() -> str:
-    """Return the table of `docs/metrics.md`."""
-    lines = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
-    for spec in TABLE:
-        suffix = "_total" if spec.kind == "counter" else ""
-        labels = "; ".join(
-            f"`{name}`: {', '.join(values) or 'the store'}" for name, values in spec.labels.items()
-        )
-        lines.append(f"| `prixfixe_{spec.name}{suffix}` | {spec.kind} | {labels} | {spec.help} |")
-    return "\n".join([*lines, ""])

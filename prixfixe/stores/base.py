@@ -37,7 +37,7 @@ class StoreError(Exception):
     """A message could not be kept. Always temporary: the client is told 4xx and may retry.
 
     `is_full` distinguishes no room (452 4.3.1) from any other failure (451 4.3.0). `kind` is a
-    word of a closed list, fit for a metric label: full, io, closed, conflict.
+    word of a closed list, fit for a metric label: full, io, closed, conflict, internal, timeout.
     """
 
     def __init__(self, text: str, *, kind: str = "io") -> None:
@@ -62,6 +62,10 @@ def _ignore_operation(op: str, seconds: float, result: str) -> None:
     """Take the place of a metric nobody asked for."""
 
 
+def _ignore_retry(kind: str) -> None:
+    """Take the place of a metric nobody asked for."""
+
+
 def _ignore_pruned(count: int) -> None:
     """Take the place of a metric nobody asked for."""
 
@@ -72,7 +76,8 @@ class StoreOptions:
 
     0 means no limit. `max_age` is in seconds, `min_free` in bytes. The hooks run in the writer
     thread, so they must be quick and safe there: `on_operation(op, seconds, result)` with op
-    commit, delete, probe, open, settle or close, and result ok or the kind of the `StoreError`;
+    commit, delete, probe, open, settle, undo or close, and result ok or the kind of the
+    `StoreError`; `on_retry(kind)` when a group failed by that and is tried message by message;
     `on_pruned(count)` whenever retention took messages away.
     """
 
@@ -80,6 +85,7 @@ class StoreOptions:
     max_age: float = 0
     min_free: int = 0
     on_operation: Callable[[str, float, str], None] = _ignore_operation
+    on_retry: Callable[[str], None] = _ignore_retry
     on_pruned: Callable[[int], None] = _ignore_pruned
     clock: Callable[[], float] = time.time
 

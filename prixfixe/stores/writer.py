@@ -19,7 +19,7 @@ import threading
 import time
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard, TypeVar
 
 from prixfixe.stores.base import StoreError, StoreOpenError
 
@@ -94,6 +94,7 @@ class GroupStore:
         self._backend = backend
         self._limits = limits
         self._on_operation = options.on_operation
+        self._on_retry = options.on_retry
         self._idle_seconds = min(IDLE_SECONDS, options.max_age) if options.max_age else None
         self._queue: SimpleQueue[_Put | _Call] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -203,6 +204,7 @@ class GroupStore:
     def _write(self, group: list[_Put]) -> None:
         _, error = self._timed("commit", lambda: self._backend.commit([put[0] for put in group]))
         if error is not None and len(group) > 1 and _blames_one(error):
+            self._on_retry(error.kind)
             for put in group:
                 self._write([put])
             return
@@ -222,9 +224,11 @@ class GroupStore:
         except (StoreError, StoreOpenError) as raised:
             error = raised
         except Exception as raised:  # noqa: BLE001  # the boundary of the thread
-            error = _UnexpectedError(f"{op}: {type(raised).__name__}: {raised}")
+            text = f"{op}: {type(raised).__name__}: {raised}"
+            error = StoreError(text, kind="internal")  # it may be the fault of a single message
             error.__cause__ = raised
-        self._on_operation(op, time.perf_counter() - began, getattr(error, "kind", "ok"))
+        outcome = "ok" if error is None else getattr(error, "kind", "io")
+        self._on_operation(op, time.perf_counter() - began, outcome)
         return result, error
 
     def _resolve(self, answers: list[tuple[asyncio.Future[Any], Any, Exception | None]]) -> None:
@@ -233,12 +237,8 @@ class GroupStore:
             self._loop.call_soon_threadsafe(_answer, answers)  # type: ignore[union-attr]
 
 
-class _UnexpectedError(StoreError):
-    """A defect rather than a failing disk; it may be the fault of a single message."""
-
-
-def _blames_one(error: Exception) -> bool:
-    return isinstance(error, _UnexpectedError) or getattr(error, "kind", "") == "conflict"
+def _blames_one(error: Exception) -> TypeGuard[StoreError]:
+    return isinstance(error, StoreError) and error.kind in ("conflict", "internal")
 
 
 def _answer(answers: list[tuple[asyncio.Future[Any], Any, Exception | None]]) -> None:

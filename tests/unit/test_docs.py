@@ -8,6 +8,7 @@ import pytest
 from prixfixe.cli import COMMANDS
 from prixfixe.session.verbs import VERBS
 from prixfixe.settings import TABLE
+from tests.documents import generated
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -44,6 +45,12 @@ def test_line_limits_in_the_smtp_document_are_the_verbs():
     text = (ROOT / "docs" / "smtp.md").read_text()
     for verb in (b"MAIL", b"RCPT", b"AUTH"):
         assert f"{verb.decode()} {VERBS[verb].max_octets}" in text
+
+
+@pytest.mark.parametrize("path", [*generated.PARTS, *generated.FILES])
+def test_generated_parts_are_the_tables(path):
+    present, wanted = {name: texts for name, *texts in generated.expected()}[path]
+    assert present == wanted, "run `python -m tests.documents`"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=[path.name for path in DOCUMENTS])

@@ -1,11 +1,16 @@
+import asyncio
 import shutil
 import subprocess
+import threading
 
 import pytest
 
 from prixfixe.metrics import Metrics
-from prixfixe.metrics.table import TABLE, markdown
-from prixfixe.stores.base import Probe, Recovery, Totals
+from prixfixe.metrics.table import TABLE
+from prixfixe.stores import StoreOptions
+from prixfixe.stores.base import Probe, Recovery, StoreError, StoreOpenError, Totals
+from prixfixe.stores.writer import GroupLimits, GroupStore
+from tests.unit.store_support import IdSource, make
 
 
 @pytest.fixture
@@ -61,7 +66,10 @@ def test_all_other_counts(metrics):
     metrics.recovered(Recovery(complete=2))
     metrics.pruned(5)
     metrics.tls_handshake("starttls", "TLSv1.3", "ok")
-    metrics.tls_reload("ok")
+    metrics.reload("tls", "ok")
+    metrics.reload("auth", "error")
+    metrics.store_retry("conflict")
+    metrics.store_operation("undo", 0.01, "ok")
     metrics.auth_attempt("CRAM", "rejected")
     metrics.loop_lag(0.2)
     metrics.log_record("error")
@@ -80,6 +88,8 @@ def test_all_other_counts(metrics):
         'prixfixe_store_pruned_total{backend="sqlite"} 5.0',
         'prixfixe_tls_handshakes_total{mode="starttls",result="ok",version="TLSv1.3"} 1.0',
         'prixfixe_tls_reloads_total{result="ok"} 1.0',
+        'prixfixe_auth_reloads_total{result="error"} 1.0',
+        'prixfixe_store_retries_total{backend="sqlite",kind="conflict"} 1.0',
         'prixfixe_auth_attempts_total{mechanism="other",result="rejected"} 1.0',
         'prixfixe_event_loop_lag_seconds_bucket{le="0.1"} 0.0',
         'prixfixe_log_records_total{level="error"} 1.0',
@@ -105,6 +115,22 @@ def test_a_label_outside_the_table_is_a_defect_not_a_series(metrics):
     assert "prixfixe_metrics_defects_total 2.0" in text
 
 
+def test_what_runs_is_told_once(metrics):
+    lines = [line for line in page(metrics).splitlines() if line.startswith("prixfixe_build_info")]
+    assert len(lines) == 1
+    assert {'revision="abc"', 'store="sqlite"', 'version="1"'} <= set(
+        lines[0].partition("{")[2].partition("}")[0].split(",")
+    )
+
+
+def test_scrapes_overlap_without_sharing_what_they_compute(metrics):
+    first = metrics.series()
+    metrics.connection_opened("smtp")
+    second = metrics.series()
+    assert first["smtp_connections_active"].counts["smtp",] == 0
+    assert second["smtp_connections_active"].counts["smtp",] == 1
+
+
 def test_openmetrics_when_asked_for(metrics):
     body, kind = metrics.exposition("application/openmetrics-text; version=1.0.0")
     assert kind.startswith("application/openmetrics-text")
@@ -119,8 +145,58 @@ def test_promtool_finds_nothing(metrics):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_document_is_generated():
-    from pathlib import Path
+class Slow:
+    """A backend that holds its first commit until told, and refuses groups."""
 
-    text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
-    assert markdown() in text
+    def __init__(self, kind):
+        self.kind = kind
+        self.has_first, self.may_go = threading.Event(), threading.Event()
+
+    def open(self):
+        return Recovery()
+
+    def commit(self, messages):
+        self.has_first.set()
+        self.may_go.wait(10)
+        if len(messages) > 1:
+            raise StoreError("not together", kind=self.kind)
+
+    def settle(self):
+        return False
+
+    def close(self):
+        pass
+
+
+async def resolved(kind, **hooks):
+    """Put one message, then two that wait together; return what became of them."""
+    backend = Slow(kind)
+    store = GroupStore(backend, GroupLimits(10, 1 << 20), StoreOptions(**hooks))
+    await store.open()
+    ids = IdSource()
+    first = store.put(make(ids))
+    await asyncio.to_thread(backend.has_first.wait, 10)
+    puts = [first, store.put(make(ids)), store.put(make(ids))]
+    backend.may_go.set()
+    results = await asyncio.gather(*puts, return_exceptions=True)
+    await store.close()
+    return [getattr(each, "kind", None) for each in results]
+
+
+async def test_a_group_tried_again_message_by_message_is_counted():
+    retries = []
+    assert await resolved("conflict", on_retry=retries.append) == [None, None, None]
+    assert await resolved("full", on_retry=retries.append) == [None, "full", "full"]
+    assert retries == ["conflict"]
+
+
+async def test_an_open_that_fails_is_an_error_of_the_store():
+    class Closed(Slow):
+        def open(self):
+            raise StoreOpenError("no")
+
+    seen = []
+    options = StoreOptions(on_operation=lambda op, seconds, result: seen.append((op, result)))
+    with pytest.raises(StoreOpenError):
+        await GroupStore(Closed(""), GroupLimits(1, 1), options).open()
+    assert seen[0] == ("open", "io")

@@ -204,7 +204,7 @@ async def test_message_that_cannot_be_written_fails_alone_in_its_group(durable):
     good = [make(ids) for _ in range(4)]
     async with opened(durable) as store:
         results = await asyncio.gather(*map(store.put, [bad, *good]), return_exceptions=True)
-        assert [getattr(each, "kind", each) for each in results] == ["io", *[None] * 4]
+        assert [getattr(each, "kind", each) for each in results] == ["internal", *[None] * 4]
         with reading(durable) as reader:
             assert reader.totals().messages == 4
 

@@ -1,0 +1,74 @@
+"""The parts of documents that are made from the code's tables.
+
+Owns: which part of which document comes from which table, and its text.
+Promises: a part stands between `<!-- generated: NAME -->` and `<!-- end -->`, or is a whole file;
+what stands outside is never touched.
+Refuses: prose.
+"""
+
+from pathlib import Path
+
+from prixfixe.metrics.table import TABLE as METRICS
+from prixfixe.settings import TABLE as SETTINGS
+from prixfixe.settings import example
+
+ROOT = Path(__file__).parents[2]
+
+
+def table(head, rows):
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def metrics():
+    """Return every metric of the table."""
+    return table(["metric", "type", "labels and buckets", "meaning"], map(_metric, METRICS))
+
+
+def _metric(spec):
+    suffix = "_total" if spec.kind == "counter" else ""
+    details = [
+        f"`{name}`: {', '.join(values) or 'fixed at the start'}"
+        for name, values in spec.labels.items()
+    ]
+    if spec.buckets:
+        details.append(
+            f"≤ {', '.join(f'{bound:g}' if bound < 1e6 else str(bound) for bound in spec.buckets)}"
+        )
+    return [f"`prixfixe_{spec.name}{suffix}`", spec.kind, "; ".join(details), spec.help]
+
+
+def settings():
+    """Return every setting of the table."""
+    rows = (
+        [f"`{setting.env}`", f"`{setting.default}`" if setting.default else "", setting.help]
+        for setting in SETTINGS
+    )
+    return table(["variable", "default", "meaning"], rows)
+
+
+PARTS = {"docs/metrics.md": {"metrics": metrics}}
+FILES = {".env.example": example}
+
+
+def with_parts(path, text):
+    """Return a document's text with its generated parts as they should be."""
+    for name, make in PARTS[path].items():
+        begin, end = f"<!-- generated: {name} -->\n", "<!-- end -->\n"
+        head, found, rest = text.partition(begin)
+        if not found or end not in rest:
+            msg = f"{path}: expected a part {begin.strip()} … {end.strip()}"
+            raise ValueError(msg)
+        text = head + begin + make() + end + rest.partition(end)[2]
+    return text
+
+
+def expected():
+    """Yield path, present text and the text there should be, of every generated document."""
+    for path in PARTS:
+        present = (ROOT / path).read_text()
+        yield path, present, with_parts(path, present)
+    for path, make in FILES.items():
+        file = ROOT / path
+        yield path, file.read_text() if file.exists() else "", make()
