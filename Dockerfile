@@ -14,9 +14,10 @@ WORKDIR /build
 RUN apt-get update && apt-get install --yes --no-install-recommends binutils python3 python3-pip
 
 COPY docker/packages.txt docker/packages.txt
+WORKDIR /build/debs
 # hadolint ignore=SC2046 # a word a package
-RUN mkdir debs && cd debs \
-    && apt-get download $(sed '/^#/d' ../docker/packages.txt)
+RUN apt-get download $(sed '/^#/d' ../docker/packages.txt)
+WORKDIR /build
 COPY docker docker
 # All times in the image are this one; two builds give the same layers.
 ARG SOURCE_DATE_EPOCH=0
@@ -49,7 +50,6 @@ ENV PATH=/usr/local/bin:/usr/bin \
     PRIXFIXE_REVISION=${REVISION} \
     SMTP_HTTP_BIND= \
     SMTP_STORE=sqlite:/var/mail/prixfixe.db
-WORKDIR /var/mail
 EXPOSE 2525 8025
 USER 1000:1000
 STOPSIGNAL SIGTERM
