@@ -6,7 +6,6 @@ ARG BASE_IMAGE=debian:trixie-slim
 
 # hadolint ignore=DL3006 # the tag is in the argument
 FROM ${BASE_IMAGE} AS build
-LABEL prixfixe.stage=build
 ENV DEBIAN_FRONTEND=noninteractive PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 \
     PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
@@ -36,6 +35,9 @@ ARG VERSION=1.0.0.dev0
 RUN PYTHONPATH=tools python3 -m pip install --quiet --no-deps --no-build-isolation --no-compile \
     --no-index --upgrade --target /rootfs/usr/local/lib/python3.13/dist-packages . \
     && python3 docker/rootfs.py app /rootfs "${VERSION}"
+# Names this stage, so that the one who builds can find what the classic builder leaves.
+ARG BUILD_ID=none
+LABEL prixfixe.build="${BUILD_ID}"
 
 FROM scratch
 COPY --from=build /rootfs /

@@ -12,6 +12,7 @@ import datetime as dt
 import functools
 import hashlib
 import subprocess
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,13 +85,23 @@ def build(
     arguments = {"REVISION": revision(), "BASE_IMAGE": BASE}
     common = {"buildargs": arguments, "rm": True, "forcerm": True}
     if nocache:
-        return _run(client, nocache=True, tag=tag, labels=labels, **common).id
+        return _build_anew(client, common, tag=tag, labels=labels)
     stage = "prixfixe-build:" + hashlib.sha256(bytes(ROOT)).hexdigest()[:12]
     before = _id_of(client, stage)
     after = _run(client, target="build", tag=stage, **common).id
     if before not in (None, after):
         _forget(client, before)
     return _run(client, tag=tag, labels=labels, **common).id
+
+
+def _build_anew(client: docker.DockerClient, common: dict[str, Any], **options: Any) -> str:
+    """Build without the cache and leave nothing but the image."""
+    name = uuid.uuid4().hex
+    common["buildargs"] = {**common["buildargs"], "BUILD_ID": name}
+    image = _run(client, nocache=True, **options, **common).id
+    for stage in client.images.list(filters={"label": f"prixfixe.build={name}", "dangling": True}):
+        _forget(client, stage.id)
+    return str(image)
 
 
 def created() -> str:
