@@ -208,14 +208,24 @@ class Log:
             ms=round(seconds * 1000, 2),
         )
 
-    def message_deferred(self, message: Message, error: BaseException) -> None:
+    def message_deferred(self, message: Message, reason: str) -> None:
         """Record a message that could not be kept and why."""
         self.warning(
             "message deferred",
             id=message.id,
             peer=message.envelope.peer,
             size=len(message.body),
-            reason=f"{type(error).__name__}: {error}",
+            reason=reason,
+        )
+
+    def settled_late(self, message: Message, error: BaseException | None) -> None:
+        """Record what became of a message whose client was answered before the store did."""
+        self.warning(
+            "store answered late",
+            id=message.id,
+            peer=message.envelope.peer,
+            kept=error is None,
+            reason=f"{type(error).__name__}: {error}" if error else "",
         )
 
     def session_ended(self, dialogue: Dialogue, end: str, seconds: float) -> None:
@@ -228,6 +238,7 @@ class Log:
             user=dialogue.user,
             messages=dialogue.messages,
             errors=dialogue.errors,
+            limit=dialogue.limit,
             end=end,
             seconds=round(seconds, 3),
         )

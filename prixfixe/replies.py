@@ -12,12 +12,16 @@ __all__ = ["Reply", "bdat_received", "ehlo", "greeting", "helo", "kept"]
 
 
 class Reply:
-    """One SMTP reply: code, enhanced status code (RFC 3463) and text, encoded once."""
+    """One SMTP reply: code, enhanced status code (RFC 3463) and text, encoded once.
 
-    __slots__ = ("code", "wire")
+    `limit` names what was met, for metrics and log: a setting in lower case without its prefix.
+    """
 
-    def __init__(self, code: int, enhanced: str, text: str) -> None:
+    __slots__ = ("code", "limit", "wire")
+
+    def __init__(self, code: int, enhanced: str, text: str, limit: str = "") -> None:
         self.code = code
+        self.limit = limit
         status = f"{enhanced} " if enhanced else ""
         self.wire = f"{code} {status}{text}\r\n".encode("ascii")
 
@@ -78,20 +82,33 @@ AUTHENTICATED = Reply(235, "2.7.0", "Authentication successful")  # RFC 4954 6
 # --- the server's own state: always temporary
 TOO_MANY_CONNECTIONS = Reply(421, "4.3.2", "Too many connections, try again later")
 TOO_MANY_FROM_PEER = Reply(421, "4.7.0", "Too many connections from your address, try later")
-TOO_MANY_ERRORS = Reply(421, "4.7.0", "Too many errors, closing the connection")
-TOO_MANY_FAILED_LOGINS = Reply(421, "4.7.0", "Too many failed logins, closing the connection")
+TOO_OFTEN_FROM_PEER = Reply(421, "4.7.0", "Your address connects too often, try later")
+TOO_MANY_ERRORS = Reply(421, "4.7.0", "Too many errors, closing the connection", "max_errors")
+TOO_MANY_FAILED_LOGINS = Reply(
+    421, "4.7.0", "Too many failed logins, closing the connection", "failed_logins"
+)
+TOO_MANY_MESSAGES = Reply(421, "4.7.0", "Too many messages, connect again", "max_messages")
 NOT_SMTP = Reply(421, "4.7.0", "This is an SMTP server, closing the connection")
 BAD_PROXY_HEADER = Reply(421, "4.3.2", "No valid PROXY header, closing the connection")
 LOST_SYNC = Reply(421, "4.7.0", "Cannot tell data from commands, closing the connection")
-IDLE = Reply(421, "4.4.2", "Idle for too long, closing the connection")  # RFC 5321 4.5.3.2
-TOO_SLOW = Reply(421, "4.4.2", "Data came too slowly, closing the connection")
+IDLE = Reply(  # RFC 5321 4.5.3.2
+    421, "4.4.2", "Idle for too long, closing the connection", "timeout"
+)
+TOO_SLOW = Reply(421, "4.4.2", "Data came too slowly, closing the connection", "min_data_rate")
+SESSION_TOO_LONG = Reply(
+    421, "4.4.2", "The session has lasted too long, connect again", "max_session_time"
+)
+MAKE_ROOM = Reply(421, "4.4.5", "Others need the place, try again later", "stress_timeout")
 SHUTTING_DOWN = Reply(421, "4.3.2", "Shutting down, try again later")  # RFC 5321 3.8
 STORE_FAILED = Reply(451, "4.3.0", "Could not keep the message, try again later")
+STORE_SLOW = Reply(451, "4.3.0", "The store does not answer, try again later", "store_timeout")
 STORE_FULL = Reply(452, "4.3.1", "No room for the message, try again later")
 INTERNAL = Reply(451, "4.3.0", "Internal trouble, try again later")
 BROKEN = Reply(421, "4.3.0", "Internal trouble, closing the connection")
 AUTH_UNAVAILABLE = Reply(454, "4.7.0", "Cannot check credentials now, try again later")
-TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients, send to the rest separately")
+TOO_MANY_RECIPIENTS = Reply(
+    452, "4.5.3", "Too many recipients, send to the rest separately", "max_recipients"
+)
 
 # --- syntax
 BAD_LINE = Reply(500, "5.5.2", "Lines end with CRLF and hold neither CR nor LF")
@@ -133,7 +150,7 @@ AUTH_NEEDS_TLS = Reply(538, "5.7.11", "Encryption required for authentication")
 UNKNOWN_MECHANISM = Reply(504, "5.5.4", "Unrecognised authentication mechanism")
 BAD_CREDENTIALS = Reply(535, "5.7.8", "Authentication credentials invalid")
 NO_SUCH_RECIPIENT = Reply(550, "5.1.1", "No such recipient here")
-TOO_BIG = Reply(552, "5.3.4", "Message exceeds the maximum size")  # RFC 1870 6
+TOO_BIG = Reply(552, "5.3.4", "Message exceeds the maximum size", "max_message_size")  # RFC 1870 6
 BARE_LINE_END = Reply(550, "5.5.2", "Message holds a CR or LF that is not part of a CRLF")
 MESSAGE_LINE_TOO_LONG = Reply(550, "5.6.0", "Message holds a line over 998 octets")
 TOO_MANY_HOPS = Reply(554, "5.4.6", "Too many Received fields, a mail loop")  # RFC 5321 6.3

@@ -11,18 +11,20 @@ Refuses: SMTP, HTTP and storage themselves, and the process (see `process`).
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from prixfixe import __version__
 from prixfixe.arrivals import Arrivals
 from prixfixe.auth import Authenticator, AuthThrottle
-from prixfixe.limits import Admission, Budget
+from prixfixe.budget import Budget
+from prixfixe.limits import Admission
 from prixfixe.listeners import bind_socket, is_listening, written
 from prixfixe.message import IdSource
 from prixfixe.metrics import Metrics
 from prixfixe.readiness import CheckResult, Readiness
-from prixfixe.session import Connection, Context, Terms
+from prixfixe.session import Connection, Context, Limits, Shedding, Terms
 from prixfixe.stores import StoreOptions, open_reader, open_store
 from prixfixe.tls import Certificates
 
@@ -96,6 +98,8 @@ class Server:
     def _context(self) -> Context:
         settings = self._settings
         most = settings.max_message_size * _STUFFED_NUMERATOR // _STUFFED_DENOMINATOR + _READ_OCTETS
+        budget = Budget(max(settings.max_inflight, most), most)
+        self.metrics.inflight = lambda: (budget.in_use, budget.total, budget.waiting)
         return Context(
             loop=self._loop,
             store=self.store,
@@ -107,10 +111,17 @@ class Server:
                 max_per_minute=settings.max_connection_rate,
                 clock=self._loop.time,
             ),
-            budget=Budget(max(settings.max_inflight, most), most),
+            budget=budget,
             ids=IdSource(),
             log=self._log,
-            timeout=settings.timeout,
+            limits=Limits(
+                idle_seconds=settings.timeout,
+                session_seconds=settings.max_session_time or math.inf,
+                octets_per_second=settings.min_data_rate,
+                store_seconds=settings.store_timeout,
+            ),
+            shedding=Shedding(settings.stress_timeout),
+            max_pending=2 * settings.max_connections,
             proxy_networks=settings.proxy_protocol,
         )
 

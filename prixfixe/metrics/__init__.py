@@ -16,6 +16,8 @@ from prixfixe.metrics.series import Histogram, Series, empty_series
 from prixfixe.metrics.table import CODES, TABLE, VERBS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from prixfixe.stores.base import Probe, Recovery, Totals
 
 __all__ = ["Metrics"]
@@ -26,7 +28,8 @@ _Key = tuple[str, ...]
 class Metrics:
     """The counts of one server.
 
-    `totals`, `space`, `not_after` and `ready` are set by their owners; what is unknown is left out.
+    `totals`, `space`, `inflight` (used, limit, waiting), `not_after` and `ready` are set by their
+    owners; what is unknown is left out.
     """
 
     def __init__(self, *, version: str, revision: str, store: str, max_connections: int) -> None:
@@ -50,6 +53,7 @@ class Metrics:
         self.not_after: float | None = None
         self.totals: Totals | None = None
         self.space: Probe | None = None
+        self.inflight: Callable[[], tuple[int, int, int]] | None = None
 
     def _histogram(self, name: str) -> Histogram:
         return self._series[name].histograms[()]
@@ -84,6 +88,10 @@ class Metrics:
     def session_ended(self, end: str, seconds: float) -> None:
         """Record how a session ended and how long it lasted."""
         self._observe("smtp_session_duration_seconds", (end,), seconds)
+
+    def limit(self, name: str) -> None:
+        """Count one limit that a session met."""
+        self._count("smtp_limits", (name,))
 
     # Commands and messages: the hot path
 
@@ -180,10 +188,14 @@ class Metrics:
 
     def _gauges(self) -> dict[str, dict[_Key, float]]:
         totals, space, backend = self.totals, self.space, (self._backend,)
+        used, limit, waiting = self.inflight() if self.inflight else (0, 0, 0)
         return {
             "build_info": {self._build: 1},
             "smtp_connections_active": {(name,): count for name, count in self.active.items()},
             "smtp_connections_limit": {(): self._max_connections},
+            "inflight_bytes": {(): used},
+            "inflight_limit_bytes": {(): limit},
+            "inflight_waiting": {(): waiting},
             "tls_certificate_not_after_timestamp_seconds": _known((), self.not_after),
             "ready": {(name,): float(ok) for name, ok in self.ready.copy().items()},
             "draining": {(): float(self.draining)},

@@ -69,7 +69,7 @@ TABLE: tuple[Spec, ...] = (
         "smtp_session_duration_seconds",
         "histogram",
         "How long sessions lasted, by how they ended.",
-        {"end": ("quit", "eof", "timeout", "shutdown", "error")},
+        {"end": ("quit", "eof", "timeout", "shed", "shutdown", "error")},
         (0.05, 0.25, 1, 5, 15, 60, 300, 600),
     ),
     Spec(
@@ -88,10 +88,25 @@ TABLE: tuple[Spec, ...] = (
             "result": ("accepted", "rejected", "deferred", "aborted"),
             "reason": (
                 *("none", "size", "content", "store_error", "store_full", "internal"),
-                *("client_gone", "timeout", "shutdown"),
+                *("store_timeout", "client_gone", "timeout", "shed", "shutdown"),
             ),
         },
     ),
+    Spec(
+        "smtp_limits",
+        "counter",
+        "Limits met by sessions, named for their settings; those of connections are above.",
+        {
+            "limit": (
+                *("timeout", "max_session_time", "min_data_rate", "stress_timeout"),
+                *("max_errors", "failed_logins", "max_messages", "max_recipients"),
+                *("max_message_size", "max_inflight", "store_timeout"),
+            )
+        },
+    ),
+    Spec("inflight_bytes", "gauge", "Octets of message data beyond 64 KiB a message in memory."),
+    Spec("inflight_limit_bytes", "gauge", "SMTP_MAX_INFLIGHT, or more where one message needs it."),
+    Spec("inflight_waiting", "gauge", "Messages that wait for memory, unread."),
     Spec(
         "message_size_bytes",
         "histogram",

@@ -7,6 +7,7 @@ Refuses: listening, settings, storage.
 
 from prixfixe.session.connection import Connection
 from prixfixe.session.context import Context
+from prixfixe.session.pace import Limits, Shedding
 from prixfixe.session.terms import Terms
 
-__all__ = ["Connection", "Context", "Terms"]
+__all__ = ["Connection", "Context", "Limits", "Shedding", "Terms"]

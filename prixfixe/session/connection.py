@@ -39,9 +39,29 @@ class Connection(Entrance):
     def __init__(self, context: Context, terms: Terms, listener: str) -> None:
         super().__init__(context, terms, listener)
         self._delivery = Delivery(context, self.dialogue, listener, self._answered)
+        self._holds_memory = False  # given back when the store has answered after all
 
     def _outside(self) -> Outside:
         return self
+
+    def before_message(self) -> Reply | None:
+        """Return why no message can be taken now: too many of this session's, or a stuck store."""
+        if self.dialogue.messages >= self.dialogue.terms.max_messages:
+            return replies.TOO_MANY_MESSAGES
+        return replies.STORE_SLOW if self.context.is_store_stuck() else None
+
+    def limited(self, limit: str) -> None:
+        """Count a limit that was met."""
+        self.context.metrics.limit(limit)
+
+    def check_time(self) -> None:
+        """Give up a store that does not answer, then look at the peer's time."""
+        self._delivery.check_time()
+        super().check_time()
+
+    def owed_seconds(self, now: float) -> float:
+        """Return for how long the client has sent nothing; a message is worth every place."""
+        return min(super().owed_seconds(now), now - self._delivery.ended_at)
 
     def keep(self, envelope: Envelope, body: bytes) -> None:
         """Give the message to the store."""
@@ -57,6 +77,8 @@ class Connection(Entrance):
 
     def _answered(self) -> None:
         """Go on after an answer that took its time."""
+        if self._holds_memory and not self._delivery.is_waiting:
+            self.context.budget.release(self)
         self.touch()
         self.pump()
 
@@ -71,8 +93,10 @@ class Connection(Entrance):
         self._schedule()
 
     def release(self) -> None:
-        """Give the memory back."""
-        self.context.budget.release(self)
+        """Give the memory back, unless the store still holds the message."""
+        self._holds_memory = self._delivery.is_waiting
+        if not self._holds_memory:
+            self.context.budget.release(self)
 
     def start_tls(self) -> None:
         """Stop reading in clear and shake hands (RFC 3207 section 4)."""

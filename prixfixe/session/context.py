@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 
     from prixfixe.arrivals import Arrivals
     from prixfixe.auth import Authenticator
-    from prixfixe.limits import Admission, Budget
+    from prixfixe.budget import Budget
+    from prixfixe.limits import Admission
     from prixfixe.logs import Log
     from prixfixe.message import IdSource
     from prixfixe.metrics import Metrics
+    from prixfixe.session.delivery import Delivery
     from prixfixe.session.entrance import Entrance
+    from prixfixe.session.pace import Limits, Shedding
     from prixfixe.stores.base import Store
     from prixfixe.tls import Certificates
 
@@ -36,7 +39,8 @@ def _no_doubt() -> None:
 class Context:
     """The server as a session sees it.
 
-    `timeout` is idle seconds; `doubt` is called when the store failed a message.
+    `pending` holds who waits for the store and since when, the longest first; `doubt` is
+    called when the store failed a message.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -47,12 +51,22 @@ class Context:
     budget: Budget
     ids: IdSource
     log: Log
-    timeout: float
+    limits: Limits
+    shedding: Shedding
+    max_pending: int
     certificates: Certificates | None = None
     authenticator: Authenticator | None = None
     proxy_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     sessions: set[Entrance] = field(default_factory=set)
+    pending: dict[Delivery, float] = field(default_factory=dict)
     explained: int = 0  # refused connections in a handshake so that they can be told why
     is_draining: bool = False
     doubt: Callable[[], None] = _no_doubt
     no_sessions: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def is_store_stuck(self) -> bool:
+        """Whether messages wait for the store for too long, or in a number beyond all sessions."""
+        if not self.pending:
+            return False
+        longest = self.loop.time() - next(iter(self.pending.values()))
+        return longest > self.limits.store_seconds or len(self.pending) > self.max_pending

@@ -67,6 +67,14 @@ class Outside(Protocol):
         """Give back all the memory taken for the body."""
         ...
 
+    def limited(self, limit: str) -> None:
+        """Note that the session met a limit."""
+        ...
+
+    def before_message(self) -> Reply | None:
+        """Return why no message can be taken now, or None."""
+        ...
+
 
 class Conversation:
     """One session's state."""
@@ -89,6 +97,7 @@ class Conversation:
         self.errors = 0
         self.failed_logins = 0
         self.has_quit = False
+        self.limit = ""  # the last one met
         # Until the next EHLO or TLS handshake.
         self.helo = ""
         self.is_extended = False
@@ -118,6 +127,7 @@ class Conversation:
         "has_quit",
         "helo",
         "is_extended",
+        "limit",
         "mechanism",
         "mode",
         "output",
@@ -131,7 +141,12 @@ class Conversation:
     )
 
     def say(self, reply: Reply) -> None:
-        """Answer the current command and count it."""
+        """Answer the current command and count it; 421 also closes (RFC 5321 section 3.8)."""
+        if reply.limit:
+            if reply.code == 421:
+                self.close(reply)
+                return
+            self.meet(reply.limit)
         self._observe(self.verb, reply.code)
         self.output.append(reply.wire)
         if reply.is_refusal:
@@ -142,10 +157,17 @@ class Conversation:
     def close(self, reply: Reply) -> None:
         """Say a last word; nothing that is still buffered will be looked at."""
         if self.mode is not Mode.CLOSED:
+            if reply.limit:
+                self.meet(reply.limit)
             self._observe(self.verb, reply.code)
             self.output.append(reply.wire)
             self.has_quit = reply is replies.BYE
             self.end()
+
+    def meet(self, limit: str) -> None:
+        """Note a limit that was met."""
+        self.limit = limit
+        self.outside.limited(limit)
 
     def end(self) -> None:
         """Be closed, without a word."""

@@ -2,12 +2,14 @@
 
 Owns: giving a message its id, the store's answer, and what is told of it: waiters of the API
 first, then metrics and log, then the client.
-Promises: a put that began ends, whoever hangs up; any failure is a fixed, temporary reply.
+Promises: a put that began ends, whoever hangs up; any failure is a fixed, temporary reply, and so
+is a store that does not answer in time, though what it holds counts until it does.
 Refuses: SMTP and sockets; the connection's `pump` sends what is due.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from prixfixe import replies
@@ -29,7 +31,15 @@ __all__ = ["Delivery"]
 class Delivery:
     """The messages of one session, one at a time; `pump` is called after a late answer."""
 
-    __slots__ = ("_context", "_dialogue", "_ended_at", "_listener", "_pump")
+    __slots__ = (
+        "_context",
+        "_dialogue",
+        "_has_given_up",
+        "_listener",
+        "_message",
+        "_pump",
+        "ended_at",
+    )
 
     def __init__(
         self, context: Context, dialogue: Dialogue, listener: str, pump: Callable[[], None]
@@ -38,23 +48,58 @@ class Delivery:
         self._dialogue = dialogue
         self._listener = listener
         self._pump = pump
-        self._ended_at = 0.0
+        self._message: Message | None = None
+        self._has_given_up = False
+        self.ended_at = -math.inf  # the end of the last message's data
 
     def keep(self, envelope: Envelope, body: bytes) -> None:
         """Give the message to the store."""
         context = self._context
         made, now = context.ids()
         message = Message(made, now, envelope, body)
-        self._ended_at = self._context.loop.time()
+        self.ended_at = context.loop.time()
         future = context.store.put(message)
         if future.done():
             self._put_ended(message, future)
         else:
+            self._message = message
+            context.pending[self] = self.ended_at
             future.add_done_callback(lambda done: self._put_ended_later(message, done))
 
-    def _put_ended_later(self, message: Message, future: asyncio.Future[None]) -> None:
-        self._put_ended(message, future)
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the store has not answered yet, though the client may have been."""
+        return self._message is not None
+
+    def check_time(self) -> None:
+        """Answer a client whose message the store does not: it waits no longer than it must.
+
+        The message may yet be kept, unacknowledged; the client will send it again.
+        """
+        message, context = self._message, self._context
+        late = context.loop.time() - self.ended_at - context.limits.store_seconds
+        if message is None or self._has_given_up or late < 0:
+            return
+        self._has_given_up = True
+        context.metrics.message(self._listener, "deferred", "store_timeout")
+        context.log.message_deferred(message, replies.STORE_SLOW.limit)
+        self._dialogue.failed(replies.STORE_SLOW)
         self._pump()
+
+    def _put_ended_later(self, message: Message, future: asyncio.Future[None]) -> None:
+        self._message = None
+        del self._context.pending[self]
+        if self._has_given_up:
+            self._put_ended_too_late(message, future.exception())
+        else:
+            self._put_ended(message, future)
+        self._pump()
+
+    def _put_ended_too_late(self, message: Message, error: BaseException | None) -> None:
+        self._has_given_up = False
+        self._context.log.settled_late(message, error)
+        if error is None:
+            self._context.arrivals.publish(message)
 
     def _put_ended(self, message: Message, future: asyncio.Future[None]) -> None:
         error = future.exception()
@@ -66,8 +111,8 @@ class Delivery:
     def _kept(self, message: Message) -> None:
         context, dialogue, now = self._context, self._dialogue, self._context.loop.time()
         context.arrivals.publish(message)
-        received = self._ended_at - dialogue.data_since
-        taken = now - self._ended_at
+        received = self.ended_at - dialogue.data_since
+        taken = now - self.ended_at
         context.metrics.accepted(
             self._listener,
             len(message.body),
@@ -83,7 +128,7 @@ class Delivery:
         reply, reason = _reply_for(error)
         self._context.metrics.message(self._listener, "deferred", reason)
         self._context.metrics.store_error(getattr(error, "kind", "internal"))
-        self._context.log.message_deferred(message, error)
+        self._context.log.message_deferred(message, f"{type(error).__name__}: {error}")
         self._context.doubt()
         self._dialogue.failed(reply)
 
@@ -94,7 +139,7 @@ class Delivery:
 
     def aborted(self, end: str) -> None:
         """Count a message whose data never ended, by how the session did."""
-        reason = end if end in ("timeout", "shutdown") else "client_gone"
+        reason = end if end in ("timeout", "shutdown", "shed") else "client_gone"
         self._context.metrics.message(self._listener, "aborted", reason)
 
 

@@ -47,7 +47,15 @@ _HTTP = re.compile(
 class Dialogue(Conversation):
     """One session, driven by `receive` and `work`."""
 
-    __slots__ = ("_asked", "_granted", "_is_draining", "_is_skipping", "messages", "progress")
+    __slots__ = (
+        "_asked",
+        "_granted",
+        "_is_skipping",
+        "_last_word",
+        "data_octets",
+        "messages",
+        "progress",
+    )
 
     def __init__(
         self,
@@ -59,8 +67,9 @@ class Dialogue(Conversation):
         super().__init__(terms, outside, clock, observe)
         self.messages = 0
         self.progress = 0  # whole lines and body octets taken; a peer that adds none is idle
+        self.data_octets = 0  # body octets alone
         self._is_skipping = False
-        self._is_draining = False
+        self._last_word: Reply | None = None
         self._granted = FREE_OCTETS
         self._asked = 0
 
@@ -113,7 +122,7 @@ class Dialogue(Conversation):
     def interrupt(self, reply: Reply) -> None:
         """Close now, or as soon as the message under way is answered (RFC 5321 section 3.8)."""
         if self.is_busy:
-            self._is_draining = True
+            self._last_word = reply
         else:
             self.close(reply)
 
@@ -191,6 +200,7 @@ class Dialogue(Conversation):
             return False
         self.progress += len(chunk)
         self._at += len(chunk)
+        self.data_octets += len(chunk)
         rest = body.feed(chunk)
         if rest is None:
             self._forget_input()
@@ -224,6 +234,7 @@ class Dialogue(Conversation):
             self._granted += step
             return True
         self._asked = step
+        self.meet("max_inflight")
         return False
 
     def granted(self) -> None:
@@ -308,8 +319,8 @@ class Dialogue(Conversation):
         """Look at input again after an answer from outside or the end of a body."""
         if self.mode is not Mode.CLOSED:
             self.mode = Mode.COMMAND
-            if self._is_draining:
-                self.close(replies.SHUTTING_DOWN)
+            if self._last_word is not None:
+                self.close(self._last_word)
 
     def kept(self, message_id: str) -> None:
         """Answer 250: the message is kept."""

@@ -1,12 +1,10 @@
 """The door: who may come in, what a PROXY header says, and the TLS handshake.
 
-Owns: admission of a new connection, its real peer, the way from accepted to greeted, and the
-account of a session when it ends.
-Promises: a connection counts from the moment it is accepted, handshake included, and what was
-counted is given back once, however it ends; a PROXY header is read from trusted networks only, on
-both listeners, before TLS; a stalled header or handshake is dropped; what came in clear is
-forgotten at the handshake and nothing after it is.
-Refuses: SMTP (see `dialogue`), the transport's events (see `link`).
+Owns: the way from accepted to greeted, and later into TLS.
+Promises: a connection counts from the moment it is accepted, handshake included; a PROXY
+header is read from trusted networks only, on both listeners, before TLS; a stalled header or
+handshake is dropped; what came in clear is forgotten at the handshake and nothing after it is.
+Refuses: SMTP (see `dialogue`), the transport's events (see `link`), counting (see `placed`).
 """
 
 from __future__ import annotations
@@ -19,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 from aiosmtpd.proxy_protocol import V2_CMD, ProxyData, get_proxy
 
 from prixfixe import replies
-from prixfixe.session.dialogue import Dialogue
+from prixfixe.limits import Refusal
 from prixfixe.session.handshake import shake_hands
-from prixfixe.session.link import Link
+from prixfixe.session.pace import Turn
+from prixfixe.session.placed import Placed
 from prixfixe.tls import describe
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
     from prixfixe.replies import Reply
     from prixfixe.session.context import Context
-    from prixfixe.session.conversation import Outside
     from prixfixe.session.terms import Terms
 
 __all__ = ["Entrance"]
@@ -40,25 +38,20 @@ PROXY_OCTETS: Final = 536  # the longest PROXY v2 header a balancer sends; v1 is
 # given one, in less time; the others are closed without a word.
 MAX_EXPLAINED: Final = 16
 EXPLAINING_SECONDS: Final = 5.0
+_REFUSALS: Final = {
+    Refusal.OVER_LIMIT: replies.TOO_MANY_CONNECTIONS,
+    Refusal.OVER_IP_LIMIT: replies.TOO_MANY_FROM_PEER,
+    Refusal.RATE_LIMITED: replies.TOO_OFTEN_FROM_PEER,
+}
 
 
-class Entrance(Link):
-    """A connection on its way in and out; `Connection` is what happens in between."""
+class Entrance(Placed):
+    """A connection on its way in; `Connection` is what comes then."""
 
     def __init__(self, context: Context, terms: Terms, listener: str) -> None:
-        super().__init__(context)
-        self.listener = listener
-        self.dialogue = Dialogue(terms, self._outside(), context.loop.time, context.metrics.command)
-        self._opened_at = 0.0
-        self._peer = ("", 0)
-        self._counted: tuple[str, int] | None = None  # as the admission knows it, once it does
-        self._is_welcome = False
+        super().__init__(context, terms, listener)
         self._farewell: Reply | None = None
         self._handshake = ""  # starttls or implicit while one is under way
-
-    def _outside(self) -> Outside:
-        """Return who answers the dialogue."""
-        raise NotImplementedError
 
     # --- admission
 
@@ -67,7 +60,6 @@ class Entrance(Link):
         context = self.context
         self.transport = transport
         self.session = self._create_session()
-        self._opened_at = self._active_at = self.loop.time()
         self._set_peer(transport.get_extra_info("peername"))
         context.sessions.add(self)
         if context.is_draining:
@@ -75,36 +67,21 @@ class Entrance(Link):
             return
         expects_proxy = self._expects_proxy()
         host, port = ("", 0) if expects_proxy else self._peer
-        refusal = context.admission.admit(host, port)
+        refusal = context.admission.admit(host, port, self._make_room)
         if refusal is not None:
-            self._refuse_admission(refusal.value)
+            self._refuse_admission(refusal)
             return
         self._counted = (host, port)
         context.metrics.connection_opened(self.listener)
-        self._timer = self.loop.call_later(context.timeout, self._check_idle)
+        wait = self.pace.seconds_to_look(self.pace.opened_at, Turn.THEIRS)
+        self._timer = self.loop.call_later(wait, self.check_time)
         if expects_proxy:
             self._start(self._read_proxy_header(self._read_early()))
         else:
             self._welcome()
 
-    @property
-    def peer(self) -> str:
-        """The client as `host:port`; behind PROXY, the real one."""
-        return self.dialogue.peer
-
-    def _set_peer(self, name: Any) -> None:  # noqa: ANN401 - whatever the transport calls a peer
-        host, port = (str(name[0]), int(name[1])) if name else ("", 0)
-        host = host.removeprefix("::ffff:")  # An IPv4 client of a dual-stack listener.
-        self._peer = (host, port)
-        self.dialogue.peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        if self.session is not None:
-            self.session.peer = self.dialogue.peer
-
-    def _refuse_admission(self, reason: str) -> None:
-        is_full = reason == "over_limit"
-        self._refuse(
-            reason, replies.TOO_MANY_CONNECTIONS if is_full else replies.TOO_MANY_FROM_PEER
-        )
+    def _refuse_admission(self, reason: Refusal) -> None:
+        self._refuse(reason.value, _REFUSALS[reason])
 
     def _refuse(self, result: str, reply: Reply) -> None:
         self.context.metrics.connection(self.listener, result)
@@ -150,36 +127,31 @@ class Entrance(Link):
             self._flush()
             self._finish("error")
 
-    # --- leaving
+    # --- before there is a conversation
+
+    def has_no_voice(self) -> bool:
+        """Whether a last word would reach nobody; there is none before the greeting."""
+        return super().has_no_voice() or self._is_unheard()
+
+    def _is_unheard(self) -> bool:
+        return self._early is not None or bool(self._handshake)
+
+    def turn(self) -> Turn:
+        """Return whose time is running; that of a handshake is the peer's."""
+        return Turn.THEIRS if self._handshake else super().turn()
 
     def left(self, error: Exception | None) -> None:
-        """Forget the connection; a message being kept is not disturbed."""
-        context = self.context
-        context.sessions.discard(self)
-        if context.is_draining and not context.sessions:
-            context.no_sessions.set()
-        self.end = self.end or ("error" if error else "eof")
-        self.dialogue.end()
+        """Account for a handshake that was under way, then for all else."""
         if self._handshake:
-            context.metrics.tls_handshake(self._handshake, None, "error")
-            context.log.tls_failed(self.peer, self._handshake, error)
+            self.context.metrics.tls_handshake(self._handshake, None, "error")
+            self.context.log.tls_failed(self.peer, self._handshake, error)
         if self._farewell is not None:
-            context.explained -= 1
-        if self._counted is not None:
-            self._leave(self._counted)
+            self.context.explained -= 1
+        super().left(error)
 
-    def _leave(self, counted: tuple[str, int]) -> None:
-        context = self.context
-        is_probe = context.admission.is_probe(*counted)
-        context.admission.leave(*counted)
-        context.metrics.connection_closed(self.listener)
-        if is_probe or not self._is_welcome:
-            return
-        seconds = self.loop.time() - self._opened_at
-        context.metrics.session_ended(self.end, seconds)
-        context.log.session_ended(self.dialogue, self.end, seconds)
-
-    # --- before there is a conversation
+    def eof_received(self) -> bool:
+        """Answer what is due before closing; TLS cannot half-close, in its handshake neither."""
+        return super().eof_received() and not self._handshake
 
     def _read_early(self) -> asyncio.StreamReader:
         """Keep what comes from now on away from the dialogue, for the one who reads it first.
@@ -203,7 +175,7 @@ class Entrance(Link):
 
     def drain(self) -> None:
         """Say 421 and close, or do so when what is under way is answered; cut what has no voice."""
-        if self._early is not None or self._handshake:
+        if self._is_unheard():
             self.abort()
         else:
             super().drain()
@@ -218,7 +190,7 @@ class Entrance(Link):
     async def _read_proxy_header(self, reader: asyncio.StreamReader) -> None:
         """Read the header aiosmtpd's way, then be the client it names."""
         try:
-            async with asyncio.timeout(min(self.context.timeout, HANDSHAKE_SECONDS)):
+            async with asyncio.timeout(min(self.context.limits.idle_seconds, HANDSHAKE_SECONDS)):
                 proxy = await get_proxy(reader)
         except (TimeoutError, EOFError):
             proxy = None
@@ -230,7 +202,7 @@ class Entrance(Link):
         self._take_peer(proxy)
         refusal = self.context.admission.identify(self._peer[0])
         if refusal is not None:
-            self._refuse_admission(refusal.value)
+            self._refuse_admission(refusal)
             return
         self._counted = self._peer
         self.touch()
@@ -264,19 +236,19 @@ class Entrance(Link):
                 self.transport,
                 self,
                 context.certificates.context,
-                min(context.timeout, seconds),
+                min(context.limits.idle_seconds, seconds),
                 self._take_hello,
             )
         except (OSError, ssl.SSLError) as error:
             self._lost(error)
             return
-        self._handshake = ""
         self._encrypted(mode, transport)
 
     def _encrypted(self, mode: str, transport: asyncio.BaseTransport | None) -> None:
         if transport is None or self.transport is None:
             self._lost(None)
             return
+        self._handshake = ""
         self.transport = transport
         self.touch()
         tls = transport.get_extra_info("ssl_object")
@@ -289,6 +261,15 @@ class Entrance(Link):
         self.dialogue.tls_started(describe(tls), is_greeted=mode == "starttls")
         self._is_reading_paused = False
         self.pump()
+
+    def cut(self) -> None:
+        """End the connection without a word, and the handshake with it."""
+        task = self._task if self._handshake else None
+        if task is None:
+            super().cut()
+        else:
+            self._lost(None)
+            task.cancel()
 
     def _lost(self, error: Exception | None) -> None:
         """End after a failed handshake, of which the event loops do not always tell."""

@@ -33,6 +33,9 @@ def mail(d: Conversation, argument: bytes) -> Reply:
     """MAIL (RFC 5321 section 4.1.1.2)."""
     if d.transaction is not None:
         return replies.NESTED_MAIL
+    refusal = d.outside.before_message()
+    if refusal is not None:
+        return refusal
     text = _after(b"FROM:", argument)
     if text is None:
         return replies.MAIL_SYNTAX

@@ -30,10 +30,12 @@ from aiosmtpd import smtp
 
 from prixfixe import replies
 from prixfixe.session.conversation import Mode
+from prixfixe.session.pace import Pace, Turn
 
 if TYPE_CHECKING:
     import asyncio
 
+    from prixfixe.replies import Reply
     from prixfixe.session.context import Context
     from prixfixe.session.dialogue import Dialogue
 
@@ -62,9 +64,11 @@ class Link(smtp.SMTP):
         self._is_ended = False
         self._early: asyncio.StreamReader | None = None  # takes what is not for the dialogue
         # Time.
+        self.pace = Pace(context.limits, context.loop.time())
         self._timer: asyncio.TimerHandle | None = None
-        self._active_at = 0.0
+        self._is_finishing = False
         self._progress = 0
+        self._data_octets = 0
         self._task: asyncio.Task[None] | None = None
 
     def left(self, error: Exception | None) -> None:
@@ -134,7 +138,8 @@ class Link(smtp.SMTP):
             has_more = False
         if dialogue.progress != self._progress:
             self._progress = dialogue.progress
-            self._active_at = self.loop.time()
+            self.pace.progressed(self.loop.time(), dialogue.data_octets - self._data_octets)
+            self._data_octets = dialogue.data_octets
         self._flush()
         if dialogue.mode is Mode.CLOSED:
             self._finish("quit" if dialogue.has_quit else "error")
@@ -155,6 +160,14 @@ class Link(smtp.SMTP):
         """Whether the next step is not the peer's but ours."""
         return self.dialogue.mode is Mode.WAITING or self.dialogue.is_starved
 
+    def turn(self) -> Turn:
+        """Return whose time is running."""
+        if self._is_writing_paused:
+            return Turn.THEIRS
+        if self._is_awaiting():
+            return Turn.OURS
+        return Turn.THEIR_DATA if self.dialogue.mode is Mode.BODY else Turn.THEIRS
+
     def _govern_reading(self) -> None:
         dialogue = self.dialogue
         is_wanted = not (
@@ -173,15 +186,16 @@ class Link(smtp.SMTP):
 
     def touch(self) -> None:
         """Note activity: what the peer waited for is done."""
-        self._active_at = self.loop.time()
+        self.pace.touch(self.loop.time())
 
     # --- ending
 
     def _finish(self, end: str) -> None:
         """Close once the output is sent; a peer that does not take it is cut off."""
         transport = self.transport
-        if transport is None or transport.is_closing():
+        if transport is None or transport.is_closing() or self._is_finishing:
             return
+        self._is_finishing = True
         self.end = self.end or end
         self.dialogue.end()
         if self._timer is not None:
@@ -197,22 +211,34 @@ class Link(smtp.SMTP):
         except OSError:  # The peer went first.
             transport.abort()
 
-    def _check_idle(self) -> None:
-        """Act when nothing useful came for the whole timeout, else look again when it is due."""
-        timeout = self.context.timeout
-        left = self._active_at + timeout - self.loop.time()
-        if self._is_awaiting() and not self._is_writing_paused:
-            left = timeout
-        if left > 0.001:
-            self._timer = self.loop.call_later(left, self._check_idle)
-            return
+    def check_time(self) -> None:
+        """End a session whose time is over, else look again when it may be."""
+        now, turn = self.loop.time(), self.turn()
+        reply = self.pace.overdue(now, turn, self.dialogue.data_since)
+        if reply is not None:
+            self._time_is_over(reply)
+        if not self._is_finishing and self.transport is not None:
+            wait = self.pace.seconds_to_look(now, turn)
+            self._timer = self.loop.call_later(wait, self.check_time)
+
+    def _time_is_over(self, reply: Reply) -> None:
+        """Say so to a peer that listens; a message under way outlives the session's own time."""
         self.end = "timeout"
-        if self._is_writing_paused or self._early is not None:
-            self.transport.abort()
+        if self.has_no_voice():
+            self.dialogue.meet(reply.limit)
+            self.cut()
             return
-        self.dialogue.close(replies.IDLE)
-        self._flush()
-        self._finish("timeout")
+        if reply is replies.SESSION_TOO_LONG:
+            self.dialogue.interrupt(reply)
+        else:
+            self.dialogue.close(reply)
+        if self.dialogue.mode is Mode.CLOSED:
+            self._flush()
+            self._finish("timeout")
+
+    def has_no_voice(self) -> bool:
+        """Whether a last word would reach nobody: the peer does not read."""
+        return self._is_writing_paused
 
     def drain(self) -> None:
         """Say 421 and close, or do so when the message under way is answered."""
@@ -226,5 +252,9 @@ class Link(smtp.SMTP):
     def abort(self) -> None:
         """Cut the connection now: the drain deadline has passed."""
         self.end = "shutdown"
+        self.cut()
+
+    def cut(self) -> None:
+        """End the connection without a word."""
         if self.transport is not None:
             self.transport.abort()

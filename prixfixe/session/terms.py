@@ -7,6 +7,7 @@ Refuses: per-connection state.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from prixfixe import replies
@@ -29,6 +30,7 @@ class Terms:
         self.max_message_size = settings.max_message_size
         self.max_recipients = settings.max_recipients
         self.max_errors = settings.max_errors
+        self.max_messages = settings.max_messages or math.inf
         self.is_strict = settings.strict
         self.recipients = RecipientPolicy(settings.recipients)
         self.offers_tls = settings.tls != "off" and settings.tls_cert is not None

@@ -61,6 +61,12 @@ TABLE: tuple[Setting, ...] = (
         "octets; advertised in SIZE and enforced",
     ),
     Setting("SMTP_MAX_RECIPIENTS", units.count(1), "100", "recipients of one message"),
+    Setting(
+        "SMTP_MAX_MESSAGES",
+        units.count(0),
+        "0",
+        "messages of one session, then 421; 0 is any number",
+    ),
     Setting("SMTP_MAX_ERRORS", units.count(1), "20", "refused commands before a session is closed"),
     Setting(
         "SMTP_MAX_INFLIGHT",
@@ -69,6 +75,25 @@ TABLE: tuple[Setting, ...] = (
         "octets of message data held in memory for all sessions together",
     ),
     Setting("SMTP_TIMEOUT", units.duration(0.1), "300", "idle seconds before 421 and close"),
+    Setting(
+        "SMTP_MAX_SESSION_TIME",
+        units.duration(0),
+        "1h",
+        "how long a session may last; a message under way is finished first; 0 is for ever",
+    ),
+    Setting(
+        "SMTP_MIN_DATA_RATE",
+        units.size(0),
+        "500",
+        "octets a second message data must average over SMTP_TIMEOUT, at least a minute; 0 is off",
+    ),
+    Setting(
+        "SMTP_STRESS_TIMEOUT",
+        units.duration(0),
+        "5",
+        "when every connection is taken, a new one replaces whoever sent no mail and less than"
+        " SMTP_MIN_DATA_RATE for this long; 0 is off",
+    ),
     Setting(
         "SMTP_SHUTDOWN_TIMEOUT",
         units.duration(0),
@@ -131,6 +156,12 @@ TABLE: tuple[Setting, ...] = (
         "SMTP_STORE_MAX_AGE", units.duration(0), "0", "keep this long, such as 7d; 0 is for ever"
     ),
     Setting(
+        "SMTP_STORE_TIMEOUT",
+        units.duration(0.1),
+        "60",
+        "how long a commit may take before its client is told 451",
+    ),
+    Setting(
         "SMTP_STORE_MIN_FREE", units.size(0), "64MiB", "below this free space: 452 and not ready"
     ),
     Setting(
@@ -173,9 +204,13 @@ class Settings:
     max_connection_rate: int
     max_message_size: int
     max_recipients: int
+    max_messages: int
     max_errors: int
     max_inflight: int
     timeout: float
+    max_session_time: float
+    min_data_rate: int
+    stress_timeout: float
     shutdown_timeout: float
     recipients: tuple[str, ...]
     strict: bool
@@ -191,6 +226,7 @@ class Settings:
     store: str
     store_max_messages: int
     store_max_age: float
+    store_timeout: float
     store_min_free: int
     http_bind: str
     http_port: int | None

@@ -58,6 +58,12 @@ class World:
     def release(self):
         self.reserved = 0
 
+    def limited(self, limit):
+        pass
+
+    def before_message(self):
+        return None
+
 
 class Talk:
     """One dialogue, whole or in pieces."""

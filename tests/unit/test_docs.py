@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from prixfixe import replies
 from prixfixe.cli import COMMANDS
+from prixfixe.metrics.table import TABLE as METRICS
+from prixfixe.replies import Reply
 from prixfixe.session.verbs import VERBS
 from prixfixe.settings import TABLE
 from tests.documents import generated
@@ -65,3 +68,20 @@ def test_variables_in_documents_exist():
     for path in DOCUMENTS:
         for name in re.findall(r"\bSMTP_[A-Z_]*[A-Z]\b", path.read_text()):
             assert name.removesuffix("_FILE") in known, (path.name, name)
+
+
+def test_the_limits_document_is_true():
+    """Each reply that enforces a limit, its metric and its row say the same."""
+    text = (ROOT / "docs" / "limits.md").read_text()
+    rows = re.findall(r"^\| (.+?) \| (.+?) \| `(\w+)` \|", text, re.MULTILINE)
+    told = {reply for reply in vars(replies).values() if isinstance(reply, Reply) and reply.limit}
+    counted = set(next(spec for spec in METRICS if spec.name == "smtp_limits").labels["limit"])
+    assert {reply.limit for reply in told} | {"max_inflight"} == counted
+    shown = {(limit, reply[:9]) for _, reply, limit in rows}
+    for reply in told:
+        assert (reply.limit, reply.wire[:9].decode()) in shown, reply
+    results = next(spec for spec in METRICS if spec.name == "smtp_connections").labels["result"]
+    assert {limit for _, _, limit in rows} - counted <= set(results)
+    for setting, _, limit in rows:
+        if setting.startswith("`") and limit not in results:
+            assert setting == f"`SMTP_{limit.upper()}`"

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2] / "prixfixe"
 # Rooms by layer, lowest first; a room is a module or a package of the top level.
 LAYERS = [
     {"replies", "address", "message", "selfsigned", "passwords", "reloading"},
-    {"params", "policy", "units", "limits", "query", "mime", "arrivals", "auth", "tls"},
+    {"params", "policy", "units", "limits", "budget", "query", "mime", "arrivals", "auth", "tls"},
     {"settings", "stores"},
     {"metrics", "readiness", "logs", "listeners"},
     {"session", "http"},

@@ -1,0 +1,417 @@
+"""The limits of one session over real sockets: each by its reply, its metric and its log field."""
+
+import asyncio
+import json
+import socket
+
+import pytest
+
+from prixfixe.session import pace
+from tests.conftest import until
+from tests.unit.test_connection import START, GatedStore, client_context, reset
+
+
+def limit_count(running, name):
+    return running.server.metrics.series()["smtp_limits"].counts[name,]
+
+
+def ended(running):
+    """Return the records of sessions that ended."""
+    return [one for one in map(json.loads, running.records()) if one["event"] == "session ended"]
+
+
+async def check(running, limit, end=None):
+    """One session met this limit: counted, and in its record."""
+    await until(lambda: ended(running))
+    record = ended(running)[0]
+    assert record["limit"] == limit
+    assert end is None or record["end"] == end
+    assert limit_count(running, limit) == 1
+    assert running.server.metrics.series()["metrics_defects"].counts[()] == 0
+
+
+async def test_idle(start):
+    running = await start(SMTP_TIMEOUT="0.2")
+    wire = await running.say_hello()
+    assert (await wire.rest()).startswith(b"421 4.4.2 Idle")
+    await check(running, "timeout", "timeout")
+
+
+async def test_session_time_closes_between_messages(start):
+    running = await start(SMTP_MAX_SESSION_TIME="0.3")
+    wire = await running.say_hello()
+
+    async def chatter():
+        while True:
+            await wire.send(b"NOOP\r\n")
+            await asyncio.sleep(0.02)
+
+    task = asyncio.create_task(chatter())
+    answers = await wire.rest()
+    task.cancel()
+    assert answers.splitlines()[-1].startswith(b"421 4.4.2 The session has lasted too long")
+    await check(running, "max_session_time", "timeout")
+
+
+async def test_session_time_lets_a_message_under_way_be_finished(start):
+    running = await start(SMTP_MAX_SESSION_TIME="0.2")
+    wire = await running.say_hello()
+    assert await wire.ask(START, 3) == [250, 250, 354]
+    await asyncio.sleep(0.4)
+    await wire.send(b"x\r\n.\r\n")
+    answers = (await wire.rest()).splitlines()
+    assert [line[:3] for line in answers] == [b"250", b"421"]
+    assert len(running.messages) == 1
+    await check(running, "max_session_time", "timeout")
+
+
+@pytest.mark.parametrize("data", [b"DATA\r\n", b"BDAT 1000000\r\n"], ids=["DATA", "BDAT"])
+async def test_data_that_drips_is_cut(start, monkeypatch, data):
+    monkeypatch.setattr(pace, "MIN_AVERAGED_SECONDS", 0.3)
+    running = await start(SMTP_TIMEOUT="0.3", SMTP_MIN_DATA_RATE="1000")
+    wire = await running.say_hello()
+    await wire.send(START[:-6] + data)
+
+    async def drip():
+        while True:
+            await wire.send(b"x")
+            await asyncio.sleep(0.02)
+
+    task = asyncio.create_task(drip())
+    answers = await wire.rest()
+    task.cancel()
+    assert answers.splitlines()[-1].startswith(b"421 4.4.2 Data came too slowly")
+    assert running.messages == []
+    await check(running, "min_data_rate", "timeout")
+
+
+async def test_data_at_the_rate_goes_on_for_as_long_as_it_takes(start, monkeypatch):
+    monkeypatch.setattr(pace, "MIN_AVERAGED_SECONDS", 0.3)
+    running = await start(SMTP_TIMEOUT="0.3", SMTP_MIN_DATA_RATE="1000")
+    wire = await running.say_hello()
+    assert await wire.ask(START, 3) == [250, 250, 354]
+    loop = asyncio.get_running_loop()
+    until_time = loop.time() + 1.2
+    while loop.time() < until_time:
+        await wire.send(b"x" * 98 + b"\r\n")
+        await asyncio.sleep(0.02)
+    assert await wire.ask(b".\r\n") == [250]
+
+
+async def test_messages(start):
+    running = await start(SMTP_MAX_MESSAGES="2")
+    wire = await running.say_hello()
+    for _ in range(2):
+        assert await wire.ask(START + b"x\r\n.\r\n", 4) == [250, 250, 354, 250]
+    answers = b""
+    await wire.send(START + b"x\r\n.\r\n")
+    answers = (await wire.rest()).splitlines()
+    assert len(answers) == 1
+    assert answers[0].startswith(b"421 4.7.0 Too many messages")
+    assert len(running.messages) == 2
+    await check(running, "max_messages")
+    assert ended(running)[0]["messages"] == 2
+
+
+async def test_messages_that_were_not_kept_do_not_count(start):
+    running = await start(SMTP_MAX_MESSAGES="1")
+    wire = await running.say_hello()
+    assert await wire.ask(START + b"bare\nline\r\n.\r\n", 4) == [250, 250, 354, 550]
+    assert await wire.ask(START + b"x\r\n.\r\n", 4) == [250, 250, 354, 250]
+    assert await wire.ask(b"QUIT\r\n") == [221]
+
+
+async def test_errors(start):
+    running = await start(SMTP_MAX_ERRORS="3")
+    wire = await running.say_hello()
+    await wire.send(b"X\r\n" * 3)
+    answers = (await wire.rest()).splitlines()
+    assert [line[:3] for line in answers] == [b"500"] * 3 + [b"421"]
+    await check(running, "max_errors", "error")
+
+
+async def test_recipients(start):
+    running = await start(SMTP_MAX_RECIPIENTS="1")
+    wire = await running.say_hello()
+    await wire.ask(b"MAIL FROM:<>\r\n")
+    assert await wire.ask(b"RCPT TO:<a@b.test>\r\n" * 2, 2) == [250, 452]
+    assert await wire.ask(b"QUIT\r\n") == [221]
+    await check(running, "max_recipients", "quit")
+
+
+async def test_message_size(start):
+    running = await start(SMTP_MAX_MESSAGE_SIZE="2000")
+    wire = await running.say_hello()
+    assert await wire.ask(START + b"x" * 3000 + b"\r\n.\r\n", 4) == [250, 250, 354, 552]
+    assert await wire.ask(b"QUIT\r\n") == [221]
+    await check(running, "max_message_size", "quit")
+
+
+async def test_memory_that_is_waited_for(start):
+    store = GatedStore()
+    running = await start(store=store, SMTP_MAX_MESSAGE_SIZE="1MiB", SMTP_MAX_INFLIGHT="1MiB")
+    first, second = await running.say_hello(), await running.say_hello()
+    body = (b"x" * 998 + b"\r\n") * 1000 + b".\r\n"
+    for wire in (first, second):
+        assert await wire.ask(START, 3) == [250, 250, 354]
+    await first.send(body)
+    await store.started.wait()
+    sending = asyncio.create_task(second.send(body))
+    await until(lambda: limit_count(running, "max_inflight"))
+    used, limit, waiting = running.server.metrics.inflight()
+    assert 0 < used <= limit
+    assert waiting == 1
+    store.gate.set()
+    for wire in (first, second):
+        assert (await wire.reply()).startswith(b"250")
+        assert await wire.ask(b"QUIT\r\n") == [221]
+    await sending
+    await until(lambda: len(ended(running)) == 2)
+    assert sorted(one["limit"] for one in ended(running)) == ["", "max_inflight"]
+    assert running.server.metrics.inflight()[::2] == (0, 0)
+
+
+async def test_failed_logins(start, tmp_path):
+    from prixfixe.passwords import hash_password
+
+    (tmp_path / "users").write_text(f"alice:{hash_password('x')}\n")
+    running = await start(
+        SMTP_AUTH="optional",
+        SMTP_AUTH_USERS=str(tmp_path / "users"),
+        SMTP_AUTH_INSECURE="1",
+    )
+    running.server.context.authenticator._sleep = lambda _seconds: asyncio.sleep(0)
+    wire = await running.say_hello()
+    for _ in range(5):
+        assert await wire.ask(b"AUTH PLAIN AGEAYg==\r\n") == [535]
+    assert (await wire.rest()).startswith(b"421 4.7.0 Too many failed logins")
+    await check(running, "failed_logins", "error")
+
+
+# --- a last word, and after
+
+
+async def test_a_peer_that_talks_on_after_the_last_word_is_cut_off(start):
+    running = await start(SMTP_MAX_ERRORS="1")
+    wire = await running.connect()
+    assert await wire.ask(b"X\r\n", 2) == [500, 421]
+
+    async def talk():
+        while True:
+            await wire.send(b"X\r\n")
+            await asyncio.sleep(0.1)
+
+    task = asyncio.create_task(talk())
+    await until(lambda: not running.server.context.sessions, 8)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+# --- a store that hangs
+
+
+async def test_a_store_that_hangs_holds_no_client(start):
+    store = GatedStore()
+    running = await start(store=store, SMTP_STORE_TIMEOUT="0.3")
+    wire = await running.say_hello()
+    assert await wire.ask(START, 3) == [250, 250, 354]
+    await wire.send(b"x\r\n.\r\n")
+    assert (await wire.reply()).startswith(b"451 4.3.0 The store does not answer")
+    # While it hangs no further message is taken, from nobody.
+    assert await wire.ask(b"MAIL FROM:<>\r\n") == [451]
+    other = await running.say_hello()
+    assert await other.ask(b"MAIL FROM:<>\r\n") == [451]
+    store.gate.set()
+    await until(lambda: running.messages)
+    assert await wire.ask(START + b"x\r\n.\r\n", 4) == [250, 250, 354, 250]
+    assert await wire.ask(b"QUIT\r\n") == [221]
+    assert len(running.messages) == 2
+    counts = running.server.metrics.series()["messages"].counts
+    assert counts["smtp", "deferred", "store_timeout"] == 1
+    assert counts["smtp", "accepted", "none"] == 1
+    late = [
+        one for one in map(json.loads, running.records()) if one["event"] == "store answered late"
+    ]
+    assert [one["kept"] for one in late] == [True]
+    assert running.server.context.pending == {}
+
+
+async def test_memory_of_a_message_the_store_holds_is_not_given_away(start):
+    store = GatedStore()
+    running = await start(store=store, SMTP_STORE_TIMEOUT="0.3", SMTP_MAX_MESSAGE_SIZE="1MiB")
+    budget = running.server.context.budget
+    wire = await running.say_hello()
+    assert await wire.ask(START, 3) == [250, 250, 354]
+    await wire.send((b"x" * 998 + b"\r\n") * 500 + b".\r\n")
+    assert (await wire.reply()).startswith(b"451")
+    assert budget.in_use > 0
+    wire.close()
+    await until(lambda: not running.server.context.sessions)
+    assert budget.in_use > 0
+    store.gate.set()
+    await until(lambda: running.messages)
+    assert budget.in_use == 0
+
+
+async def test_clients_that_come_again_do_not_pile_up_messages_before_a_stuck_store(start):
+    store = GatedStore()
+    running = await start(store=store, SMTP_MAX_CONNECTIONS="2")
+    for number in range(5):
+        wire = await running.say_hello()
+        await wire.send(START + b"x\r\n.\r\n")
+        await until(lambda n=number: len(running.server.context.pending) == n + 1)
+        reset(wire)
+        await until(lambda: not running.server.context.sessions)
+    wire = await running.say_hello()
+    assert await wire.ask(b"MAIL FROM:<>\r\n") == [451]
+    store.gate.set()
+    await until(lambda: len(running.messages) == 5)
+    assert await wire.ask(START + b"x\r\n.\r\n", 4) == [250, 250, 354, 250]
+
+
+# --- who gives way when every place is taken
+
+
+async def test_a_newcomer_takes_the_place_of_whoever_sends_nothing(start):
+    running = await start(SMTP_MAX_CONNECTIONS="2", SMTP_STRESS_TIMEOUT="0.2")
+    first = await running.say_hello()
+    second = await running.say_hello()
+    third = await running.connect(greet=False)
+    assert (await third.rest()).startswith(b"421 4.3.2")
+    await asyncio.sleep(0.3)
+    # The one that was here longer has just sent mail.
+    assert await first.ask(START + b"x\r\n.\r\n", 4) == [250, 250, 354, 250]
+    await running.say_hello()
+    assert (await second.rest()).startswith(b"421 4.4.5 Others need the place")
+    assert await first.ask(b"NOOP\r\n") == [250]
+    await check(running, "stress_timeout", "shed")
+    await until(lambda: running.server.context.admission.connections == 2)
+    assert running.server.metrics.active["smtp"] == 2
+
+
+async def test_zero_never_sheds(start):
+    running = await start(SMTP_MAX_CONNECTIONS="1", SMTP_STRESS_TIMEOUT="0")
+    await running.say_hello()
+    await asyncio.sleep(0.3)
+    assert (await (await running.connect(greet=False)).rest()).startswith(b"421 4.3.2")
+
+
+async def test_one_over_its_own_share_makes_nobody_give_way(start):
+    running = await start(
+        SMTP_MAX_CONNECTIONS="1", SMTP_STRESS_TIMEOUT="0.1", SMTP_MAX_CONNECTIONS_PER_IP="1"
+    )
+    first = await running.say_hello()
+    await asyncio.sleep(0.2)
+    assert (await (await running.connect(greet=False)).rest()).startswith(b"421 4.7.0")
+    assert await first.ask(b"NOOP\r\n") == [250]
+
+
+async def test_a_message_before_the_store_is_not_shed(start):
+    store = GatedStore()
+    running = await start(store=store, SMTP_MAX_CONNECTIONS="1", SMTP_STRESS_TIMEOUT="0.1")
+    wire = await running.say_hello()
+    await wire.send(START + b"x\r\n.\r\n")
+    await store.started.wait()
+    await asyncio.sleep(0.2)
+    assert (await (await running.connect(greet=False)).rest()).startswith(b"421 4.3.2")
+    store.gate.set()
+    assert [(await wire.reply())[:3] for _ in range(4)] == [b"250", b"250", b"354", b"250"]
+
+
+SLOW = {
+    "silent": b"",
+    "greeted": b"EHLO c.test\r\n",
+    "half a line": b"EHLO c",
+    "transaction": b"EHLO c.test\r\n" + START[:-6],
+    "data": b"EHLO c.test\r\n" + START + b"slow",
+    "chunk": b"EHLO c.test\r\n" + START[:-6] + b"BDAT 1000\r\nslow",
+    "password": b"EHLO c.test\r\nAUTH LOGIN\r\n",
+    "handshake": b"EHLO c.test\r\nSTARTTLS\r\n",
+}
+
+
+@pytest.mark.parametrize("octets", SLOW.values(), ids=SLOW)
+async def test_honest_clients_are_served_while_slow_ones_hold_every_place(start, octets):
+    """Each newcomer gets a place at once, at whatever stage a hundred others drip."""
+    running = await start(
+        SMTP_MAX_CONNECTIONS="100",
+        SMTP_STRESS_TIMEOUT="0.3",
+        SMTP_TLS_CERT="self-signed",
+        SMTP_AUTH="any",
+        SMTP_AUTH_INSECURE="1",
+    )
+    slow = []
+    for _ in range(100):
+        wire = await running.connect(greet=False)
+        await wire.send(octets)
+        slow.append(wire)
+    await until(lambda: running.server.context.admission.connections == 100)
+
+    async def drip(wire):
+        try:
+            while True:
+                await wire.send(b"x")
+                await asyncio.sleep(0.1)
+        except OSError:
+            pass
+
+    drips = [asyncio.create_task(drip(wire)) for wire in slow]
+    await asyncio.sleep(0.5)
+    for _ in range(20):
+        wire = await running.say_hello()
+        assert await wire.ask(START + b"x\r\n.\r\n", 4) == [250, 250, 354, 250]
+        assert await wire.ask(b"QUIT\r\n") == [221]
+    for task in drips:
+        task.cancel()
+    await asyncio.gather(*drips, return_exceptions=True)
+    assert len(running.messages) == 20
+    assert running.server.context.admission.connections <= 100
+    for wire in slow:
+        wire.close()
+    await until(lambda: not running.server.context.sessions)
+    assert running.server.context.admission.connections == 0
+    assert running.server.metrics.active == {"smtp": 0, "smtps": 0}
+    assert not any("unexpected" in line for line in running.records())
+
+
+async def test_stalled_implicit_handshakes_and_headers_give_way_too(start):
+    running = await start(
+        SMTP_MAX_CONNECTIONS="4",
+        SMTP_STRESS_TIMEOUT="0.2",
+        SMTP_TLS_CERT="self-signed",
+        SMTP_TLS_PORT="0",
+    )
+    port = int(running.bound.smtps.rpartition(":")[2])
+    stalled = [await running.connect(greet=False, port=port) for _ in range(4)]
+    await until(lambda: running.server.context.admission.connections == 4)
+    await asyncio.sleep(0.3)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client_context())
+    assert (await reader.readline()).startswith(b"220 ")
+    writer.close()
+    assert limit_count(running, "stress_timeout") == 1
+    for wire in stalled:
+        wire.close()
+    await until(lambda: not running.server.context.sessions)
+    assert running.server.context.admission.connections == 0
+
+
+async def test_one_that_never_reads_gives_way_without_a_word(start):
+    running = await start(SMTP_MAX_CONNECTIONS="1", SMTP_STRESS_TIMEOUT="0.3")
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(sock, ("127.0.0.1", running.port))
+
+    async def flood():
+        while True:
+            await loop.sock_sendall(sock, b"HELP\r\n" * 1000)
+
+    task = asyncio.create_task(flood())
+    await until(lambda: [one for one in running.server.context.sessions if one._is_writing_paused])
+    await asyncio.sleep(0.4)
+    await running.say_hello()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    sock.close()
+    assert limit_count(running, "stress_timeout") == 1
