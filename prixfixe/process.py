@@ -9,8 +9,10 @@ Refuses: the server itself (see `server`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
+import resource
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -71,6 +73,14 @@ async def _run(settings: Settings, notes: Sequence[str]) -> int:
     return EXIT_OK
 
 
+def _raise_file_limit() -> None:
+    """Take all the descriptors we may have: one a connection, and 1024 are soon used up."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):  # macOS refuses its own hard limit.
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def _calm_collector() -> None:
     """Look for garbage seldom: a session's cycles are few, and a pause delays everyone."""
     gc.collect()
@@ -80,5 +90,6 @@ def _calm_collector() -> None:
 
 def serve(settings: Settings, notes: Sequence[str] = ()) -> int:
     """Run a server until a signal ends it; return the exit code."""
+    _raise_file_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_run(settings, notes))

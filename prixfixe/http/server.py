@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import uvicorn
 
 from prixfixe.http.app import build_app
+from prixfixe.http.connection import HttpConnection
 from prixfixe.http.mailbox import Mailbox
 
 if TYPE_CHECKING:
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["HttpContext", "HttpServer"]
 
 MAX_HEADER_OCTETS = 16 * 1024
-MAX_CONNECTIONS = 1100  # the waiters of `arrivals`, and some who ask
 KEEP_ALIVE_SECONDS = 5
 STOP_SECONDS = 2
 
@@ -56,7 +57,7 @@ class HttpServer:
         config = uvicorn.Config(
             build_app(context, self._mailbox),
             loop="none",
-            http="h11",
+            http=partial(HttpConnection, metrics=context.metrics),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             log_config=None,
@@ -65,7 +66,6 @@ class HttpServer:
             date_header=False,
             proxy_headers=False,
             backlog=128,
-            limit_concurrency=MAX_CONNECTIONS,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=STOP_SECONDS,
             h11_max_incomplete_event_size=MAX_HEADER_OCTETS,

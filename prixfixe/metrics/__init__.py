@@ -158,6 +158,10 @@ class Metrics:
             "auth_attempts", (mechanism if mechanism in ("PLAIN", "LOGIN") else "other", result)
         )
 
+    def http_connection(self, result: str) -> None:
+        """Count one HTTP connection: accepted, replaced by a newcomer, or timeout."""
+        self._count("http_connections", (result,))
+
     def loop_lag(self, seconds: float) -> None:
         """Record how late the event loop ran a timer."""
         self._lag.observe(seconds)

@@ -201,6 +201,12 @@ TABLE: tuple[Spec, ...] = (
         },
     ),
     Spec(
+        "http_connections",
+        "counter",
+        "HTTP connections, and those ended for a newcomer or for want of a request.",
+        {"result": ("accepted", "replaced", "timeout")},
+    ),
+    Spec(
         "event_loop_lag_seconds",
         "histogram",
         "How late the event loop ran a timer.",
