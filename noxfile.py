@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import nox
@@ -10,27 +13,72 @@ import nox
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.error_on_missing_interpreters = True
+nox.options.download_python = "never"
 
-CODE = ("prixfixe", "tests", "docker", "noxfile.py")
+CODE = ("prixfixe", "tests", "docker", "release", "noxfile.py")
 EVIDENCE = Path("evidence")
+WORKFLOWS = ".github/workflows/*.yml"
 
 
-def _install(session: nox.Session) -> None:
-    """Install the locked tools, then the package as users get it."""
-    session.install("--require-hashes", "-r", "requirements/dev.txt")
-    session.install("--no-deps", ".")
+@functools.cache
+def _hand_uv_the_index() -> None:
+    """Tell uv which package index pip was told to use: uv reads nothing of pip's."""
+    asked = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
+    told = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    if index := os.environ.get("PIP_INDEX_URL") or told:
+        os.environ.setdefault("UV_DEFAULT_INDEX", index)
+
+
+def _lock(session: nox.Session, name: str = "dev") -> None:
+    _hand_uv_the_index()
+    session.install("--require-hashes", "-r", f"requirements/{name}.txt")
+
+
+def _install(session: nox.Session, lock: str = "dev") -> None:
+    """Install the locked tools, then the package: the wheel of PRIXFIXE_DIST, or the checkout's."""
+    _lock(session, lock)
+    folder = os.environ.get("PRIXFIXE_DIST")
+    session.install("--no-deps", *(_files(f"{folder}/*.whl") if folder else ["."]))
+
+
+def _files(*patterns: str) -> list[str]:
+    return sorted(str(path) for pattern in patterns for path in Path().glob(pattern))
+
+
+def _summarise(session: nox.Session, *command: str) -> None:
+    """Print what a command says, on the page of the workflow's run where there is one."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    with Path(path or os.devnull).open("a") as page:
+        session.run(*command, stdout=page if path else None)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, spelling and shell scripts."""
-    session.install("--require-hashes", "-r", "requirements/dev.txt")
+    """Check every file that has a linter, and that the repository agrees with itself."""
+    _lock(session)
     session.run("ruff", "check", *CODE)
     session.run("ruff", "format", "--check", *CODE)
-    session.run("codespell", "prixfixe", "docs", *map(str, Path().glob("*.md")))
-    scripts = [str(path) for path in (*Path("scripts").glob("*.sh"), Path(".ci/run"))]
-    session.run("shellcheck", *scripts)
+    session.run("codespell")
+    scripts = _files("scripts/*.sh", "deployment/**/*.sh", ".ci/*")
+    session.run("shellcheck", *scripts, external=True)  # Debian's where no wheel is
     session.run("shfmt", "-i", "4", "-d", *scripts)
+    session.run("hadolint", "Dockerfile")
+    _lint_github(session)
+    for path in _files("docker-compose*.yml"):
+        session.run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", path)
+        session.run("docker-compose", "-f", path, "config", "--quiet")
+    session.run("python", "-m", "pytest", "-q", "tests/repository", "tests/unit/test_imports.py")
+
+
+def _lint_github(session: nox.Session) -> None:
+    session.run("zizmor", "--offline", "--quiet", "--no-progress", ".github")
+    session.run("actionlint", "-shellcheck=", "-pyflakes=")
+    for schema, files in (
+        ("github-workflows", WORKFLOWS),
+        ("github-actions", ".github/actions/*/action.yml"),
+        ("dependabot", ".github/dependabot.yml"),
+    ):
+        session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *_files(files))
 
 
 @nox.session
@@ -50,6 +98,8 @@ def unit(session: nox.Session) -> None:
     if not session.posargs:
         _play_table(session, "-n", "auto", f"--junitxml={EVIDENCE / 'conformance.xml'}")
         session.run("coverage", "combine", "--quiet")
+        if "GITHUB_STEP_SUMMARY" in os.environ:
+            _summarise(session, "coverage", "report", "--format=markdown", "--fail-under=0")
         session.run(
             "coverage", "report", "--format=total" if os.environ.get("CI") else "--format=text"
         )
@@ -66,4 +116,95 @@ def conformance(session: nox.Session) -> None:
     _play_table(session, "-n", "auto", *session.posargs)
 
 
-nox.options.sessions = ["lint", "typecheck", "unit"]
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build sdist and wheel into dist/, and check them: reproducible, minimal, they run."""
+    _lock(session, "release")
+    session.run("python", "-m", "release.dists")
+    session.run("twine", "check", "--strict", *_files("dist/*"))
+    session.run("check-wheel-contents", *_files("dist/*.whl"))
+    session.run("python", "-m", "pytest", "tests/package", *session.posargs)
+
+
+# --- for releases, the weekly run, and by hand
+
+
+@nox.session(venv_backend="none")
+def matrix(session: nox.Session) -> None:
+    """Print what the workflows run on, from pyproject.toml."""
+    session.run(sys.executable, "-m", "release.matrix")
+
+
+@nox.session(venv_backend="none")
+def image(session: nox.Session) -> None:
+    """Build the image, or bring it here; see release/image.py for --save, --load and --pull."""
+    session.run(sys.executable, "-m", "release.image", *session.posargs)
+
+
+@nox.session
+def platforms(session: nox.Session) -> None:
+    """Look for every wheel and Debian package of the image on every architecture."""
+    _lock(session, "release")  # it has pip
+    session.run("python", "-m", "release.platforms", *session.posargs)
+
+
+@nox.session
+def sbom(session: nox.Session) -> None:
+    """Write CycloneDX lists of the lock, and of the image where trivy and the image are."""
+    _lock(session, "release")
+    session.run("python", "-m", "release.sbom", *session.posargs)
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Ask for known vulnerabilities of what the image carries; needs the service that knows."""
+    _lock(session, "release")
+    session.run("pip-audit", "--strict", "--disable-pip", "-r", "requirements/image.txt")
+
+
+@nox.session
+def scan(session: nox.Session) -> None:
+    """Scan the image for known vulnerabilities; needs to download what is known."""
+    _lock(session, "release")
+    EVIDENCE.mkdir(exist_ok=True)
+    options = ("--quiet", "--scanners=vuln", "--ignore-unfixed", "--severity=HIGH,CRITICAL")
+    report = EVIDENCE / "scan.sarif"
+    name = session.posargs or ["prixfixe"]
+    session.run("trivy", "image", *options, "--format=sarif", f"--output={report}", *name)
+    session.run("trivy", "image", *options, "--exit-code=1", *name)
+
+
+@nox.session
+def workflows(session: nox.Session) -> None:
+    """Run the jobs of a workflow here: `nox -s workflows -- ci.yml [JOB...]`."""
+    _lock(session)
+    session.run("python", "-m", "tests.repository.play", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def summary(session: nox.Session) -> None:
+    """Put the reports in evidence/ on the page of the workflow's run."""
+    _summarise(session, "cat", *(_files("evidence/*.md") or ["/dev/null"]))
+
+
+@nox.session(venv_backend="none")
+def notes(session: nox.Session) -> None:
+    """Check that a tag, the version and CHANGELOG.md agree; write the notes of the release."""
+    session.run(sys.executable, "-m", "release.notes", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def index(session: nox.Session) -> None:
+    """Give the images of all architectures one name, and the tags of the release."""
+    session.run(sys.executable, "-m", "release.index", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def announce(session: nox.Session) -> None:
+    """Make the GitHub release of the tag, with the notes and what dist/ has."""
+    tag = os.environ["GITHUB_REF_NAME"]
+    text = ("--verify-tag", "--title", tag, "--notes-file", str(EVIDENCE / "notes.md"))
+    session.run("gh", "release", "create", tag, *text, *_files("dist/*", "evidence/*.cdx.json"))
+
+
+nox.options.sessions = ["lint", "typecheck", "unit", "package"]

@@ -1,0 +1,1 @@
+"""What releases and the workflows ask for; each module is a command, run by a nox session."""
