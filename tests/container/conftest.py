@@ -15,6 +15,7 @@ from docker.errors import DockerException, ImageNotFound
 
 from tests.container import engine, evidence
 from tests.container.box import READY, Box
+from tests.container.deployed import Deployment
 from tests.container.once import once
 
 _image = pytest.StashKey[str]()
@@ -171,6 +172,16 @@ def faults_of(box):
         if is_bad or not (line.startswith((READY, "{"))):
             faults.append(f"logged: {line}")
     return faults
+
+
+@pytest.fixture
+def deployed(image, request, tmp_path):
+    """A folder from which scripts and compose deploy, and nothing left of it; see `Deployment`."""
+    made = Deployment(tmp_path, image)
+    yield made
+    if reports := request.node.stash.get(_reports, []):
+        evidence.keep(request.node.nodeid, [made], "\n".join(reports))
+    made.discard()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import yaml
 
 from prixfixe import units
 from prixfixe.settings import TABLE
-from tests.unit.shell import ROOT, clean_environ
+from tests.shell import ROOT, clean_environ
 
 FILE = ROOT / "docker-compose.yml"
 NAMES = {setting.env for setting in TABLE} | {f"{one.env}_FILE" for one in TABLE if one.is_secret}

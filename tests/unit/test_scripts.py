@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.unit.shell import ROOT, SCRIPTS, Shell
+from tests.shell import ROOT, SCRIPTS, Shell
 
 CONTAINER_SCRIPTS = ["build.sh", "compose.sh", "logs.sh", "run.sh", "stop.sh"]
 WORDS = {"compose.sh": ["ps"]}

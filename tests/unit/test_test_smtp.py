@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.shell import Shell
+from tests.shell import Shell
 
 TOOLS = ["bash", "python3", "nc"]
 # What a server says after each line it waits for.

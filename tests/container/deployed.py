@@ -1,0 +1,210 @@
+"""A server as the scripts and compose deploy it: commands in a folder of its own, and what they started.
+
+Owns: the folder, the names and the settings of one deployment; the container that is there now.
+Promises: what the commands make carries the run's label, is named for this test alone, and is gone
+afterwards; neither a checkout's .env nor the caller's settings take part.
+Refuses: judging; starting containers itself (see `box`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from docker.errors import APIError, NotFound
+
+from tests.conformance.wire import Wire
+from tests.container import engine
+from tests.container.box import PYTHON, Answer
+from tests.container.mailbox import Kept, read_all
+from tests.container.waiting import is_greeted, published
+from tests.shell import ROOT, Shell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Deployment", "taken_port"]
+
+CONTEXT = (
+    *("docker-compose.yml", "Dockerfile", ".dockerignore", "docker", "prixfixe", "requirements"),
+    *("pyproject.toml", "README.md", "LICENSE"),
+)
+# A docker that labels what it makes, so that a sweep finds it when a test is killed.
+LABELLING = """#!/bin/sh
+case "$1 $2" in
+"run "* | "build "*) command=$1 && shift ;;
+"network create") command="network create" && shift 2 ;;
+*) exec {docker} "$@" ;;
+esac
+exec {docker} $command --label {label} "$@"
+"""
+
+
+class Deployment(Shell):
+    """One server, its settings in the environment."""
+
+    def __init__(self, folder: Path, image: str) -> None:
+        super().__init__(folder)
+        self.name = engine.new_name()
+        for file in CONTEXT:
+            if (ROOT / file).is_dir():
+                shutil.copytree(ROOT / file, folder / file, dirs_exist_ok=True)
+            else:
+                shutil.copy(ROOT / file, folder)
+        (folder / "secrets").mkdir()
+        self._label()
+        self.environ |= {
+            "PRIXFIXE_NAME": self.name,
+            "PRIXFIXE_IMAGE": image,  # its id: removing a last name would remove the image
+            "PRIXFIXE_HEALTH_INTERVAL": "1s",
+            "COMPOSE_PROJECT_NAME": self.name,
+        }
+        if host := os.environ.get("DOCKER_HOST"):
+            self.environ["DOCKER_HOST"] = host
+
+    def _label(self) -> None:
+        [(key, value)] = engine.labels().items()
+        tools = self.folder / "tools"
+        tools.mkdir()
+        (tools / "docker").write_text(
+            LABELLING.format(docker=shutil.which("docker"), label=f"{key}={value}")
+        )
+        (tools / "docker").chmod(0o755)
+        # The compose of the locked tools is found where the machine has none.
+        self.environ["PATH"] = f"{tools}:{os.environ['PATH']}:{Path(sys.executable).parent}"
+        labelled = {"labels": engine.labels()}
+        override = {
+            "services": {"smtp": labelled},
+            "networks": {"mail": labelled},
+            "volumes": {"mail": labelled},
+        }
+        (self.folder / "docker-compose.override.yml").write_text(yaml.safe_dump(override))
+
+    # --- commands
+
+    def succeed(self, script: str, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run a script that must end well."""
+        done = self.run(script, *words, seconds=120, **environ)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    def begin(self, script: str, *words: str) -> subprocess.Popen[str]:
+        """Start a script and go on."""
+        return subprocess.Popen(
+            [self.folder / "scripts" / script, *words],
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    # --- the container
+
+    @property
+    def container(self) -> Any:
+        """The container, by run.sh's name or by compose's."""
+        found = engine.client().containers
+        with contextlib.suppress(NotFound):
+            return found.get(self.name)
+        return found.get(f"{self.name}-smtp-1")
+
+    @property
+    def is_started(self) -> bool:
+        """Whether there is a container, running or not."""
+        try:
+            return bool(self.container)
+        except NotFound:
+            return False
+
+    def logs(self) -> str:
+        return str(self.container.logs().decode("utf-8", "replace"))
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return dict(self.container.attrs["State"])
+
+    def ask(self, code: str) -> str:
+        """Run Python in the container and return what it printed."""
+        done = self.container.exec_run([PYTHON, "-IBc", code])
+        assert done.exit_code == 0, done.output
+        return str(done.output.decode())
+
+    # --- from outside
+
+    def address(self, port: int = 2525) -> tuple[str, int]:
+        return published(self.container, port)
+
+    def is_greeted(self, port: int = 2525) -> bool:
+        return is_greeted(self.address(port))
+
+    def is_greeted_in_tls(self, port: int) -> bool:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it made its own
+        with Wire(self.address(port)) as wire:
+            wire.start_tls(context)
+            return wire.replies(1) == [220]
+
+    def greeting(self, port: int = 2525) -> bytes:
+        with Wire(self.address(port)) as wire:
+            return wire.reply()
+
+    def hello(self, port: int = 2525) -> Wire:
+        """Open a connection up to the answer to EHLO."""
+        wire = Wire(self.address(port))
+        assert wire.replies(1) == [220]
+        assert wire.ask(b"EHLO client.test\r\n") == [250]
+        return wire
+
+    def http(self, path: str, port: int = 8025, **headers: str) -> Answer:
+        host, number = self.address(port)
+        connection = http.client.HTTPConnection(host, number, timeout=10)
+        with contextlib.closing(connection):
+            connection.request("GET", path, headers=headers)
+            answer = connection.getresponse()
+            return Answer(answer.status, answer.read())
+
+    def messages(self, port: int = 8025) -> list[Kept]:
+        return read_all(lambda path: self.http(path, port))
+
+    # --- the end
+
+    def discard(self) -> None:
+        """Remove all that is named for this deployment."""
+        found = engine.client()
+        for container in found.containers.list(all=True, filters={"name": self.name}):
+            _remove(container, force=True, v=True)
+        for network in found.networks.list(names=[self.name]):
+            _remove(network)
+        for volume in found.volumes.list(filters={"name": self.name}):
+            _remove(volume, force=True)
+        for image in found.images.list(self.name):
+            for tag in image.tags:
+                if tag.startswith(f"{self.name}:"):
+                    with contextlib.suppress(APIError, NotFound):
+                        found.images.remove(tag)
+
+
+def _remove(thing: Any, **options: Any) -> None:
+    with contextlib.suppress(APIError, NotFound):
+        thing.remove(**options)
+
+
+@contextlib.contextmanager
+def taken_port(*, is_listening: bool = False) -> Iterator[int]:
+    """Have a free port that nobody else of this machine is given; a listener keeps it for itself."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        if is_listening:
+            holder.listen()
+        yield holder.getsockname()[1]
