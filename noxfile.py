@@ -126,6 +126,15 @@ def package(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "tests/package", *session.posargs)
 
 
+@nox.session
+def container(session: nox.Session) -> None:
+    """Build the image (or take `--image ID`) and prove its promises from outside; needs Docker."""
+    _install(session)
+    report = EVIDENCE / "container.xml"
+    args = ["-n", "auto", "--dist", "worksteal", f"--junitxml={report}", *session.posargs]
+    session.run("pytest", "tests/container", *args)
+
+
 # --- for releases, the weekly run, and by hand
 
 
@@ -207,4 +216,4 @@ def announce(session: nox.Session) -> None:
     session.run("gh", "release", "create", tag, *text, *_files("dist/*", "evidence/*.cdx.json"))
 
 
-nox.options.sessions = ["lint", "typecheck", "unit", "package"]
+nox.options.sessions = ["lint", "typecheck", "unit", "container", "package"]

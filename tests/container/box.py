@@ -8,6 +8,7 @@ Refuses: judging. Files of the image are asked through its Python, for there is 
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -244,16 +245,21 @@ class Box:
     def http(
         self, path: str, method: str = "GET", *, seconds: float = 10.0, **headers: str
     ) -> Answer:
-        """Ask HTTP."""
-        host, port = self.address(8025)
-        connection = http.client.HTTPConnection(host, port, timeout=seconds)
-        try:
-            connection.request(method, path, headers=headers)
-            answer = connection.getresponse()
-            return Answer(answer.status, answer.read())
-        finally:
-            connection.close()
+        """Ask HTTP, on a connection for this one question."""
+        connection = http.client.HTTPConnection(*self.address(8025), timeout=seconds)
+        with contextlib.closing(connection):
+            return _ask(connection, method, path, headers)
 
     def messages(self) -> list[Kept]:
-        """What it keeps, oldest first, read through the API."""
-        return read_all(self.http)
+        """What it keeps, oldest first, read through the API on one connection."""
+        connection = http.client.HTTPConnection(*self.address(8025), timeout=30)
+        with contextlib.closing(connection):
+            return read_all(lambda path: _ask(connection, "GET", path, {}))
+
+
+def _ask(
+    connection: http.client.HTTPConnection, method: str, path: str, headers: Mapping[str, str]
+) -> Answer:
+    connection.request(method, path, headers=dict(headers))
+    answer = connection.getresponse()
+    return Answer(answer.status, answer.read())
