@@ -96,6 +96,7 @@ class Box:
         if options.get("network_mode") != "none":
             self._made.ports.update({f"{port}/tcp": ("127.0.0.1", None) for port in ports})
         self.is_trouble_expected = False
+        self._is_removed = False
 
     # --- life
 
@@ -115,7 +116,8 @@ class Box:
 
     @property
     def is_started(self) -> bool:
-        return self._made._container is not None
+        """Whether there is a container to look at, running or ended."""
+        return self._made._container is not None and not self._is_removed
 
     def signal(self, name: str) -> None:
         """Send a signal to PID 1."""
@@ -145,20 +147,17 @@ class Box:
     def remove(self) -> None:
         """Remove the container as `docker rm -f` does; its named volume stays."""
         if self.is_started:
-            try:
+            self._is_removed = True
+            with contextlib.suppress(NotFound):
                 self._made.get_wrapped_container().remove(force=True, v=True)
-            except NotFound:
-                pass
         self._made.get_docker_client().client.close()
 
     def discard(self) -> None:
         """Remove the container, and its volume if it made it."""
         self.remove()
         if self._has_own_volume:
-            try:
+            with contextlib.suppress(NotFound):
                 engine.client().volumes.get(self.volume).remove(force=True)
-            except NotFound:
-                pass
 
     # --- what the engine says
 

@@ -154,6 +154,8 @@ def start(image, request, new_volume):  # volumes go after the containers that u
     reports = [*request.node.stash.get(_reports, []), *faults]
     if reports:
         evidence.keep(request.node.nodeid, boxes, "\n".join(reports))
+    for box in boxes:  # all of them first: a volume may be shared
+        box.remove()
     for box in boxes:
         box.discard()
     assert not faults

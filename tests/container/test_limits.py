@@ -8,6 +8,7 @@ import pytest
 from docker.types import Ulimit
 
 from tests.conformance.wire import ClosedError, Wire
+from tests.container import engine
 from tests.container.box import PYTHON
 from tests.container.talk import Crowd, body_of, deliver, envelope, stuffed
 from tests.container.waiting import eventually
@@ -132,6 +133,39 @@ def test_silence_in_the_middle_of_a_message_keeps_nothing(start):
         assert wire.reply().startswith(b"421 4.4.2 ")
         assert wire.end()
     assert box.messages() == []
+
+
+HANG = r"""
+import socket, sys, time
+client = socket.create_connection((sys.argv[1], 2525), 10)
+for line in (b"HELO far.test", b"MAIL FROM:<a@b.test>", b"RCPT TO:<c@d.test>", b"DATA"):
+    client.recv(1000)
+    client.sendall(line + b"\r\n")
+client.recv(1000)
+client.sendall(b"Subject: half\r\n\r\nhalf")
+print("hanging", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_client_that_falls_off_the_network_frees_its_slot(start):
+    """A client in a container of its own, whose network is taken away: no end is ever heard."""
+    box = start({"SMTP_MAX_CONNECTIONS": "1", "SMTP_TIMEOUT": "1"})
+    network = engine.client().networks.get(engine.network())
+    where = box.container.attrs["NetworkSettings"]["Networks"][network.name]["IPAddress"]
+    client = start(
+        entrypoint=[PYTHON, "-IBc"], command=[HANG, where], volume=None, ports=(), is_awaited=False
+    )
+    client.is_trouble_expected = True  # it is not a server
+    eventually(lambda: "hanging" in client.logs(), what="the client in its message")
+    network.disconnect(client.container)
+    eventually(lambda: can_enter(box), what="the freed slot")
+    eventually(lambda: ended_of(box, "far.test") == ["timeout"], what="the record of it")
+    assert box.messages() == []
+
+
+def ended_of(box, helo):
+    return [one["end"] for one in box.records() if one.get("helo") == helo]
 
 
 SLOTS = 4
