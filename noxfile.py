@@ -138,6 +138,14 @@ def container(session: nox.Session) -> None:
 # --- for releases, the weekly run, and by hand
 
 
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Fuzz the parsers and whole sessions for a minute each: [TARGET [libFuzzer options]]."""
+    _install(session, "fuzz")
+    for target in session.posargs[:1] or ("address", "parameters", "session"):
+        session.run("python", "-m", "tests.fuzz", target, *session.posargs[1:])
+
+
 @nox.session(venv_backend="none")
 def matrix(session: nox.Session) -> None:
     """Print what the workflows run on, from pyproject.toml."""

@@ -3,13 +3,25 @@
 import asyncio
 import contextlib
 import io
+import os
 
+import hypothesis
 import pytest
 import uvloop
 
 from prixfixe.logs import build_log
 from prixfixe.server import Server
 from prixfixe.settings import load
+
+# Machines are busy: no deadlines. Where nobody is there to look, the same examples every time.
+hypothesis.settings.register_profile(
+    "prixfixe",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("prixfixe")
 
 BASE = {
     "SMTP_BIND": "127.0.0.1",

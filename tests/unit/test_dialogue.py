@@ -6,100 +6,13 @@ import pytest
 
 from prixfixe import replies
 from prixfixe.session.conversation import Mode
-from prixfixe.session.dialogue import MAX_LINE_OCTETS, SLICE, Dialogue
-from prixfixe.session.terms import Terms
-
-
-class World:
-    """An outside that answers at once, unless told to wait."""
-
-    def __init__(self):
-        self.kept = []
-        self.dialogue = None
-        self.is_waiting = False
-        self.failure = None
-        self.has_room = True
-        self.reserved = 0
-        self.password = b"secret"
-
-    def keep(self, envelope, body):
-        self.kept.append((envelope, body))
-        if not self.is_waiting:
-            self.answer()
-
-    def answer(self):
-        if self.failure is not None:
-            self.kept.pop()
-            self.dialogue.failed(self.failure)
-        else:
-            self.dialogue.kept(f"ID{len(self.kept)}")
-
-    def start_tls(self):
-        if not self.is_waiting:
-            self.dialogue.tls_begins()
-            self.dialogue.tls_started("TLSv1.3 X")
-
-    def judge(self, mechanism, credentials):
-        if credentials.password == self.password:
-            self.dialogue.judged(credentials.user, replies.AUTHENTICATED)
-        else:
-            self.dialogue.judged(None, replies.BAD_CREDENTIALS)
-
-    def reserve(self, octets):
-        self.reserved += octets
-        return self.has_room
-
-    def refused(self, reply):
-        pass
-
-    def aborted(self):
-        pass
-
-    def release(self):
-        self.reserved = 0
-
-    def limited(self, limit):
-        pass
-
-    def before_message(self):
-        return None
-
-
-class Talk:
-    """One dialogue, whole or in pieces."""
-
-    def __init__(self, settings, **variables):
-        self.world = World()
-        self.counts = []
-        self.dialogue = Dialogue(
-            Terms(settings(**variables)),
-            self.world,
-            lambda: 1.0,
-            lambda verb, code: self.counts.append((verb, code)),
-        )
-        self.world.dialogue = self.dialogue
-
-    def send(self, octets):
-        """Return the replies' codes."""
-        return [int(line[:3]) for line in self.say(octets) if line[3:4] != "-"]
-
-    def say(self, octets):
-        self.dialogue.receive(octets)
-        while self.dialogue.work():
-            pass
-        text = b"".join(self.dialogue.output).decode("ascii")
-        self.dialogue.output.clear()
-        return text.split("\r\n")[:-1]
-
-    def in_pieces(self, octets, size):
-        return [
-            code for at in range(0, len(octets), size) for code in self.send(octets[at : at + size])
-        ]
+from prixfixe.session.dialogue import MAX_LINE_OCTETS, SLICE
+from tests.talking import Talk
 
 
 @pytest.fixture
-def talk(settings):
-    return lambda **variables: Talk(settings, **variables)
+def talk():
+    return Talk
 
 
 EHLO = b"EHLO c.test\r\n"

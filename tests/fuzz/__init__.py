@@ -1,0 +1,1 @@
+"""Fuzzing: harnesses that need no fuzzer, a driver that does, and a corpus."""

@@ -1,0 +1,132 @@
+"""What must hold for any octets: one function a target, from octets to nothing or an error.
+
+Owns: the targets `address`, `parameters` and `session`, and their invariants.
+Promises: the same octets always do the same; a violated invariant is an AssertionError that says
+which. Refuses: making octets up (see `__main__`), time (the driver's `-timeout`, the test's own).
+
+An input of `session` begins with an octet that chooses what the server offers and one that says
+how many octets come in a segment (0: all at once); the rest is sent.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import TYPE_CHECKING
+
+from prixfixe.address import AddressError, parse_path
+from prixfixe.message import Envelope, Message, render, trace_headers
+from prixfixe.params import MAIL_PARAMETERS, RCPT_PARAMETERS, ParameterError, parse_parameters
+from prixfixe.session.conversation import Mode
+from prixfixe.session.terms import Terms
+from prixfixe.settings import load
+from tests.talking import BASE, Talk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["TARGETS", "address", "parameters", "session"]
+
+MAX_REPLY_OCTETS = 512  # RFC 5321 4.5.3.1.5
+AUTH = {"SMTP_AUTH": "any", "SMTP_AUTH_INSECURE": "true"}
+TLS = {"SMTP_TLS_CERT": "self-signed"}
+OFFERS: tuple[dict[str, str], ...] = (
+    {},
+    {**AUTH, **TLS, "SMTP_MAX_MESSAGE_SIZE": "1024", "SMTP_MAX_RECIPIENTS": "2"},
+    {**TLS, "SMTP_TLS": "required"},
+    {**AUTH, "SMTP_STRICT": "true", "SMTP_MAX_ERRORS": "3", "SMTP_RECIPIENTS": "@y.test"},
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_REPLY = re.compile(rb"(?:\d{3}-[\t -~]*\r\n)*\d{3} [\t -~]*\r\n")
+# A body in a file begins where these end, whatever a client called itself.
+_TRACE = re.compile(rb"Return-Path: <[^\r\n]*>\r\nReceived: from [^\r\n]+\r\n(?:\t[^\r\n]+\r\n)+")
+
+
+def _text(octets: bytes) -> str:
+    return octets.decode("utf-8", "replace")
+
+
+def address(octets: bytes) -> None:
+    """A path is refused, or its mailbox is what was sent, without control characters."""
+    text = _text(octets)
+    try:
+        mailbox, rest = parse_path(text)
+    except AddressError:
+        return
+    assert text.endswith(f"{mailbox}>{rest}"), "the mailbox was changed"
+    assert not _CONTROL.search(mailbox), "a control character in a mailbox"
+    assert len(mailbox.encode()) <= 254, "longer than a path may be"
+    assert parse_path(f"<{mailbox}>{rest}") == (mailbox, rest), "read differently the second time"
+
+
+def parameters(octets: bytes) -> None:
+    """Parameters are refused, or what is recorded is what was sent."""
+    text = _text(octets)
+    for known in (MAIL_PARAMETERS, RCPT_PARAMETERS):
+        try:
+            found = parse_parameters(text, known)
+        except ParameterError:
+            continue
+        words = [name if value is None else f"{name}={value}" for name, value in found]
+        assert len(words) == len(text.split(" ")) - text.split(" ").count(""), "one was lost"
+        assert all(word.upper() in text.upper() for word in words), "one was changed"
+        assert not any(_CONTROL.search(word) for word in words), "a control character"
+
+
+@functools.cache
+def _terms(offer: int) -> Terms:
+    return Terms(load({**BASE, **OFFERS[offer]}))
+
+
+def session(octets: bytes) -> None:
+    """Whatever is sent, however it is cut: every reply is one, and what is kept is sound."""
+    offer, size, sent = octets[:1], octets[1:2], octets[2:]
+    talk = Talk(terms=_terms(ord(offer or b"\0") % len(OFFERS)))
+    step = ord(size or b"\0") or len(sent) or 1
+    said = b"".join(_send(talk, sent[at : at + step]) for at in range(0, len(sent), step))
+    _check_replies(said)
+    assert len(said) <= 700 * (sent.count(b"\n") + sent.count(b"\r") + 2), "more said than asked"
+    for number, (envelope, body) in enumerate(talk.world.kept):
+        _check_kept(Message(f"id{number}", 1.5, envelope, body))
+    if talk.dialogue.mode is Mode.CLOSED:
+        assert _send(talk, b"NOOP\r\n") == b"", "alive after the end"
+        assert talk.world.reserved == 0, "memory is still held"
+
+
+def _send(talk: Talk, octets: bytes) -> bytes:
+    talk.dialogue.receive(octets)
+    while talk.dialogue.work():
+        pass
+    output = talk.dialogue.output
+    said = b"".join(output)
+    output.clear()
+    return said
+
+
+def _check_replies(said: bytes) -> None:
+    at = 0
+    while at < len(said):
+        reply = _REPLY.match(said, at)
+        assert reply is not None, f"not a reply: {said[at : at + 200]!r}"
+        at = reply.end()
+        lines = reply.group().split(b"\r\n")[:-1]
+        assert all(len(line) + 2 <= MAX_REPLY_OCTETS for line in lines), "a reply line too long"
+        assert len({line[:3] for line in lines}) == 1, "codes differ within a reply"
+
+
+def _check_kept(message: Message) -> None:
+    envelope = message.envelope
+    assert not set(message.body.replace(b"\r\n", b"")) & {10, 13}, "a lone CR or LF was kept"
+    assert envelope.recipients, "kept for nobody"
+    for mailbox in (envelope.sender, *(one.address for one in envelope.recipients)):
+        assert not _CONTROL.search(mailbox), "a control character in the envelope"
+    assert Envelope.from_json(envelope.to_json()) == envelope, "not the same read back"
+    assert _TRACE.fullmatch(trace_headers(message)), trace_headers(message)
+    assert render(message).endswith(message.body), "the body was changed"
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "address": address,
+    "parameters": parameters,
+    "session": session,
+}
