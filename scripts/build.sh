@@ -27,6 +27,7 @@ case ${image##*/} in
 *:*) set -- --tag "$image" "$@" ;;
 *) set -- --tag "$image:$version" --tag "$image:latest" "$@" ;;
 esac
+docker buildx version >/dev/null 2>&1 || export DOCKER_BUILDKIT=0 # the classic builder is enough
 docker build "$@" \
     --build-arg "BASE_IMAGE=$base" \
     --build-arg "VERSION=$version" \

@@ -224,6 +224,15 @@ def test_the_image_is_tagged_with_its_version(shell, image, tags):
     assert "--build-arg REVISION=unknown " in call  # this copy is no repository
 
 
+@pytest.mark.parametrize(("has_buildx", "used"), [("true", "1"), ("false", "0")])
+def test_buildkit_is_used_where_it_is_and_not_needed_where_it_is_not(shell, has_buildx, used):
+    shell.docker(
+        f'case $1 in buildx) {has_buildx} ;; build) echo "with $DOCKER_BUILDKIT" >&2 ;; esac'
+    )
+    done = shell.run("build.sh", DOCKER_BUILDKIT="1")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (0, f"with {used}")
+
+
 @pytest.mark.parametrize(
     ("timeout", "grace"),
     [("", 12), ("8", 20), ("1.5", 13), ("500ms", 12), ("30s", 42), ("2m", 132), ("1h", 3612)],
