@@ -76,6 +76,7 @@ class Server:
             store=settings.store,
             max_connections=settings.max_connections,
         )
+        self.metrics.min_free = settings.store_min_free
         log.count_with(self.metrics.log_record)
         options = StoreOptions(
             max_messages=settings.store_max_messages,

@@ -28,8 +28,8 @@ _Key = tuple[str, ...]
 class Metrics:
     """The counts of one server.
 
-    `totals`, `space`, `inflight` (used, limit, waiting), `not_after` and `ready` are set by their
-    owners; what is unknown is left out.
+    `totals`, `space`, `min_free`, `inflight` (used, limit, waiting), `not_after` and `ready` are
+    set by their owners; what is unknown is left out.
     """
 
     def __init__(self, *, version: str, revision: str, store: str, max_connections: int) -> None:
@@ -54,6 +54,7 @@ class Metrics:
         self.totals: Totals | None = None
         self.space: Probe | None = None
         self.inflight: Callable[[], tuple[int, int, int]] | None = None
+        self.min_free: int | None = None
 
     def _histogram(self, name: str) -> Histogram:
         return self._series[name].histograms[()]
@@ -207,6 +208,8 @@ class Metrics:
             "store_messages": _known(backend, totals and totals.messages),
             "store_bytes": _known(backend, totals and totals.bytes),
             "store_free_bytes": _known(backend, space and space.free_bytes),
+            "store_size_bytes": _known(backend, space and space.size_bytes),
+            "store_min_free_bytes": _known(backend, space and space.size_bytes and self.min_free),
             "store_free_inodes": _known(backend, space and space.free_inodes),
         }
 

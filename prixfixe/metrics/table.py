@@ -156,6 +156,13 @@ TABLE: tuple[Spec, ...] = (
     Spec("store_messages", "gauge", "Messages kept now.", {"backend": ()}),
     Spec("store_bytes", "gauge", "Octets of the messages kept now.", {"backend": ()}),
     Spec("store_free_bytes", "gauge", "Free octets of the store's file system.", {"backend": ()}),
+    Spec("store_size_bytes", "gauge", "Size of the store's file system.", {"backend": ()}),
+    Spec(
+        "store_min_free_bytes",
+        "gauge",
+        "SMTP_STORE_MIN_FREE: with less free, mail is deferred.",
+        {"backend": ()},
+    ),
     Spec("store_free_inodes", "gauge", "Free inodes of the store's file system.", {"backend": ()}),
     Spec(
         "store_recovered",

@@ -99,10 +99,11 @@ class Recovery(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """The answer of a readiness probe. `free_bytes` is None where there is no file system."""
+    """The answer of a readiness probe; None where there is no file system to ask."""
 
     free_bytes: int | None = None
     free_inodes: int | None = None
+    size_bytes: int | None = None
 
 
 class Totals(NamedTuple):

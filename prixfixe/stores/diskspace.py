@@ -43,7 +43,8 @@ class DiskSpace:
             stat = os.statvfs(self._folder)
             # File systems without a table of inodes (btrfs, overlay on some) say 0 of 0.
             inodes = stat.f_favail if stat.f_files else None
-            self._last = Probe(stat.f_bavail * stat.f_frsize, inodes)
+            unit = stat.f_frsize
+            self._last = Probe(stat.f_bavail * unit, inodes, stat.f_blocks * unit)
             self._asked_at = now
         return self._last
 

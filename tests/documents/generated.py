@@ -11,6 +11,7 @@ from pathlib import Path
 from prixfixe.metrics.table import TABLE as METRICS
 from prixfixe.settings import TABLE as SETTINGS
 from prixfixe.settings import example
+from tests.documents import dashboard
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,7 +50,7 @@ def settings():
 
 
 PARTS = {"docs/metrics.md": {"metrics": metrics}}
-FILES = {".env.example": example}
+FILES = {".env.example": example, "deployment/grafana/prixfixe.json": dashboard.render}
 
 
 def with_parts(path, text):

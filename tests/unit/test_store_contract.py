@@ -245,7 +245,7 @@ async def test_discard_says_yes_and_keeps_nothing():
     async with opened("discard:") as store:
         assert store.put(message := make(IdSource())).done()
         assert await store.delete(None) == 0
-        assert await store.probe() == (None, None)
+        assert await store.probe() == (None, None, None)
         with reading("discard:", store) as reader:
             assert (reader.ids(), reader.get(message.id), reader.totals()) == ((), None, (0, 0))
 
