@@ -90,6 +90,17 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("eml", "mbox", "maildir"), default="eml")
 
 
+def _backup_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="a new file, or - for standard output")
+
+
+def _restore_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="what backup wrote, or - for standard input")
+    parser.add_argument(
+        "--replace", action="store_true", help="move a store that holds mail to NAME.replaced"
+    )
+
+
 def _config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--example", action="store_true", help="print .env.example instead")
     parser.add_argument("--json", action="store_true", help="as one JSON object")
@@ -107,6 +118,16 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] 
     "messages": ("list the messages of a store", _messages_arguments, "prixfixe.cli.messages"),
     "show": ("print one message as it is", _show_arguments, "prixfixe.cli.show"),
     "export": ("copy all messages out", _export_arguments, "prixfixe.cli.export"),
+    "backup": (
+        "copy a SQLite store, running or not, to one file and prove it",
+        _backup_arguments,
+        "prixfixe.cli.backup",
+    ),
+    "restore": (
+        "put what backup wrote in the store's place",
+        _restore_arguments,
+        "prixfixe.cli.restore",
+    ),
     "config": ("show the effective settings", _config_arguments, "prixfixe.cli.config"),
     "hash-password": ("hash a password for SMTP_AUTH_USERS", _no_arguments, "prixfixe.cli.hashing"),
     "version": ("print the version", _no_arguments, "prixfixe.cli.version"),

@@ -14,7 +14,7 @@ from prixfixe.stores.base import StoreOpenError, StoreOptions
 if TYPE_CHECKING:
     from prixfixe.stores.base import Reader, Store
 
-__all__ = ["StoreOptions", "open_reader", "open_store"]
+__all__ = ["StoreOptions", "database_path", "open_reader", "open_store"]
 
 _ON_DISK = ("sqlite", "maildir")
 _IN_PROCESS = ("memory", "discard")
@@ -76,6 +76,23 @@ def open_reader(url: str, store: Store | None = None) -> Reader:
 
         return MaildirReader(Path(path))
     return _own_reader(url, store)
+
+
+def database_path(url: str, verb: str) -> Path:
+    """Return the database a URL names, to be copied or put in place as one file.
+
+    Raises:
+        StoreOpenError: it is not one file; the text says how such a store is handled.
+
+    """
+    technology, path = _parse(url)
+    if technology == "sqlite":
+        return Path(path)
+    ways = {
+        "maildir": f"{path} is a folder of whole files: {verb} it with any tool for files "
+        "(cp, rsync, tar), or copy messages out with `prixfixe export`",
+    }
+    raise StoreOpenError(f"store {url!r}: {ways.get(technology, 'it lives in no file')}")
 
 
 def _own_reader(url: str, store: Store | None) -> Reader:

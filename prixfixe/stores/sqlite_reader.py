@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["SqliteReader"]
+__all__ = ["SqliteReader", "message_of", "open_reading"]
 
 _ROW = "SELECT id, received_at, envelope, crc, body FROM message WHERE id = ?"
 # By the index, which holds no bodies; the planner would walk the table.
@@ -36,16 +36,7 @@ class SqliteReader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()  # the connection is shared by the caller's threads
-        try:
-            os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-            self._connection = _connect(path)
-        except FileNotFoundError:
-            msg = f"store {path} does not exist; has a server run with it?"
-            raise StoreOpenError(msg) from None
-        except OSError as error:
-            raise explain(path, error) from error
-        except sqlite3.Error as error:
-            raise files.translate(error, path) from error
+        self._connection = open_reading(path)
 
     def ids(self, start: int = 0, limit: int | None = None) -> Sequence[str]:
         """Return ids, newest first."""
@@ -58,7 +49,7 @@ class SqliteReader:
             rows = self._fetch(_ROW, (message_id,))
         except StoreError as error:
             raise DamagedError(f"message {message_id} in {self._path}: {error}") from error
-        return _message(rows[0], self._path) if rows else None
+        return message_of(rows[0], self._path) if rows else None
 
     def totals(self) -> Totals:
         """Return the counts the writer keeps."""
@@ -77,13 +68,33 @@ class SqliteReader:
                 raise files.store_error(error) from error
 
 
-def _message(row: Sequence[Any], path: Path) -> Message:
+def message_of(row: Sequence[Any], path: Path) -> Message:
+    """Return the message of a row: id, time, envelope, checksum, body. Raises `DamagedError`."""
     message_id, received_at, envelope, crc, body = row
     # A flipped bit can change the type of a value as well as the value.
     with contextlib.suppress(TypeError, ValueError):
         if files.checksum(message_id, received_at, envelope, body) == crc:
             return Message(message_id, received_at, Envelope.from_json(envelope), body)
     raise DamagedError(f"message {message_id} in {path} fails its checksum")
+
+
+def open_reading(path: Path) -> sqlite3.Connection:
+    """Return a read-only connection.
+
+    Raises:
+        StoreOpenError: there is no such store, or it is not readable.
+
+    """
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        return _connect(path)
+    except FileNotFoundError:
+        msg = f"store {path} does not exist; has a server run with it?"
+        raise StoreOpenError(msg) from None
+    except OSError as error:
+        raise explain(path, error) from error
+    except sqlite3.Error as error:
+        raise files.translate(error, path) from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:
