@@ -14,7 +14,15 @@ import re
 from functools import cache
 from ipaddress import AddressValueError, IPv6Address
 
-__all__ = ["NON_ASCII", "AddressError", "is_literal", "mailbox_domain", "parse_path"]
+__all__ = [
+    "MAX_PLAIN_OCTETS",
+    "NON_ASCII",
+    "PLAIN_PATH",
+    "AddressError",
+    "is_literal",
+    "mailbox_domain",
+    "parse_path",
+]
 
 MAX_LOCAL_OCTETS = 64  # RFC 5321 4.5.3.1.1
 MAX_DOMAIN_OCTETS = 255  # RFC 5321 4.5.3.1.2
@@ -32,10 +40,11 @@ _LABEL = rf"{_ALNUM}(?:[A-Za-z0-9{NON_ASCII}-]*{_ALNUM})?"
 _NAME = rf"{_LABEL}(?:\.{_LABEL})*"
 _LITERAL = r"\[[0-9A-Za-z:.]+\]"
 
-_PLAIN = re.compile(
-    r"<([A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
-    r"@([A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?))>"
-)
+_ASCII_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_ASCII_LABEL = r"[A-Za-z0-9]+(?:-+[A-Za-z0-9]+)*"
+PLAIN_PATH = rf"<({_ASCII_ATEXT}(?:\.{_ASCII_ATEXT})*@{_ASCII_LABEL}(?:\.{_ASCII_LABEL})*)>"
+MAX_PLAIN_OCTETS = MAX_LABEL_OCTETS  # nothing in a path this short can be too long
+_PLAIN = re.compile(PLAIN_PATH)
 
 
 @cache
@@ -46,7 +55,6 @@ def _grammar() -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 
 _IPV4 = re.compile(r"(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})", re.ASCII)
-_ODD_LABEL = re.compile(r"\.\.|\.-|-\.")
 _UNSAFE_SPACE = re.compile(r"[\u1680\u2000-\u200a\u202f\u205f\u3000\ufeff\u00a0]")
 
 
@@ -64,12 +72,9 @@ def parse_path(text: str) -> tuple[str, str]:
         AddressError: the text does not begin with a path.
 
     """
-    plain = _PLAIN.match(text)
-    # Nothing in a path this short can be too long.
-    if plain is not None and plain.end() <= MAX_LABEL_OCTETS:
-        address, domain = plain.groups()
-        if _ODD_LABEL.search(domain) is None:
-            return address, text[plain.end() :]
+    plain = _PLAIN.match(text, 0, MAX_PLAIN_OCTETS)
+    if plain is not None:
+        return plain[1], text[plain.end() :]
     return _parse_full(text)
 
 

@@ -160,7 +160,7 @@ class Admission:
 
     def is_probe(self, host: str, port: int) -> bool:
         """Tell whether an admitted connection is a health probe rather than a client."""
-        return (host, port) in self._probes
+        return bool(self._probes) and (host, port) in self._probes
 
     def _admit_probe(self, host: str, port: int) -> bool:
         if port not in self._expected or not _is_loopback(host):

@@ -3,7 +3,8 @@
 Owns: the structlog pipeline, the sink on standard output, and the vocabulary of session events.
 Promises: text that came from a client is capped and holds no control character; bodies, passwords
 and SASL responses are never passed in; a reader of standard output that went away stops nothing;
-records of one turn of the event loop leave in one write.
+records of one turn of the event loop leave in one write, and the record of a message or session
+within DEFER_SECONDS.
 Refuses: files, rotation, shipping: the container's log driver does that.
 """
 
@@ -12,11 +13,14 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 import traceback
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
+
+from prixfixe.loglines import Stamp, clean, kept_line, session_line
 
 if TYPE_CHECKING:
     import asyncio
@@ -27,7 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LineSink", "Log", "build_log"]
 
-MAX_TEXT = 256  # characters of any one value: enough for an address, too few for a flood
+DEFER_SECONDS = 0.05
+MAX_DEFERRED = 200  # lines, about 50 kB: a pipe takes 64 KiB without a wait
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 
@@ -36,43 +41,51 @@ def _ignore(_level: str) -> None:
 
 
 class LineSink:
-    """Write lines to a stream, those of one turn of the event loop together."""
+    """Write lines to a stream, those of one turn of the event loop together.
+
+    The lines that come thousands of times a second, `defer` holds a little longer: a system call
+    for each turn would take more time than making the lines. Order is kept.
+    """
 
     def __init__(self, stream: TextIO, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._stream = stream
         self._loop = loop
         self._lines: list[str] = []
+        self._is_deferred = False
         self.count: Callable[[str], None] = _ignore
 
     def msg(self, line: str) -> None:
-        """Take one line."""
+        """Take one line, from any thread."""
         self._lines.append(line)
         if self._loop is None or self._loop.is_closed():
             self.flush()
-        elif len(self._lines) == 1:
+        elif len(self._lines) == 1 or self._is_deferred:
+            self._is_deferred = False
             self._loop.call_soon_threadsafe(self.flush)
 
     debug = info = warning = error = critical = msg
 
+    def defer(self, line: str) -> None:
+        """Take one line on the event loop that may wait for DEFER_SECONDS, unless many do."""
+        lines = self._lines
+        lines.append(line)
+        if len(lines) >= MAX_DEFERRED or self._loop is None:
+            self.flush()
+        elif len(lines) == 1:
+            self._is_deferred = True
+            self._loop.call_later(DEFER_SECONDS, self.flush)
+
     def flush(self) -> None:
         """Write what was taken."""
-        if self._lines:
-            text = "\n".join([*self._lines, ""])
-            self._lines.clear()
+        self._is_deferred = False
+        if count := len(self._lines):
+            text = "\n".join([*self._lines[:count], ""])
+            del self._lines[:count]  # no more than that: another thread may have added one
             try:
                 self._stream.write(text)
                 self._stream.flush()
             except (OSError, ValueError):  # Whoever read our output is gone; mail goes on.
                 pass
-
-
-def clean(value: object) -> object:
-    """Cap a value's text and escape what could forge a record or drive a terminal (CWE-117)."""
-    if not isinstance(value, str):
-        return value
-    if len(value) > MAX_TEXT:
-        value = value[:MAX_TEXT] + "…"
-    return value if value.isprintable() else value.encode("unicode_escape").decode("ascii")
 
 
 def _clean_all(_logger: object, _name: str, record: MutableMapping[str, Any]) -> Any:  # noqa: ANN401
@@ -104,31 +117,6 @@ def _quoted(value: object) -> str:
     return json.dumps(text, ensure_ascii=False) if " " in text or '"' in text else text
 
 
-_quote = json.encoder.encode_basestring_ascii
-
-
-def kept_line(message: Message, seconds: float, now: datetime) -> str:
-    """Return the JSON record of an accepted message.
-
-    The one record written thousands of times a second is put together by hand: 4 us instead of
-    the pipeline's 11. `tests/unit/test_logs.py` holds the two equal.
-    """
-    envelope = message.envelope
-    only = envelope.recipients[0].address if envelope.recipients else ""
-    return (
-        f'{{"time":"{now.isoformat(timespec="milliseconds")[:-6]}Z","level":"info",'
-        f'"event":"message kept","id":"{message.id}","peer":{_safe(envelope.peer)},'
-        f'"sender":{_safe(envelope.sender)},"recipients":{len(envelope.recipients)},'
-        f'"recipient":{_safe(only)},"size":{len(message.body)},'
-        f'"protocol":"{envelope.protocol}","ms":{round(seconds * 1000, 2)}}}'
-    )
-
-
-def _safe(text: str) -> str:
-    is_plain = len(text) <= MAX_TEXT and text.isascii() and text.isprintable()
-    return _quote(text if is_plain else str(clean(text)))
-
-
 class _Forward(logging.Handler):
     """Take the records of libraries (uvicorn, asyncio) into the same stream."""
 
@@ -157,9 +145,9 @@ class Log:
         self,
         logger: Any,  # noqa: ANN401 - structlog's loggers have no common type
         sink: LineSink,
-        write_kept: Callable[[Message, float], None] | None = None,
+        stamp: Stamp | None = None,
     ) -> None:
-        self._write_kept = write_kept
+        self._stamp = stamp  # not None: the records of `loglines` are wanted
         self.info = logger.info
         self.warning = logger.warning
         self.error = logger.error
@@ -189,8 +177,9 @@ class Log:
 
     def message_kept(self, message: Message, seconds: float) -> None:
         """Record an accepted message: what it was, never what it said."""
-        if self._write_kept is not None:
-            self._write_kept(message, seconds)
+        if self._stamp is not None:
+            self._sink.count("info")
+            self._sink.defer(kept_line(message, seconds, self._stamp(time.time())))
         else:
             self._say_kept(message, seconds)
 
@@ -230,6 +219,13 @@ class Log:
 
     def session_ended(self, dialogue: Dialogue, end: str, seconds: float) -> None:
         """Record the end of a client's session."""
+        if self._stamp is not None:
+            self._sink.count("info")
+            self._sink.defer(session_line(dialogue, end, seconds, self._stamp(time.time())))
+        else:
+            self._say_ended(dialogue, end, seconds)
+
+    def _say_ended(self, dialogue: Dialogue, end: str, seconds: float) -> None:
         self.info(
             "session ended",
             peer=dialogue.peer,
@@ -273,10 +269,6 @@ def build_log(
         sink.count(name)
         return record
 
-    def write_kept(message: Message, seconds: float) -> None:
-        sink.count("info")
-        sink.msg(kept_line(message, seconds, datetime.now(UTC)))
-
     logger = structlog.wrap_logger(
         sink,
         processors=[counting, _stamp, _clean_all, _to_text if is_text else _to_json],
@@ -284,4 +276,4 @@ def build_log(
         cache_logger_on_first_use=True,
     )
     is_fast = not is_text and LEVELS[level] <= LEVELS["info"]
-    return Log(logger, sink, write_kept if is_fast else None)
+    return Log(logger, sink, Stamp() if is_fast else None)

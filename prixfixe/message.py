@@ -94,7 +94,7 @@ class IdSource:
     of a clock that stands still, and drawing anew when it wraps keeps that true for ever.
     """
 
-    __slots__ = ("_clock", "_count", "_random", "_source")
+    __slots__ = ("_clock", "_count", "_millisecond", "_prefix", "_random", "_source")
 
     def __init__(
         self,
@@ -108,13 +108,18 @@ class IdSource:
     def _draw(self) -> None:
         self._source = self._random(6).hex()
         self._count = 0
+        self._millisecond = -1
 
     def __call__(self) -> tuple[str, float]:
         """Return a fresh id and the time it was made, in seconds since the epoch."""
         now = self._clock()
         if self._count > 0xFFFFF:
             self._draw()
-        made = f"{int(now * 1000):011x}{self._source}{self._count:05x}"
+        millisecond = int(now * 1000)
+        if millisecond != self._millisecond:
+            self._millisecond = millisecond
+            self._prefix = f"{millisecond:011x}{self._source}"
+        made = f"{self._prefix}{self._count:05x}"
         self._count += 1
         return made, now
 

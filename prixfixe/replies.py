@@ -17,18 +17,15 @@ class Reply:
     `limit` names what was met, for metrics and log: a setting in lower case without its prefix.
     """
 
-    __slots__ = ("code", "limit", "wire")
+    __slots__ = ("code", "is_refusal", "limit", "wire")
 
     def __init__(self, code: int, enhanced: str, text: str, limit: str = "") -> None:
         self.code = code
         self.limit = limit
+        # Whether the client did something wrong (5xx); what SMTP_MAX_ERRORS counts.
+        self.is_refusal = code >= 500
         status = f"{enhanced} " if enhanced else ""
         self.wire = f"{code} {status}{text}\r\n".encode("ascii")
-
-    @property
-    def is_refusal(self) -> bool:
-        """Whether the client did something wrong (5xx); what SMTP_MAX_ERRORS counts."""
-        return self.code >= 500
 
     def __repr__(self) -> str:
         return f"<Reply {self.wire.decode().strip()!r}>"
@@ -57,7 +54,7 @@ def ehlo(domain: str, keywords: list[str]) -> Reply:
 
 def kept(message_id: str) -> bytes:
     """Return the wire form of the 250 that means kept; interface: `queued as ID`."""
-    return b"250 2.0.0 OK queued as %b\r\n" % message_id.encode("ascii")
+    return f"250 2.0.0 OK queued as {message_id}\r\n".encode("ascii")
 
 
 def bdat_received(octets: int) -> Reply:

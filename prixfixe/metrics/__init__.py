@@ -10,6 +10,7 @@ Refuses: a process-wide registry. Two servers in one process have two `Metrics`.
 from __future__ import annotations
 
 import platform
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from prixfixe.metrics.series import Histogram, Series, empty_series
@@ -41,10 +42,13 @@ class Metrics:
         # Verb, then code: smtp_commands and smtp_replies are both sums over it. 0 is "other".
         self._commands = {verb: dict.fromkeys((*CODES, 0), 0) for verb in VERBS}
         self._messages = self._series["messages"].counts
-        self._size = self._histogram("message_size_bytes")
-        self._recipients = self._histogram("message_recipients")
-        self._receive = self._histogram("message_receive_duration_seconds")
-        self._ack = self._histogram("message_ack_duration_seconds")
+        self._log_records = self._series["log_records"].counts
+        self._accepted = (
+            self._histogram("message_size_bytes"),
+            self._histogram("message_recipients"),
+            self._histogram("message_receive_duration_seconds"),
+            self._histogram("message_ack_duration_seconds"),
+        )
         self._lag = self._histogram("event_loop_lag_seconds")
         self.active = {"smtp": 0, "smtps": 0}
         self.ready: dict[str, bool] = {}
@@ -113,10 +117,11 @@ class Metrics:
     ) -> None:
         """Record one accepted message in every series that speaks of it."""
         self._messages[listener, "accepted", "none"] += 1
-        self._size.observe(size)
-        self._recipients.observe(recipients)
-        self._receive.observe(receive_seconds)
-        self._ack.observe(ack_seconds)
+        for histogram, value in zip(
+            self._accepted, (size, recipients, receive_seconds, ack_seconds), strict=True
+        ):
+            histogram.counts[bisect_left(histogram.bounds, value)] += 1
+            histogram.sum += value
 
     # Store
 
@@ -169,7 +174,10 @@ class Metrics:
 
     def log_record(self, level: str) -> None:
         """Count one log record by level."""
-        self._count("log_records", (level,))
+        try:
+            self._log_records[level,] += 1
+        except KeyError:
+            self._series["metrics_defects"].counts[()] += 1
 
     # Reading
 

@@ -14,6 +14,7 @@ no special case: the end of data is CRLF.CRLF and a stuffed dot is CRLF.. everyw
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 from prixfixe import replies
@@ -26,16 +27,27 @@ __all__ = ["ChunkReader", "DataReader", "verdict"]
 END_OF_DATA = b"\r\n.\r\n"
 MAX_LINE_OCTETS = 998  # RFC 5321 4.5.3.1.6, without the CRLF
 MAX_HOPS = 100  # RFC 5321 6.3: "normally at least 100 Received entries"
+_DOT = ord(".")
+_DOT_LINE = b"\r\n."
+_PLAIN_NEWLINES = (None, "\r\n")
+_SLICE_OCTETS = 1 << 18  # looked at in one go: the look takes a copy
 
 
 class DataReader:
-    """Collect a DATA body of at most `limit` octets (counted without stuffed dots)."""
+    """Collect a DATA body of at most `limit` octets (counted without stuffed dots).
 
-    __slots__ = ("_buffer", "_limit", "_seen", "_stuffed", "is_too_big")
+    Most mail holds no stuffed dot, so the first line that begins with a dot is the end: one search
+    for it finds the end and proves that there is nothing to unstuff. When that line is another one,
+    the search is for the end itself from there on, so that no input makes it slow.
+    """
+
+    __slots__ = ("_buffer", "_dotless_to", "_limit", "_seen", "_stuffed", "_whole", "is_too_big")
 
     def __init__(self, limit: int) -> None:
         self._buffer = bytearray(b"\r\n")
         self._limit = limit
+        self._whole: bytes | None = None  # a body that came in one piece
+        self._dotless_to = 0  # no line before this begins with a dot; -1 once one did
         self._seen = 0
         self._stuffed = 0
         self.is_too_big = False
@@ -48,19 +60,47 @@ class DataReader:
     def feed(self, chunk: bytes) -> bytes | None:
         """Take octets; return those after the end of data once it has come, else None."""
         buffer = self._buffer
-        start = len(buffer) - 4
+        if len(buffer) == 2 and chunk[-5:] == END_OF_DATA and chunk[0] != _DOT:
+            end = chunk.find(_DOT_LINE)
+            if chunk.startswith(END_OF_DATA, end) and end + 2 <= self._limit:
+                self._whole = chunk[: end + 2]
+                return chunk[end + 5 :]
+        start = max(len(buffer) - 4, 0)
         buffer += chunk
-        end = buffer.find(END_OF_DATA, max(0, start))
+        end = self._dotless_end() if self._dotless_to >= 0 else -1
+        if self._dotless_to < 0:
+            end = buffer.find(END_OF_DATA, start)
         if end >= 0:
-            rest = bytes(buffer[end + 5 :])
-            del buffer[end + 2 :]
-            if not self.is_too_big and end > self._limit:
-                self.is_too_big = self._octets() > self._limit
-            return rest
+            return self._ended(end)
+        self._bound()
+        return None
+
+    def _dotless_end(self) -> int:
+        """Return where the end of data is or -1, going on from where the last search stopped."""
+        buffer = self._buffer
+        at = buffer.find(_DOT_LINE, self._dotless_to)
+        if at < 0:
+            self._dotless_to = max(len(buffer) - 2, 0)
+        elif buffer.startswith(END_OF_DATA, at):
+            return at
+        else:  # It may yet be the end.
+            self._dotless_to = at if END_OF_DATA.startswith(buffer[at : at + 5]) else -1
+        return -1
+
+    def _ended(self, end: int) -> bytes:
+        buffer = self._buffer
+        rest = bytes(buffer[end + 5 :])
+        del buffer[end + 2 :]
+        if not self.is_too_big and end > self._limit:
+            self.is_too_big = self._octets() > self._limit
+        return rest
+
+    def _bound(self) -> None:
+        buffer = self._buffer
         if self.is_too_big or (len(buffer) > self._limit and self._octets() > self._limit + 4):
             self.is_too_big = True
+            self._dotless_to = -1
             del buffer[:-4]
-        return None
 
     def _octets(self) -> int:
         """Count the body so far without its stuffed dots, looking at each octet once.
@@ -68,15 +108,19 @@ class DataReader:
         A dot in the last two octets is left for later: it may belong to the end of data.
         """
         buffer = self._buffer
-        self._stuffed += buffer.count(b"\r\n.", self._seen, len(buffer) - 2)
+        self._stuffed += buffer.count(_DOT_LINE, self._seen, len(buffer) - 2)
         self._seen = max(len(buffer) - 4, 0)
         return len(buffer) - 2 - self._stuffed
 
     def take(self) -> bytes:
         """Return the body, dots removed, and forget it."""
+        whole, self._whole = self._whole, None
         buffer, self._buffer = self._buffer, bytearray()
-        body = bytes(memoryview(buffer)[2:]) if b"\r\n." not in buffer else b""
-        return body or bytes(buffer.replace(b"\r\n.", b"\r\n")[2:])
+        if whole is not None:
+            return whole
+        if self._dotless_to >= 0:
+            return bytes(memoryview(buffer)[2:])
+        return bytes(buffer.replace(_DOT_LINE, b"\r\n")[2:])
 
 
 class ChunkReader:
@@ -127,14 +171,30 @@ class ChunkReader:
 
 def verdict(body: bytes, *, strict: bool) -> Reply | None:
     """Return None for a body that may be kept, else the refusal."""
-    pairs = body.count(b"\r\n")
-    if body.count(b"\n") != pairs or body.count(b"\r") != pairs:
+    if not _has_only_crlf(body):
         return replies.BARE_LINE_END
     if strict and _longest_line(body) > MAX_LINE_OCTETS:
         return replies.MESSAGE_LINE_TOO_LONG
-    if pairs > MAX_HOPS and _hops(body) > MAX_HOPS:
+    if len(body) > MAX_HOPS * len("Received:\r\n") and _hops(body) > MAX_HOPS:
         return replies.TOO_MANY_HOPS
     return None
+
+
+def _has_only_crlf(body: bytes) -> bool:
+    """Whether CR and LF occur only as CRLF.
+
+    The standard library's newline decoder notes which line ends it met, in one pass at memory
+    speed; counting CR, LF and CRLF takes three to six times as long.
+    """
+    decoder = io.IncrementalNewlineDecoder(None, translate=False)
+    if len(body) <= _SLICE_OCTETS:
+        decoder.decode(body.decode("latin-1"), final=True)
+    else:
+        view = memoryview(body)
+        for at in range(0, len(body), _SLICE_OCTETS):
+            decoder.decode(str(view[at : at + _SLICE_OCTETS], "latin-1"))
+        decoder.decode("", final=True)
+    return decoder.newlines in _PLAIN_NEWLINES
 
 
 def _longest_line(body: bytes) -> int:

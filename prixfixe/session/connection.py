@@ -38,7 +38,7 @@ class Connection(Entrance):
 
     def __init__(self, context: Context, terms: Terms, listener: str) -> None:
         super().__init__(context, terms, listener)
-        self._delivery = Delivery(context, self.dialogue, listener, self._answered)
+        self._delivery = Delivery(context, self.dialogue, listener)
         self._holds_memory = False  # given back when the store has answered after all
 
     def _outside(self) -> Outside:
@@ -65,7 +65,7 @@ class Connection(Entrance):
 
     def keep(self, envelope: Envelope, body: bytes) -> None:
         """Give the message to the store."""
-        self._delivery.keep(envelope, body)
+        self._delivery.keep(envelope, body, self._answered)
 
     def refused(self, reply: Reply) -> None:
         """Count a message whose data was refused."""

@@ -9,7 +9,7 @@ Refuses: input (see `dialogue`) and the meaning of commands (see `verbs`).
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from prixfixe import replies
 from prixfixe.session import sasl
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from prixfixe.session.terms import Terms
     from prixfixe.session.transaction import Transaction
 
-__all__ = ["Conversation", "Mode", "Outside"]
+__all__ = ["NOBODY", "Conversation", "Mode", "Outside"]
 
 
 class Mode(enum.Enum):
@@ -74,6 +74,17 @@ class Outside(Protocol):
     def before_message(self) -> Reply | None:
         """Return why no message can be taken now, or None."""
         ...
+
+
+class _Nobody:
+    """The outside world of a session that is over: it is asked nothing."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        msg = f"a session that is over asks for {name}"
+        raise AssertionError(msg)
+
+
+NOBODY: Outside = _Nobody()
 
 
 class Conversation:

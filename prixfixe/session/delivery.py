@@ -29,7 +29,7 @@ __all__ = ["Delivery"]
 
 
 class Delivery:
-    """The messages of one session, one at a time; `pump` is called after a late answer."""
+    """The messages of one session, one at a time."""
 
     __slots__ = (
         "_context",
@@ -41,30 +41,29 @@ class Delivery:
         "ended_at",
     )
 
-    def __init__(
-        self, context: Context, dialogue: Dialogue, listener: str, pump: Callable[[], None]
-    ) -> None:
+    def __init__(self, context: Context, dialogue: Dialogue, listener: str) -> None:
         self._context = context
         self._dialogue = dialogue
         self._listener = listener
-        self._pump = pump
+        self._pump: Callable[[], None] | None = None  # while an answer is due
         self._message: Message | None = None
         self._has_given_up = False
         self.ended_at = -math.inf  # the end of the last message's data
 
-    def keep(self, envelope: Envelope, body: bytes) -> None:
-        """Give the message to the store."""
+    def keep(self, envelope: Envelope, body: bytes, pump: Callable[[], None]) -> None:
+        """Give the message to the store; `pump` is called after a late answer."""
         context = self._context
         made, now = context.ids()
         message = Message(made, now, envelope, body)
         self.ended_at = context.loop.time()
         future = context.store.put(message)
         if future.done():
-            self._put_ended(message, future)
+            self._put_ended(message, future.exception())
         else:
             self._message = message
+            self._pump = pump
             context.pending[self] = self.ended_at
-            future.add_done_callback(lambda done: self._put_ended_later(message, done))
+            future.add_done_callback(lambda done: self._put_ended_later(message, done, pump))
 
     @property
     def is_waiting(self) -> bool:
@@ -84,16 +83,19 @@ class Delivery:
         context.metrics.message(self._listener, "deferred", "store_timeout")
         context.log.message_deferred(message, replies.STORE_SLOW.limit)
         self._dialogue.failed(replies.STORE_SLOW)
-        self._pump()
+        if self._pump is not None:
+            self._pump()
 
-    def _put_ended_later(self, message: Message, future: asyncio.Future[None]) -> None:
-        self._message = None
+    def _put_ended_later(
+        self, message: Message, future: asyncio.Future[None], pump: Callable[[], None]
+    ) -> None:
+        self._message = self._pump = None
         del self._context.pending[self]
         if self._has_given_up:
             self._put_ended_too_late(message, future.exception())
         else:
-            self._put_ended(message, future)
-        self._pump()
+            self._put_ended(message, future.exception())
+        pump()
 
     def _put_ended_too_late(self, message: Message, error: BaseException | None) -> None:
         self._has_given_up = False
@@ -101,26 +103,21 @@ class Delivery:
         if error is None:
             self._context.arrivals.publish(message)
 
-    def _put_ended(self, message: Message, future: asyncio.Future[None]) -> None:
-        error = future.exception()
-        if error is None:
-            self._kept(message)
-        else:
+    def _put_ended(self, message: Message, error: BaseException | None) -> None:
+        if error is not None:
             self._not_kept(message, error)
-
-    def _kept(self, message: Message) -> None:
-        context, dialogue, now = self._context, self._dialogue, self._context.loop.time()
+            return
+        context, dialogue, metrics = self._context, self._dialogue, self._context.metrics
         context.arrivals.publish(message)
-        received = self.ended_at - dialogue.data_since
-        taken = now - self.ended_at
-        context.metrics.accepted(
+        taken = context.loop.time() - self.ended_at
+        metrics.accepted(
             self._listener,
             len(message.body),
             len(message.envelope.recipients),
-            received,
+            self.ended_at - dialogue.data_since,
             taken,
         )
-        context.metrics.last_accepted = message.received_at
+        metrics.last_accepted = message.received_at
         context.log.message_kept(message, taken)
         dialogue.kept(message.id)
 

@@ -22,7 +22,7 @@ from prixfixe import replies
 from prixfixe.message import Envelope
 from prixfixe.session import sasl, verbs
 from prixfixe.session.body import ChunkReader, DataReader, verdict
-from prixfixe.session.conversation import Conversation, Mode
+from prixfixe.session.conversation import NOBODY, Conversation, Mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +38,7 @@ SLICE = 64  # commands handled before others get their turn: about 0.2 ms
 MAX_LINE_OCTETS = 12288  # RFC 4954 4 (an AUTH line); other verbs are held to less in `verbs`
 FREE_OCTETS = 65536  # held by a message without asking the budget: most mail never asks
 BUDGET_STEP = 65536
+_COMMAND, _BODY, _VERBS = Mode.COMMAND, Mode.BODY, verbs.VERBS  # a look-up less each time
 # A browser may be made to send any method it likes, but not to leave out the version.
 _HTTP = re.compile(
     rb"(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT|DELETE|PATCH|TRACE) |.* HTTP/\d(?:\.\d)?$"
@@ -53,6 +54,7 @@ class Dialogue(Conversation):
         "_is_skipping",
         "_last_word",
         "data_octets",
+        "is_starved",
         "messages",
         "progress",
     )
@@ -72,6 +74,7 @@ class Dialogue(Conversation):
         self._last_word: Reply | None = None
         self._granted = FREE_OCTETS
         self._asked = 0
+        self.is_starved = False  # whether the body waits for memory from the budget
 
     # --- input
 
@@ -79,11 +82,6 @@ class Dialogue(Conversation):
     def buffered(self) -> int:
         """Input octets not yet worked on."""
         return len(self._input) - self._at
-
-    @property
-    def is_starved(self) -> bool:
-        """Whether the body waits for memory from the budget."""
-        return self._asked > 0
 
     @property
     def is_busy(self) -> bool:
@@ -107,14 +105,14 @@ class Dialogue(Conversation):
         """Handle a slice of what was received; return whether more can be done now."""
         for _ in range(SLICE):
             mode = self.mode
-            if mode is Mode.COMMAND:
-                is_done = self._command_line()
-            elif mode is Mode.BODY:
+            if mode is _BODY:
                 is_done = self._body_octets()
-            elif mode is Mode.AUTH:
-                is_done = self._auth_line()
-            else:
+            elif self._at == len(self._input):
                 return False
+            elif mode is _COMMAND:
+                is_done = self._command_line()
+            else:
+                is_done = mode is Mode.AUTH and self._auth_line()
             if not is_done:
                 return False
         return self._at < len(self._input)
@@ -130,8 +128,8 @@ class Dialogue(Conversation):
 
     def _next_line(self) -> bytes | Reply | None:
         """Return a line without its CRLF, the refusal of a bad one, or None for no line yet."""
-        start = self._at
-        end = self._input.find(b"\n", start)
+        start, octets = self._at, self._input
+        end = octets.find(b"\n", start)
         if end < 0:
             self._bound_line()
             return None
@@ -141,9 +139,9 @@ class Dialogue(Conversation):
             self._is_skipping = False
             return replies.LINE_TOO_LONG
         # The only CR is the one before the LF (RFC 5321 section 2.3.8).
-        if end == start or self._input.find(b"\r", start, end) != end - 1:
+        if end == start or octets.find(b"\r", start, end) != end - 1:
             return replies.BAD_LINE
-        return self._input[start : end - 1]
+        return octets[start : end - 1]
 
     def _bound_line(self) -> None:
         if self.buffered > MAX_LINE_OCTETS:
@@ -162,13 +160,17 @@ class Dialogue(Conversation):
 
     def _command(self, line: bytes) -> Reply | None:
         word, _, argument = line.partition(b" ")
-        verb = verbs.VERBS.get(word) or verbs.VERBS.get(word.rstrip(b"\t").upper())
+        verb = _VERBS.get(word) or _VERBS.get(word.rstrip(b"\t").upper())
         if verb is None:
             return self._unknown(line)
         self.verb = verb.name
         if len(line) + 2 > verb.max_octets and len(line) + 2 > verbs.max_octets(self, verb):
             return replies.LINE_TOO_LONG
-        return verbs.barrier(self, verb) or verb.handle(self, argument.strip(b" \t"))
+        if not (self.helo and self.terms.is_open):  # else there is no barrier to any verb
+            refusal = verbs.barrier(self, verb)
+            if refusal is not None:
+                return refusal
+        return verb.handle(self, argument.strip(b" \t"))
 
     def _unknown(self, line: bytes) -> Reply | None:
         if _HTTP.match(line) is None:
@@ -196,11 +198,15 @@ class Dialogue(Conversation):
     def _body_octets(self) -> bool:
         body = self.body
         chunk = self._body_input()
-        if body is None or not self._may_hold(body.held + len(chunk)):
+        size = len(chunk)
+        if body is None or (not size and isinstance(body, DataReader)):
             return False
-        self.progress += len(chunk)
-        self._at += len(chunk)
-        self.data_octets += len(chunk)
+        held = body.held + size
+        if held > self._granted and not self._may_hold(held):
+            return False
+        self.progress += size
+        self._at += size
+        self.data_octets += size
         rest = body.feed(chunk)
         if rest is None:
             self._forget_input()
@@ -223,17 +229,15 @@ class Dialogue(Conversation):
         return self._input[start:] if start else self._input
 
     def _may_hold(self, octets: int) -> bool:
-        """Whether memory for a body of this size is granted, asking for it when it is not."""
-        missing = octets - self._granted
-        if missing <= 0:
-            return True
-        if self._asked:
+        """Whether memory for a body of this size is granted now that it is asked for."""
+        if self.is_starved:
             return False
-        step = -(-missing // BUDGET_STEP) * BUDGET_STEP
+        step = -(-(octets - self._granted) // BUDGET_STEP) * BUDGET_STEP
         if self.outside.reserve(step):
             self._granted += step
             return True
         self._asked = step
+        self.is_starved = True
         self.meet("max_inflight")
         return False
 
@@ -241,6 +245,7 @@ class Dialogue(Conversation):
         """Go on with the body: the budget granted what was asked."""
         self._granted += self._asked
         self._asked = 0
+        self.is_starved = False
 
     def _end_of_data(self, body: DataReader) -> None:
         if body.is_too_big:
@@ -268,24 +273,23 @@ class Dialogue(Conversation):
         self.outside.keep(self._envelope(transaction), octets)
 
     def _envelope(self, transaction: Transaction) -> Envelope:
+        # The `with` keyword of Received (RFC 3848, RFC 6531 section 4.3).
+        protocol = "SMTP"
+        if self.is_extended:
+            protocol = "UTF8SMTP" if transaction.is_utf8 else "ESMTP"
+            if self.tls or self.user:
+                protocol += ("S" if self.tls else "") + ("A" if self.user else "")
         return Envelope(
             transaction.sender,
             tuple(transaction.recipients),
             transaction.params,
             self.peer,
             self.helo,
-            self._protocol(transaction),
+            protocol,
             self.terms.domain,
             self.tls,
             self.user,
         )
-
-    def _protocol(self, transaction: Transaction) -> str:
-        """Return the `with` keyword of Received (RFC 3848, RFC 6531 section 4.3)."""
-        if not self.is_extended:
-            return "SMTP"
-        name = "UTF8SMTP" if transaction.is_utf8 else "ESMTP"
-        return name + ("S" if self.tls else "") + ("A" if self.user else "")
 
     def _refuse_body(self, reply: Reply) -> None:
         self.forget_transaction()
@@ -300,9 +304,10 @@ class Dialogue(Conversation):
 
     def _forget_body(self) -> None:
         self.data_since = 0.0
-        if self._granted > FREE_OCTETS or self._asked:
+        if self._granted > FREE_OCTETS or self.is_starved:
             self._granted = FREE_OCTETS
             self._asked = 0
+            self.is_starved = False
             self.outside.release()
 
     def end(self) -> None:
@@ -312,6 +317,15 @@ class Dialogue(Conversation):
         if self.mode is not Mode.WAITING:
             self._forget_body()
         super().end()
+
+    def let_go(self) -> None:
+        """Forget the outside world after the end, unless memory of it is still held.
+
+        Session and dialogue refer to each other: without this, each pair would have to wait for
+        the collector of cycles.
+        """
+        if self._granted == FREE_OCTETS:
+            self.outside = NOBODY
 
     # --- answers from outside
 

@@ -9,10 +9,11 @@ Refuses: the grammar (see `address`, `params`), and who may be a recipient (see 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from prixfixe import replies
-from prixfixe.address import AddressError, parse_path
+from prixfixe.address import MAX_PLAIN_OCTETS, PLAIN_PATH, AddressError, parse_path
 from prixfixe.message import Recipient
 from prixfixe.params import MAIL_PARAMETERS, RCPT_PARAMETERS, ParameterError, parse_parameters
 from prixfixe.session.transaction import Transaction
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["mail", "offers_auth", "rcpt"]
 
+# What nearly every client sends: one search instead of a walk through the grammar.
+_PLAIN_MAIL = re.compile(f"(?i:FROM):{PLAIN_PATH}".encode("ascii")).fullmatch
+_PLAIN_RCPT = re.compile(f"(?i:TO):{PLAIN_PATH}".encode("ascii")).fullmatch
 _WITHOUT_AUTH = {name: check for name, check in MAIL_PARAMETERS.items() if name != "AUTH"}
 
 
@@ -36,6 +40,13 @@ def mail(d: Conversation, argument: bytes) -> Reply:
     refusal = d.outside.before_message()
     if refusal is not None:
         return refusal
+    if len(argument) <= MAX_PLAIN_OCTETS and (plain := _PLAIN_MAIL(argument)) is not None:
+        d.transaction = Transaction(plain[1].decode("ascii"), (), is_utf8=False)
+        return replies.SENDER_OK
+    return _mail_in_full(d, argument)
+
+
+def _mail_in_full(d: Conversation, argument: bytes) -> Reply:
     text = _after(b"FROM:", argument)
     if text is None:
         return replies.MAIL_SYNTAX
@@ -70,6 +81,12 @@ def rcpt(d: Conversation, argument: bytes) -> Reply:
         return replies.NEED_MAIL
     if transaction.chunks is not None:
         return replies.BDAT_BEGUN
+    if len(argument) <= MAX_PLAIN_OCTETS and (plain := _PLAIN_RCPT(argument)) is not None:
+        return _add_recipient(d, transaction, Recipient(plain[1].decode("ascii")))
+    return _rcpt_in_full(d, transaction, argument)
+
+
+def _rcpt_in_full(d: Conversation, transaction: Transaction, argument: bytes) -> Reply:
     text = _after(b"TO:", argument)
     if text is None:
         return replies.RCPT_SYNTAX

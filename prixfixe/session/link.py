@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Link"]
 
 PAUSE_OCTETS: Final = 65536  # buffered input at which the kernel's window is used instead
+_COMMAND, _BODY = Mode.COMMAND, Mode.BODY  # a look-up less for each read
 LINGER_SECONDS: Final = 2.0  # for a peer to read a last reply it did not ask for
 
 
@@ -138,9 +139,23 @@ class Link(smtp.SMTP):
             has_more = False
         if dialogue.progress != self._progress:
             self._progress = dialogue.progress
-            self.pace.progressed(self.loop.time(), dialogue.data_octets - self._data_octets)
-            self._data_octets = dialogue.data_octets
-        self._flush()
+            if dialogue.data_octets == self._data_octets:
+                self.pace.active_at = self.loop.time()
+            else:
+                self.pace.progressed(self.loop.time(), dialogue.data_octets - self._data_octets)
+                self._data_octets = dialogue.data_octets
+        output = dialogue.output
+        if output:
+            self.transport.write(b"".join(output) if len(output) > 1 else output[0])
+            output.clear()
+        mode = dialogue.mode
+        is_usual = (mode is _COMMAND or mode is _BODY) and not dialogue.is_starved
+        if not is_usual or has_more or self._is_ended or self._is_reading_paused:
+            self._look_ahead(has_more=has_more)
+
+    def _look_ahead(self, *, has_more: bool) -> None:
+        """See what is next when it is not simply the peer's next octets."""
+        dialogue = self.dialogue
         if dialogue.mode is Mode.CLOSED:
             self._finish("quit" if dialogue.has_quit else "error")
         elif has_more:
@@ -200,9 +215,12 @@ class Link(smtp.SMTP):
         self.dialogue.end()
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self.loop.call_later(LINGER_SECONDS, transport.abort)
         # Closing with unread input would reset the connection and take the last reply with it.
         is_heard = self.end in ("quit", "eof", "shutdown") or self._is_ended
+        if is_heard and self.dialogue.tls is None and not transport.get_write_buffer_size():
+            transport.close()  # All is sent: there is nothing to wait for.
+            return
+        self._timer = self.loop.call_later(LINGER_SECONDS, transport.abort)
         if is_heard or not transport.can_write_eof():
             transport.close()
             return

@@ -60,6 +60,7 @@ class Placed(Link):
         self.end = self.end or ("error" if error else "eof")
         self.dialogue.end()
         self._leave()
+        self.dialogue.let_go()
 
     def _make_room(self) -> bool:
         """Close the session that least deserves its place, if there is one that does not."""

@@ -37,6 +37,7 @@ class Terms:
         self.requires_tls = settings.tls == "required"
         self.offers_auth = settings.auth != "off"
         self.requires_auth = settings.auth == "required"
+        self.is_open = not (self.requires_tls or self.requires_auth)
         self.allows_clear_auth = settings.auth_insecure
         self.greeting = replies.greeting(self.domain)
         self.helo = replies.helo(self.domain)

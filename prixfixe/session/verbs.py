@@ -10,7 +10,8 @@ Refuses: numeric codes (see `replies`) and the wire (see `dialogue`).
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from prixfixe import replies
 from prixfixe.session import sasl
@@ -205,7 +206,8 @@ def _auth_barrier(d: Conversation) -> Reply | None:
     return None
 
 
-class Verb(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Verb:
     """One command: its handler, longest line with CRLF, and what must come first."""
 
     name: str

@@ -29,16 +29,17 @@ class DiscardStore:
 
     async def open(self) -> Recovery:
         """Start; there is never anything to recover."""
-        self._loop = asyncio.get_running_loop()  # asking for each message costs a system call
+        loop = asyncio.get_running_loop()
+        self._kept: asyncio.Future[None] = loop.create_future()  # done, so all may share it
+        self._kept.set_result(None)
         return Recovery()
 
     def put(self, message: Message) -> asyncio.Future[None]:  # noqa: ARG002
         """Forget the message."""
-        future = self._loop.create_future()
-        if self._is_closed:
-            future.set_exception(StoreError("the store is closed", kind="closed"))
-        else:
-            future.set_result(None)
+        if not self._is_closed:
+            return self._kept
+        future = self._kept.get_loop().create_future()
+        future.set_exception(StoreError("the store is closed", kind="closed"))
         return future
 
     async def delete(self, ids: Sequence[str] | None) -> int:  # noqa: ARG002

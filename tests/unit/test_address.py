@@ -1,8 +1,17 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prixfixe.address import AddressError, is_literal, mailbox_domain, parse_path
+from prixfixe.address import (
+    PLAIN_PATH,
+    AddressError,
+    _parse_full,
+    is_literal,
+    mailbox_domain,
+    parse_path,
+)
 
 GOOD = {
     "plain": "a@b.test",
@@ -117,3 +126,17 @@ def test_domain_is_folded():
 )
 def test_literal(text, expected):
     assert is_literal(text) is expected
+
+
+@given(
+    st.from_regex(r"\A[A-Za-z0-9.!+_-]{1,12}@[A-Za-z0-9.-]{1,16}\Z"),
+)
+def test_the_short_cut_takes_only_what_the_grammar_takes(mailbox):
+    plain = re.fullmatch(PLAIN_PATH, f"<{mailbox}>")
+    try:
+        full = _parse_full(f"<{mailbox}>")
+    except AddressError:
+        assert plain is None
+        return
+    assert plain is not None
+    assert (plain[1], "") == full

@@ -1,9 +1,11 @@
 """Sessions over real sockets: time, flow, disconnects, drain, PROXY, TLS."""
 
 import asyncio
+import gc
 import socket
 import ssl
 import struct
+import weakref
 
 import pytest
 
@@ -498,3 +500,20 @@ async def test_a_new_certificate_serves_new_sessions_on_both_listeners(start, tm
     assert await served(port) == second
     checks = await running.server.readiness.check()
     assert not checks["tls"].is_ok
+
+
+async def test_a_session_that_is_over_leaves_nothing_for_the_collector(start):
+    running = await start()
+    gc.collect()
+    gc.disable()
+    try:
+        wire = await running.say_hello()
+        (session,) = running.server.context.sessions
+        gone = weakref.ref(session), weakref.ref(session.session)
+        del session
+        assert await wire.ask(START, 3) == [250, 250, 354]
+        assert await wire.ask(b"x\r\n.\r\nQUIT\r\n", 2) == [250, 221]
+        await until(lambda: not running.server.context.sessions)
+        await until(lambda: gone[0]() is None and gone[1]() is None)
+    finally:
+        gc.enable()

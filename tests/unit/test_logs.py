@@ -2,10 +2,13 @@ import asyncio
 import io
 import json
 import logging
+from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
-from prixfixe.logs import LineSink, build_log, clean, kept_line
+from prixfixe.loglines import Stamp, clean, kept_line
+from prixfixe.logs import DEFER_SECONDS, MAX_DEFERRED, LineSink, build_log
 from prixfixe.message import Envelope, Message, Recipient
 
 HOSTILE = 'a"b\\\r\n{"level":"error"}\x1b[2J\u2028é' + "x" * 300
@@ -33,6 +36,22 @@ def test_the_fast_record_equals_the_pipelines(sender):
     assert list(fast) == list(slow)
     assert fast == slow
     assert fast["ms"] == 1.23
+
+
+@pytest.mark.parametrize("helo", ["c.test", HOSTILE, ""])
+@pytest.mark.parametrize("user", [None, HOSTILE])
+def test_the_fast_record_of_a_session_equals_the_pipelines(helo, user):
+    log, stream = logged()
+    dialogue = SimpleNamespace(
+        peer="p:1", helo=helo, tls=None, user=user, messages=3, errors=1, limit="x"
+    )
+    log.session_ended(dialogue, "quit", 0.12345)
+    log._say_ended(dialogue, "quit", 0.12345)
+    fast, slow = map(json.loads, stream.getvalue().splitlines())
+    fast.pop("time"), slow.pop("time")
+    assert list(fast) == list(slow)
+    assert fast == slow
+    assert fast["seconds"] == 0.123
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
@@ -116,7 +135,46 @@ def test_clean_leaves_other_values_alone():
 
 
 def test_kept_line_is_json_without_recipients():
-    from datetime import UTC, datetime
-
     bare = Message("ID", 1.0, Envelope("", ()), b"")
-    assert json.loads(kept_line(bare, 0.0, datetime.now(UTC)))["recipient"] == ""
+    assert json.loads(kept_line(bare, 0.0, "now"))["recipient"] == ""
+
+
+def test_stamp_says_the_time_as_datetime_does():
+    stamp = Stamp()
+    for now in (0.0, 1.5, 1.5004, 1.999999, 2.0, 951782400.25, 4102444799.999):
+        exact = datetime.fromtimestamp(int(now * 1000) / 1000, UTC)
+        assert stamp(now) == exact.isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+class Counting(io.StringIO):
+    def __init__(self):
+        super().__init__()
+        self.writes = 0
+
+    def write(self, text):
+        self.writes += 1
+        return super().write(text)
+
+
+async def test_deferred_lines_leave_in_order_with_the_next_that_may_not_wait():
+    stream = Counting()
+    sink = LineSink(stream, asyncio.get_running_loop())
+    sink.defer("a")
+    await asyncio.sleep(0)
+    assert stream.getvalue() == ""
+    sink.msg("b")
+    sink.defer("c")
+    await asyncio.sleep(0)
+    assert stream.getvalue() == "a\nb\nc\n"
+    assert stream.writes == 1
+
+
+async def test_deferred_lines_are_bounded_in_time_and_number():
+    stream = Counting()
+    sink = LineSink(stream, asyncio.get_running_loop())
+    for _ in range(MAX_DEFERRED + 1):
+        sink.defer("x")
+    assert stream.getvalue().count("x") == MAX_DEFERRED
+    await asyncio.sleep(2 * DEFER_SECONDS)
+    assert stream.getvalue().count("x") == MAX_DEFERRED + 1
+    assert stream.writes == 2
