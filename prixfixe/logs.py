@@ -134,6 +134,11 @@ class _Forward(logging.Handler):
         )
 
 
+def _told(error: BaseException) -> str:
+    """Return a text for an error; not its repr, which shows what a codec could not decode."""
+    return f"{type(error).__name__}: {error}"
+
+
 def _trace(error: BaseException | None) -> dict[str, str]:
     return {"trace": "".join(traceback.format_exception(error))} if error else {}
 
@@ -214,7 +219,7 @@ class Log:
             id=message.id,
             peer=message.envelope.peer,
             kept=error is None,
-            reason=f"{type(error).__name__}: {error}" if error else "",
+            reason=_told(error) if error else "",
         )
 
     def session_ended(self, dialogue: Dialogue, end: str, seconds: float) -> None:
@@ -250,7 +255,7 @@ class Log:
 
     def unexpected(self, peer: str, error: BaseException) -> None:
         """Record a defect of ours, with its traceback."""
-        self.error("unexpected error", peer=peer, reason=repr(error), **_trace(error))
+        self.error("unexpected error", peer=peer, reason=_told(error), **_trace(error))
 
 
 def build_log(

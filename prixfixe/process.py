@@ -61,7 +61,14 @@ async def _run(settings: Settings, notes: Sequence[str]) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked_to_stop)
-    loop.add_signal_handler(signal.SIGHUP, server.reload)
+    reloads: set[asyncio.Task[None]] = set()  # The loop itself holds tasks weakly.
+
+    def asked_to_reload() -> None:
+        task = loop.create_task(server.reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, asked_to_reload)
     print(bound.line(), flush=True)  # noqa: T201 - the ready line is an interface
     log.info("ready", **bound._asdict(), version=__version__, pid=os.getpid())
     _calm_collector()

@@ -17,30 +17,28 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from prixfixe import __version__
 from prixfixe.arrivals import Arrivals
-from prixfixe.auth import Authenticator, AuthThrottle
 from prixfixe.budget import Budget
 from prixfixe.limits import Admission
 from prixfixe.listeners import bind_socket, is_listening, written
 from prixfixe.message import IdSource
 from prixfixe.metrics import Metrics
 from prixfixe.readiness import CheckResult, Readiness
+from prixfixe.renewal import Renewal
 from prixfixe.session import Connection, Context, Limits, Shedding, Terms
 from prixfixe.stores import StoreOptions, open_reader, open_store
-from prixfixe.tls import Certificates
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping
 
     from prixfixe.http import HttpServer
     from prixfixe.logs import Log
-    from prixfixe.reloading import ReloadResult
     from prixfixe.settings import Settings
     from prixfixe.stores.base import Reader, Store
 
 __all__ = ["Bound", "Server"]
 
 LAG_SECONDS = 1.0
+POLL_SECONDS = 1.0  # how often certificate and users file are looked at
 # A body may hold a third more than the limit while dots are stuffed, and what one read brings.
 _STUFFED_NUMERATOR, _STUFFED_DENOMINATOR, _READ_OCTETS = 4, 3, 512 * 1024
 
@@ -92,8 +90,9 @@ class Server:
         self.readiness = Readiness(self.store, self.metrics, self._loop.time)
         self.context.doubt = self.readiness.doubt
         self._listeners: list[asyncio.Server] = []
-        self._housekeeping: asyncio.Task[None] | None = None
+        self._housekeeping: list[asyncio.Task[None]] = []
         self._http: HttpServer | None = None
+        self._renewal: Renewal | None = None
         self._hurry = asyncio.Event()
 
     def _context(self) -> Context:
@@ -136,7 +135,7 @@ class Server:
             OSError: an address cannot be bound; the text names it.
 
         """
-        self._load_secrets()
+        self._renewal = self._load_secrets()
         recovery = await self.store.open()
         self.metrics.recovered(recovery)
         if any(recovery):
@@ -148,27 +147,13 @@ class Server:
             await self.store.close()
             raise
 
-    def _load_secrets(self) -> None:
+    def _load_secrets(self) -> Renewal:
         """Read certificate and users. Raises `CertificateError` or `UsersError`."""
-        settings, context = self._settings, self.context
-        if settings.tls_cert is not None and (
-            settings.tls != "off" or settings.tls_port is not None
-        ):
-            context.certificates = Certificates(
-                settings.tls_cert,
-                settings.tls_key or "",
-                min_version=settings.tls_min_version,
-                domain=settings.domain,
-            )
-            self.metrics.not_after = context.certificates.info.not_after
-            self.readiness.add("tls", self._check_secrets)
-        if settings.auth != "off":
-            users = None if settings.auth == "any" else settings.auth_users
-            context.authenticator = Authenticator(users, AuthThrottle(self._loop.time))
-
-    def _check_secrets(self) -> CheckResult:
-        error = next((secret.error for secret in self._secrets().values() if secret.error), "")
-        return CheckResult(not error, error or "ok")
+        renewal = Renewal(self._settings, self._log, self.metrics, self._loop.time)
+        renewal.add_checks(self.readiness)
+        self.context.certificates = renewal.certificates
+        self.context.authenticator = renewal.authenticator
+        return renewal
 
     async def _listen(self) -> Bound:
         settings = self._settings
@@ -181,7 +166,9 @@ class Server:
         http = await self._listen_http()
         self.readiness.add("listeners", self._check_listeners)
         self.readiness.add("draining", self._check_draining)
-        self._housekeeping = asyncio.create_task(self._keep_house())
+        self._housekeeping = [
+            asyncio.create_task(work) for work in (self._measure_lag(), self._look_for_changes())
+        ]
         return Bound(smtp, smtps, http, settings.store)
 
     async def _listen_smtp(self, listener: socket.socket, terms: Terms, name: str) -> str:
@@ -233,34 +220,21 @@ class Server:
 
     # --- running
 
-    async def _keep_house(self) -> None:
-        """Measure how late the loop is, and look whether the certificate changed."""
+    async def _measure_lag(self) -> None:
         while True:
             due = self._loop.time() + LAG_SECONDS
             await asyncio.sleep(LAG_SECONDS)
             self.metrics.loop_lag(max(0.0, self._loop.time() - due))
-            self._note_reloads({what: secret.poll() for what, secret in self._secrets().items()})
 
-    def _secrets(self) -> dict[str, Certificates | Authenticator]:
-        held = {"tls": self.context.certificates, "auth": self.context.authenticator}
-        return {what: secret for what, secret in held.items() if secret is not None}
+    async def _look_for_changes(self) -> None:
+        while self._renewal is not None:
+            await asyncio.sleep(POLL_SECONDS)
+            await self._renewal.poll()
 
-    def reload(self) -> None:
+    async def reload(self) -> None:
         """Read certificate and users again (SIGHUP)."""
-        self._log.info("reload")
-        self._note_reloads({what: secret.reload() for what, secret in self._secrets().items()})
-
-    def _note_reloads(self, results: Mapping[str, ReloadResult | None]) -> None:
-        for what, result in results.items():
-            if result is None:
-                continue
-            self.metrics.reload(what, "ok" if result.ok else "error")
-            if result.ok:
-                self._log.info("reloaded", what=what)
-            else:
-                self._log.error("not reloaded, the old one stays", what=what, reason=result.reason)
-        if self.context.certificates is not None:
-            self.metrics.not_after = self.context.certificates.info.not_after
+        if self._renewal is not None:
+            await self._renewal.reload()
 
     # --- stop
 
@@ -280,12 +254,12 @@ class Server:
             session.abort()
         context.arrivals.close()
         await self.store.close()
-        if context.authenticator is not None:
-            context.authenticator.close()
+        if self._renewal is not None:
+            self._renewal.close()
         if self._http is not None:
             await self._http.stop()
-        if self._housekeeping is not None:
-            self._housekeeping.cancel()
+        for task in self._housekeeping:
+            task.cancel()
 
     async def _stop_listening(self) -> None:
         for listener in self._listeners:

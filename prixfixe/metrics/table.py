@@ -224,7 +224,7 @@ TABLE: tuple[Spec, ...] = (
         "ready",
         "gauge",
         "Readiness by check, 1 or 0.",
-        {"check": ("listeners", "tls", "store", "draining")},
+        {"check": ("listeners", "tls", "auth", "store", "draining")},
     ),
     Spec("draining", "gauge", "1 from SIGTERM on."),
     Spec("last_accepted_timestamp_seconds", "gauge", "When a message was last accepted."),

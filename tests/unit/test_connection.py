@@ -490,13 +490,13 @@ async def test_a_new_certificate_serves_new_sessions_on_both_listeners(start, tm
     wire = await running.say_hello()
     assert await served(port) == first
     second = issue()
-    running.server.reload()
+    await running.server.reload()
     assert await served(port) == second
     assert await wire.ask(b"STARTTLS\r\n") == [220]
     await wire.writer.start_tls(client_context())
     assert wire.writer.get_extra_info("ssl_object").getpeercert(binary_form=True) == second
     (tmp_path / "cert").write_text("broken")
-    running.server.reload()
+    await running.server.reload()
     assert await served(port) == second
     checks = await running.server.readiness.check()
     assert not checks["tls"].is_ok

@@ -12,7 +12,7 @@ LAYERS = [
     {"params", "policy", "units", "limits", "budget", "query", "mime", "arrivals", "auth", "tls"},
     {"settings", "stores"},
     {"metrics", "readiness", "logs", "listeners"},
-    {"session", "http"},
+    {"session", "http", "renewal"},
     {"server"},
     {"process"},
     {"cli", "load", "testing"},

@@ -1,0 +1,221 @@
+"""Certificate and users replaced while the server runs: in use, in the log, in metric, in /readyz."""
+
+import asyncio
+import json
+import ssl
+import threading
+
+import pytest
+import trustme
+
+from prixfixe import server
+from prixfixe.passwords import hash_password
+from tests.conftest import Wire, until
+from tests.unit.test_connection import START, client_context
+
+HASHES = {word: hash_password(word) for word in ("old", "new")}
+
+
+class Files:
+    """A certificate, its key and a users file, as a mounted folder has them."""
+
+    def __init__(self, folder):
+        self.cert, self.key, self.users = folder / "cert", folder / "key", folder / "users"
+
+    def issue(self):
+        """Write a new pair; return the certificate as a client sees it."""
+        pair = trustme.CA().issue_cert("localhost")
+        pem = pair.cert_chain_pems[0].bytes()
+        # Each file as a whole: a reader in between must not see half of one.
+        for path, octets in ((self.cert, pem), (self.key, pair.private_key_pem.bytes())):
+            path.with_suffix(".new").write_bytes(octets)
+            path.with_suffix(".new").replace(path)
+        return ssl.PEM_cert_to_DER_cert(pem.decode())
+
+    def allow(self, word):
+        self.users.write_text(f"alice:{HASHES[word]}\n")
+
+    @property
+    def variables(self):
+        return {
+            "SMTP_TLS_CERT": str(self.cert),
+            "SMTP_TLS_KEY": str(self.key),
+            "SMTP_AUTH": "optional",
+            "SMTP_AUTH_USERS": str(self.users),
+        }
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.setattr(server, "POLL_SECONDS", 0.02)
+    files = Files(tmp_path)
+    files.issue()
+    files.allow("old")
+    return files
+
+
+async def secured(running):
+    wire = await running.say_hello()
+    assert await wire.ask(b"STARTTLS\r\n") == [220]
+    await wire.writer.start_tls(client_context())
+    assert await wire.ask(b"EHLO c.test\r\n") == [250]
+    return wire
+
+
+def served(wire):
+    return wire.writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+
+
+def plain(word):
+    from base64 import b64encode
+
+    return b"AUTH PLAIN " + b64encode(b"\0alice\0" + word.encode()) + b"\r\n"
+
+
+def reloads(running, what, result):
+    return running.server.metrics.series()[f"{what}_reloads"].counts[result,]
+
+
+def records(running, event):
+    return [one for one in map(json.loads, running.records()) if one["event"] == event]
+
+
+async def test_a_changed_pair_is_served_to_new_sessions_and_old_ones_live(start, files):
+    running = await start(**files.variables)
+    old = await secured(running)
+    new = files.issue()
+    await until(lambda: reloads(running, "tls", "ok"))
+    assert served(await secured(running)) == new
+    assert served(old) != new
+    assert await old.ask(START + b"x\r\n.\r\n", 4) == [250, 250, 354, 250]
+    assert {one["what"] for one in records(running, "reloaded")} == {"tls"}
+
+
+async def test_changed_users_are_asked_at_once(start, files):
+    running = await start(**files.variables)
+    wire = await secured(running)
+    assert await wire.ask(plain("old")) == [235]
+    files.allow("new")
+    await until(lambda: reloads(running, "auth", "ok"))
+    wire = await secured(running)
+    assert await wire.ask(plain("old")) == [535]
+    assert await wire.ask(plain("new")) == [235]
+
+
+BROKEN = {
+    "cert": ("cert", "tls"),
+    "key": ("key", "tls"),
+    "users": ("users", "auth"),
+}
+
+
+@pytest.mark.parametrize(("name", "what"), BROKEN.values(), ids=BROKEN)
+async def test_a_bad_file_keeps_the_old_and_says_so_until_it_is_mended(start, files, name, what):
+    running = await start(**files.variables)
+    before = served(await secured(running))
+    getattr(files, name).write_text("broken\n")
+    await until(lambda: reloads(running, what, "error"))
+    wire = await secured(running)
+    assert served(wire) == before
+    assert await wire.ask(plain("old")) == [235]
+    checks = await running.server.readiness.check()
+    assert {check for check, result in checks.items() if not result.is_ok} == {what}
+    assert str(getattr(files, name)) in checks[what].detail
+    told = records(running, "not reloaded, the old one stays")
+    assert (told[0]["level"], told[0]["what"]) == ("error", what)
+    assert reloads(running, what, "error") == 1, "said once for each change"
+    files.issue()
+    files.allow("new")
+    await until(lambda: reloads(running, what, "ok"))
+    checks = await running.server.readiness.check()
+    assert all(result.is_ok for result in checks.values())
+
+
+async def test_users_alone_are_a_check_too(start, files):
+    variables = files.variables
+    del variables["SMTP_TLS_CERT"], variables["SMTP_TLS_KEY"]
+    running = await start(SMTP_AUTH_INSECURE="1", **variables)
+    files.users.write_text("broken\n")
+    await until(lambda: reloads(running, "auth", "error"))
+    assert not (await running.server.readiness.check())["auth"].is_ok
+
+
+async def test_files_are_read_beside_the_event_loop(start, files, monkeypatch):
+    running = await start(**files.variables)
+    gate, threads = threading.Event(), []
+    read = running.server.context.authenticator.reload
+
+    def slow():
+        threads.append(threading.current_thread())
+        assert gate.wait(10)
+        return read()
+
+    monkeypatch.setattr(running.server.context.authenticator, "reload", slow)
+    reload = asyncio.create_task(running.server.reload())
+    await until(lambda: threads)
+    wire = await secured(running)
+    assert await wire.ask(plain("old")) == [235]
+    gate.set()
+    await reload
+    assert threads[0] is not threading.main_thread()
+
+
+async def test_a_defect_does_not_end_the_looking(start, files, monkeypatch):
+    running = await start(**files.variables)
+    with monkeypatch.context() as patch:
+        patch.setattr(running.server.context.certificates, "poll", lambda: 1 / 0)
+        await until(lambda: reloads(running, "tls", "error"))
+    files.issue()
+    await until(lambda: reloads(running, "tls", "ok"))
+    assert any("ZeroDivisionError" in one["reason"] for one in records(running, "unexpected error"))
+
+
+async def test_rotation_under_load_loses_no_session(start, files):
+    """Senders go on while the pair is replaced again and again: every message, every session."""
+    running = await start(SMTP_TLS_PORT="0", SMTP_MAX_CONNECTIONS="1000", **files.variables)
+    port = int(running.bound.smtps.rpartition(":")[2])
+    seen, sent, is_over = set(), 0, asyncio.Event()
+
+    async def one_session(is_implicit):
+        nonlocal sent
+        if is_implicit:
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", port, ssl=client_context(), limit=1 << 20
+            )
+            wire = Wire(reader, writer)
+            assert (await wire.reply()).startswith(b"220 ")
+            assert await wire.ask(b"EHLO c.test\r\n") == [250]
+        else:
+            wire = await secured(running)
+        seen.add(served(wire))
+        for _ in range(3):
+            assert await wire.ask(START + b"x\r\n.\r\n", 4) == [250, 250, 354, 250]
+            sent += 1
+        assert await wire.ask(b"QUIT\r\n") == [221]
+        wire.close()
+
+    async def sender(number):
+        while not is_over.is_set():
+            await one_session(number % 2 == 0)
+
+    senders = [asyncio.create_task(sender(number)) for number in range(6)]
+    for number in range(5):
+        if number % 2:
+            files.issue()
+        else:
+            files.issue()
+            await running.server.reload()
+        done = reloads(running, "tls", "ok")
+        before = sent
+        await until(lambda before=before: sent > before + 12, 30)
+        assert done >= 1
+    is_over.set()
+    await asyncio.gather(*senders)
+    assert len(running.messages) == sent
+    assert len(seen) >= 4
+    assert (
+        reloads(running, "tls", "error") <= 5
+    )  # a new certificate met its old key: the old pair stayed
+    ends = running.server.metrics.series()["smtp_session_duration_seconds"].histograms
+    assert sum(ends["error",].counts) == 0
+    assert (await running.server.readiness.check())["tls"].is_ok
