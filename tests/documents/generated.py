@@ -49,7 +49,7 @@ def settings():
     return table(["variable", "default", "meaning"], rows)
 
 
-PARTS = {"docs/metrics.md": {"metrics": metrics}}
+PARTS = {"docs/metrics.md": {"metrics": metrics}, "DEPLOYMENT.md": {"settings": settings}}
 FILES = {".env.example": example, "deployment/grafana/prixfixe.json": dashboard.render}
 
 

@@ -15,7 +15,11 @@ from tests.documents import generated
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+DOCUMENTS = [
+    *ROOT.glob("*.md"),
+    *(ROOT / "docs").glob("*.md"),
+    *(ROOT / "deployment").glob("*.md"),
+]
 
 
 def test_the_readme_begins_with_two_commands_of_one_line():
@@ -85,3 +89,33 @@ def test_the_limits_document_is_true():
     for setting, _, limit in rows:
         if setting.startswith("`") and limit not in results:
             assert setting == f"`SMTP_{limit.upper()}`"
+
+
+def test_the_images_contract_names_tests_that_exist():
+    text = (ROOT / "deployment" / "DOCKER-READY.md").read_text()
+    names = set(re.findall(r"`(test_\w+\.py)`", text))
+    assert len(names) > 4
+    assert names <= {path.name for path in (ROOT / "tests" / "container").glob("test_*.py")}
+
+
+def test_the_contracts_ports_are_the_dockerfiles():
+    text = (ROOT / "deployment" / "DOCKER-READY.md").read_text()
+    ports = re.search(r"^EXPOSE (\d+) (\d+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert f"ports {ports[1]} and {ports[2]}" in text
+
+
+def test_messages_in_the_troubleshooting_table_are_the_servers():
+    text = (ROOT / "DEPLOYMENT.md").read_text()
+    shown = re.findall(r"^\| `(\d{3}) (\S+) ([^`]+)`", text, re.MULTILINE)
+    source = (ROOT / "prixfixe" / "replies.py").read_text()
+    assert len(shown) > 3
+    for code, enhanced, words in shown:
+        assert re.search(rf'{code},\s*"{re.escape(enhanced)}",\s*"{re.escape(words)}', source), (
+            words
+        )
+
+
+def test_commands_in_the_deployment_document_exist():
+    text = (ROOT / "DEPLOYMENT.md").read_text()
+    named = set(re.findall(r"\bprixfixe (\w[\w-]*)", text))
+    assert named <= set(COMMANDS), named - set(COMMANDS)
