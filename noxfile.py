@@ -146,6 +146,13 @@ def fuzz(session: nox.Session) -> None:
         session.run("python", "-m", "tests.fuzz", target, *session.posargs[1:])
 
 
+@nox.session
+def differential(session: nox.Session) -> None:
+    """Play the table on PrixFixe and stock aiosmtpd, write docs/conformance.md; a report only."""
+    _install(session)
+    session.run("python", "-m", "tests.conformance.differential")
+
+
 @nox.session(venv_backend="none")
 def matrix(session: nox.Session) -> None:
     """Print what the workflows run on, from pyproject.toml."""

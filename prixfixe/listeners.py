@@ -12,8 +12,9 @@ import os
 import socket
 from typing import Any
 
-__all__ = ["bind_socket", "is_listening", "written"]
+__all__ = ["bind_socket", "is_listening", "keep_replies_small", "written"]
 
+UNREAD_OCTETS = 65536
 BACKLOG = 1024  # the kernel caps it at net.core.somaxconn; a burst must not meet a full queue
 
 
@@ -73,3 +74,12 @@ def written(address: tuple[str, int]) -> str:
     """Return `host:port`, brackets around IPv6."""
     host, port = address[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def keep_replies_small(listener: socket.socket) -> None:
+    """Bound what the kernel holds of replies that a client does not read.
+
+    It would let 4 MiB pile up, which is 50,000 commands of work for nobody; a batch of replies is
+    a few KiB.
+    """
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_OCTETS)

@@ -19,7 +19,7 @@ from prixfixe import __version__
 from prixfixe.arrivals import Arrivals
 from prixfixe.budget import Budget
 from prixfixe.limits import Admission
-from prixfixe.listeners import bind_socket, is_listening, written
+from prixfixe.listeners import bind_socket, is_listening, keep_replies_small, written
 from prixfixe.message import IdSource
 from prixfixe.metrics import Metrics
 from prixfixe.readiness import CheckResult, Readiness
@@ -173,6 +173,7 @@ class Server:
 
     async def _listen_smtp(self, listener: socket.socket, terms: Terms, name: str) -> str:
         context = self.context
+        keep_replies_small(listener)
         server = await self._loop.create_server(
             lambda: Connection(context, terms, name), sock=listener
         )

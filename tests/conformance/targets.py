@@ -42,7 +42,9 @@ __all__ = [
     "PASSWORD",
     "SLOWER_THAN_IDLE",
     "USER",
+    "Mailbox",
     "NotOfferedError",
+    "PrixFixeTarget",
     "ProcessTarget",
     "Server",
     "Stored",
@@ -165,10 +167,15 @@ class Server(abc.ABC):
 
 
 class Target(abc.ABC):
-    """A kind of server. `is_strict` asks that every reply keeps PrixFixe's own promises."""
+    """A kind of server.
+
+    `is_strict` asks that every reply keeps PrixFixe's own promises; `is_direct` says that nothing,
+    such as an engine's proxy, stands between and adds its own delays and segments.
+    """
 
     name = "?"
     is_strict = False
+    is_direct = True
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -281,12 +288,10 @@ class ProcessServer(Server):
         return self.process.wait(START_SECONDS)
 
 
-class PrixFixeProcess(ProcessServer):
-    """PrixFixe, read through its HTTP API."""
+class Mailbox(Server):
+    """A server read through PrixFixe's HTTP API; `http` is set by who knows the port."""
 
-    def __init__(self, command: list[str], environ: dict[str, str], folder: Path) -> None:
-        super().__init__(command, environ, folder)
-        self.http = http.client.HTTPConnection(self._fact("http"), timeout=START_SECONDS)
+    http: http.client.HTTPConnection
 
     def _ask(self, method: str, path: str) -> bytes:
         # The server may have ended an idle connection between two cases.
@@ -330,37 +335,32 @@ class PrixFixeProcess(ProcessServer):
             facts,
         )
 
+
+class PrixFixeProcess(Mailbox, ProcessServer):
+    """PrixFixe as a process."""
+
+    def __init__(self, command: list[str], environ: dict[str, str], folder: Path) -> None:
+        super().__init__(command, environ, folder)
+        self.http = http.client.HTTPConnection(self._fact("http"), timeout=START_SECONDS)
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.http.close()
         return super().stop(number)
 
 
-class ProcessTarget(Target):
-    """`prixfixe serve` on free ports of the loopback."""
+class PrixFixeTarget(Target):
+    """What configuration letters mean in PrixFixe's settings."""
 
-    name = "prixfixe"
     is_strict = True
 
-    def start(self, config: str) -> Server:
-        number = len(list(self.folder.glob(f"{config}-*")))
-        folder = self.folder / f"{config}-{number}"
-        environ = self._environ(folder)
+    def settings(self, config: str) -> dict[str, str]:
+        """Return the variables that make a configuration."""
+        environ: dict[str, str] = {}
         for letter in config:
             environ |= self._letter(letter)
         if {"O", "W"} <= set(config):
             environ["SLOW_SECONDS"] = SLOWER_THAN_IDLE
-        module = "tests.conformance.faulty" if set(config) & set("WB") else "prixfixe"
-        return PrixFixeProcess([sys.executable, "-m", module, "serve"], environ, folder)
-
-    def _environ(self, folder: Path) -> dict[str, str]:
-        return {
-            "SMTP_BIND": "127.0.0.1",
-            "SMTP_PORT": "0",
-            "SMTP_HTTP_PORT": "0",
-            "SMTP_STORE": f"sqlite:{folder / 'mail.db'}",
-            "SMTP_STORE_MIN_FREE": "0",
-            "SMTP_LOG_LEVEL": "debug",
-        }
+        return environ
 
     def _letter(self, letter: str) -> dict[str, str]:
         return {
@@ -386,3 +386,26 @@ class ProcessTarget(Target):
         if not path.exists():
             path.write_text(f"{USER}:{hash_password(PASSWORD)}\n", encoding="utf-8")
         return {"SMTP_AUTH": "optional", "SMTP_AUTH_USERS": str(path)}
+
+
+class ProcessTarget(PrixFixeTarget):
+    """`prixfixe serve` on free ports of the loopback."""
+
+    name = "prixfixe"
+
+    def start(self, config: str) -> Server:
+        number = len(list(self.folder.glob(f"{config}-*")))
+        folder = self.folder / f"{config}-{number}"
+        environ = self._environ(folder) | self.settings(config)
+        module = "tests.conformance.faulty" if set(config) & set("WB") else "prixfixe"
+        return PrixFixeProcess([sys.executable, "-m", module, "serve"], environ, folder)
+
+    def _environ(self, folder: Path) -> dict[str, str]:
+        return {
+            "SMTP_BIND": "127.0.0.1",
+            "SMTP_PORT": "0",
+            "SMTP_HTTP_PORT": "0",
+            "SMTP_STORE": f"sqlite:{folder / 'mail.db'}",
+            "SMTP_STORE_MIN_FREE": "0",
+            "SMTP_LOG_LEVEL": "debug",
+        }
