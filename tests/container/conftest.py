@@ -25,6 +25,7 @@ _reports = pytest.StashKey[list]()
 
 def pytest_addoption(parser):
     parser.addoption("--image", metavar="ID", help="test this image instead of building one")
+    parser.addoption("--teeth", default="own", help="`all` lets each broken image meet every check")
     parser.addoption(
         "--previous", metavar="ID", help="the release to upgrade from and to roll back to"
     )
