@@ -106,6 +106,52 @@ def _config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="as one JSON object")
 
 
+def _load_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("target", type=_address, metavar="HOST:PORT", help="any SMTP server")
+    add("--messages", type=_many, default=100, metavar="N", help="in all (default: 100)")
+    add("--workers", type=_many, default=10, metavar="N", help="connections (default: 10)")
+    add("--size", type=_sizes, default=(1024,), metavar="S", help="as 10KiB, or a mix: 1KiB,1MiB")
+    add("--rate", type=_rate, metavar="R", help="messages a second, by the clock (an open loop)")
+    add("--own", action="store_true", help="a connection of its own for each message")
+    add("--pipelined", action="store_true", help="send MAIL, RCPT and DATA together")
+    add("--starttls", action="store_true", help="go into TLS, whatever the certificate")
+    add("--user", metavar="NAME", help="log in; the password is in the variable LOAD_PASSWORD")
+    add("--timeout", type=_seconds, default=60.0, metavar="S", help="for an answer (default: 60 s)")
+    add("--json", action="store_true", help="as one JSON object")
+
+
+def _many(text: str) -> int:
+    from prixfixe.units import count
+
+    try:
+        return count(1)(text)
+    except ValueError as error:
+        msg = f"{text!r}: expected {error}"
+        raise argparse.ArgumentTypeError(msg) from None
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    from prixfixe.units import size
+
+    try:
+        return tuple(size(1)(part) for part in text.split(","))
+    except ValueError as error:
+        msg = f"{text!r}: expected {error}"
+        raise argparse.ArgumentTypeError(msg) from None
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < 1e6:
+        msg = f"{text!r}: expected messages a second, above 0"
+        raise argparse.ArgumentTypeError(msg)
+    return rate
+
+
 def _no_arguments(_parser: argparse.ArgumentParser) -> None:
     """Take none."""
 
@@ -130,6 +176,7 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] 
     ),
     "config": ("show the effective settings", _config_arguments, "prixfixe.cli.config"),
     "hash-password": ("hash a password for SMTP_AUTH_USERS", _no_arguments, "prixfixe.cli.hashing"),
+    "load": ("send many messages to any SMTP server", _load_arguments, "prixfixe.cli.load"),
     "version": ("print the version", _no_arguments, "prixfixe.cli.version"),
 }
 

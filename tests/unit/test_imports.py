@@ -17,7 +17,7 @@ LAYERS = [
     {"process"},
     {"cli", "load", "testing"},
 ]
-SIDEWAYS = {("auth", "limits"), ("params", "policy"), ("readiness", "metrics")}
+SIDEWAYS = {("cli", "load"), ("auth", "limits"), ("params", "policy"), ("readiness", "metrics")}
 
 
 def level(room):

@@ -1,0 +1,162 @@
+"""Send many messages: in a closed loop as fast as answers come, or in an open one by the clock.
+
+Owns: the plan, the workers, and the count of what became of every message.
+Promises: `accepted + refused + failed` is the number of messages of the plan; `codes` and `errors`
+say how each ended; latency of an open loop counts from when a message was due.
+Refuses: presentation (see `report`), and more than the plan's workers at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from prixfixe.load.client import Client, ReplyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Outcome", "Plan", "message", "run"]
+
+_LINE = b"x" * 76 + b"\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to send. `rate` is messages a second for an open loop, None for a closed one."""
+
+    host: str
+    port: int
+    messages: int = 100
+    workers: int = 10
+    sizes: tuple[int, ...] = (1024,)  # octets, taken in turn
+    rate: float | None = None
+    is_own: bool = False  # a connection of its own for each message
+    is_piped: bool = False
+    starttls: bool = False
+    login: tuple[str, str] | None = None
+    sender: str = "load@example.com"
+    recipient: str = "load@example.com"
+    timeout: float = 60.0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of the messages; `latencies` in seconds, of the accepted ones."""
+
+    codes: Counter[int] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    latencies: list[float] = field(default_factory=list)
+    octets: int = 0
+    seconds: float = 0.0
+
+    @property
+    def accepted(self) -> int:
+        """Messages answered with 250."""
+        return self.codes[250]
+
+    @property
+    def refused(self) -> int:
+        """Messages answered with another code."""
+        return self.codes.total() - self.accepted
+
+    @property
+    def failed(self) -> int:
+        """Messages that got no answer."""
+        return self.errors.total()
+
+    def percentile(self, percent: float) -> float:
+        """Return the latency that so many percent of the accepted messages did not pass."""
+        ordered = sorted(self.latencies)
+        if not ordered:
+            return math.nan
+        return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
+
+
+def message(number: int, size: int) -> bytes:
+    """Return message `number` of about `size` octets, with its final dot."""
+    head = f"From: <load@example.com>\r\nSubject: load {number}\r\n\r\n".encode("ascii")
+    lines, rest = divmod(max(0, size - len(head)), len(_LINE))
+    body = head + _LINE * lines + (b"x" * max(0, rest - 2) + b"\r\n" if rest else b"")
+    return body + b".\r\n"
+
+
+async def run(plan: Plan) -> Outcome:
+    """Carry out the plan and return what became of it."""
+    outcome, numbers = Outcome(), iter(range(plan.messages))
+    began = time.perf_counter()
+    await asyncio.gather(
+        *(_Worker(plan, outcome, began).work(numbers) for _ in range(plan.workers))
+    )
+    outcome.seconds = time.perf_counter() - began
+    return outcome
+
+
+class _Worker:
+    """One connection at a time; the next message is whoever's is free."""
+
+    def __init__(self, plan: Plan, outcome: Outcome, began: float) -> None:
+        self._plan = plan
+        self._outcome = outcome
+        self._began = began
+        self._client: Client | None = None
+        self._envelope = (
+            f"MAIL FROM:<{plan.sender}>\r\n".encode(),
+            f"RCPT TO:<{plan.recipient}>\r\n".encode(),
+        )
+
+    async def work(self, numbers: Iterator[int]) -> None:
+        for number in numbers:
+            due = await self._due(number)
+            await self._one(number, due)
+        await self._hang_up()
+
+    async def _due(self, number: int) -> float:
+        """Wait until message `number` is due; return when that was, not when the wait ended."""
+        now = time.perf_counter()
+        if self._plan.rate is None:
+            return now
+        due = self._began + number / self._plan.rate
+        await asyncio.sleep(max(0.0, due - now))
+        return due
+
+    async def _one(self, number: int, due: float) -> None:
+        plan, outcome = self._plan, self._outcome
+        body = message(number, plan.sizes[number % len(plan.sizes)])
+        try:
+            client = await self._connected()
+            code = await client.send(self._envelope, body, is_piped=plan.is_piped)
+        except ReplyError as error:
+            outcome.codes[error.code] += 1
+            self._drop()
+        except (OSError, EOFError, TimeoutError, ValueError) as error:
+            outcome.errors[type(error).__name__] += 1
+            self._drop()
+        else:
+            outcome.codes[code] += 1
+            if code == 250:
+                outcome.latencies.append(time.perf_counter() - due)
+                outcome.octets += len(body)
+            if plan.is_own:
+                await self._hang_up()
+
+    async def _connected(self) -> Client:
+        plan = self._plan
+        if self._client is None:
+            self._client = Client(plan.host, plan.port, plan.timeout)
+            await self._client.open(starttls=plan.starttls, login=plan.login)
+        return self._client
+
+    async def _hang_up(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    def _drop(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.abort()

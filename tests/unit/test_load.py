@@ -1,0 +1,166 @@
+"""The load driver against servers whose every answer is known."""
+
+import asyncio
+import json
+
+import pytest
+
+from prixfixe.cli import main
+from prixfixe.load import Plan, as_json, as_table, run
+from prixfixe.load.driver import Outcome, message
+
+REPLIES = {b"EHLO": b"250-x\r\n250 y\r\n", b"MAIL": b"250 ok\r\n", b"RCPT": b"250 ok\r\n"}
+REPLIES |= {b"DATA": b"354 go\r\n", b"QUIT": b"221 bye\r\n"}
+
+
+class Scripted:
+    """A server that answers the n-th message's data as it is told to."""
+
+    def __init__(self, answer):
+        self.answer = answer  # number -> bytes, or None to hang up
+        self.bodies = []
+        self.connections = 0
+
+    async def serve(self, reader, writer):
+        self.connections += 1
+        writer.write(b"220 x\r\n")
+        try:
+            while line := await reader.readline():
+                writer.write(REPLIES[line[:4]])
+                if line[:4] == b"DATA":
+                    self.bodies.append(await reader.readuntil(b"\r\n.\r\n"))
+                    answer = self.answer(len(self.bodies) - 1)
+                    if asyncio.iscoroutine(answer):
+                        answer = await answer
+                    if answer is None:
+                        break
+                    writer.write(answer)
+        except asyncio.IncompleteReadError:
+            pass
+        finally:
+            writer.close()
+
+
+async def against(answer, **plan):
+    scripted = Scripted(answer)
+    server = await asyncio.start_server(scripted.serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        return await run(Plan("127.0.0.1", port, **plan)), scripted
+
+
+async def test_every_message_is_accepted_once_and_arrives_whole():
+    outcome, server = await against(lambda n: b"250 ok\r\n", messages=25, workers=4)
+    assert (outcome.accepted, outcome.refused, outcome.failed) == (25, 0, 0)
+    assert sorted(server.bodies) == sorted(message(n, 1024) for n in range(25))
+    assert server.connections == 4
+    assert len(outcome.latencies) == 25
+    assert outcome.octets == sum(map(len, server.bodies))
+
+
+async def test_codes_and_errors_are_counted_apart():
+    answers = {3: b"451 later\r\n", 5: b"552 big\r\n", 7: None, 8: b"451 later\r\n"}
+    outcome, server = await against(lambda n: answers.get(n, b"250 ok\r\n"), messages=20, workers=1)
+    assert outcome.codes == {250: 16, 451: 2, 552: 1}
+    assert outcome.errors == {"EOFError": 1}
+    assert outcome.accepted + outcome.refused + outcome.failed == 20
+    assert len(server.bodies) == 20
+
+
+async def test_a_server_that_is_not_there_is_an_error_of_every_message():
+    server = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    server.close()
+    await server.wait_closed()
+    outcome = await run(Plan("127.0.0.1", port, messages=3, workers=2))
+    assert outcome.errors == {"ConnectionRefusedError": 3}
+
+
+@pytest.mark.parametrize("is_piped", [False, True])
+async def test_a_refused_recipient_is_its_code(is_piped, monkeypatch):
+    monkeypatch.setitem(REPLIES, b"RCPT", b"550 no\r\n")
+    monkeypatch.setitem(REPLIES, b"DATA", b"503 no\r\n")
+    plan = {"messages": 4, "workers": 1, "is_piped": is_piped}
+    scripted = Scripted(lambda n: b"250 ok\r\n")
+    server = await asyncio.start_server(scripted.serve, "127.0.0.1", 0)
+    async with server:
+        outcome = await run(Plan("127.0.0.1", server.sockets[0].getsockname()[1], **plan))
+    assert outcome.codes == {550: 4}
+
+
+async def test_own_connections_are_one_a_message():
+    outcome, server = await against(
+        lambda n: b"250 ok\r\n", messages=6, workers=2, is_own=True, is_piped=True
+    )
+    assert (outcome.accepted, server.connections) == (6, 6)
+
+
+async def test_an_open_loop_charges_a_stall_to_all_who_were_due():
+    stall = 0.3
+
+    async def first_is_slow(number):
+        await asyncio.sleep(stall if number == 0 else 0)
+        return b"250 ok\r\n"
+
+    plan = {"messages": 10, "workers": 1}
+    closed, _ = await against(first_is_slow, **plan)
+    opened, _ = await against(first_is_slow, rate=1000.0, **plan)
+    # The closed loop saw one slow message; in truth all ten were due within 10 ms.
+    assert min(closed.latencies) < stall - 0.02
+    assert min(opened.latencies) >= stall - 0.02
+
+
+@pytest.mark.parametrize("size", [1, 100, 1024, 10240])
+def test_messages_have_the_size_asked_for(size):
+    octets = message(1, size)
+    assert octets.endswith(b"\r\n.\r\n")
+    assert octets.count(b"\r\n.\r\n") == 1
+    assert abs(len(octets) - 3 - max(size, 45)) < 8
+
+
+def test_percentiles_are_of_the_values_themselves():
+    outcome = Outcome(latencies=[float(n) for n in range(1, 101)])
+    assert [outcome.percentile(p) for p in (1, 50, 99, 100)] == [1, 50, 99, 100]
+
+
+def test_table_and_json_say_the_same():
+    outcome = Outcome(latencies=[0.5], seconds=2.0)
+    outcome.codes[250] = 1
+    facts = json.loads(as_json(outcome))
+    assert facts["latency_ms"]["p50"] == 500
+    assert facts["messages_per_second"] == 0.5
+    assert "latency_ms p50          500.0" in as_table(outcome)
+
+
+async def test_starttls_login_and_the_store_agree_with_the_count(start):
+    running = await start(
+        SMTP_TLS_CERT="self-signed", SMTP_AUTH="any", SMTP_MAX_MESSAGE_SIZE="1MiB"
+    )
+    outcome = await run(
+        Plan(
+            "127.0.0.1",
+            running.port,
+            messages=12,
+            workers=3,
+            sizes=(1024, 102400),
+            starttls=True,
+            login=("user", "secret"),
+        )
+    )
+    assert outcome.codes == {250: 12}
+    kept = sorted(one.body for one in running.messages)
+    assert kept == sorted(message(n, (1024, 102400)[n % 2])[:-3] for n in range(12))
+    assert {one.envelope.protocol for one in running.messages} == {"ESMTPSA"}
+
+
+def test_the_command_refuses_bad_arguments(capsys):
+    for words in (["--rate", "0"], ["--size", "big"], ["--messages", "0"]):
+        with pytest.raises(SystemExit) as ended:
+            main(["load", "127.0.0.1:1", *words])
+        assert ended.value.code == 2
+    assert "expected messages a second" in capsys.readouterr().err
+
+
+def test_the_command_exits_1_when_nothing_was_accepted(capsys):
+    assert main(["load", "127.0.0.1:1", "--messages", "2", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["failed"] == 2
