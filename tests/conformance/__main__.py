@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.conformance.report import line, results, summary
+from tests.conformance.report import UNPUBLISHED, line, results, summary
 from tests.conformance.script import load
 from tests.conformance.stock import StockTarget
 from tests.conformance.targets import ProcessTarget
@@ -28,7 +28,12 @@ def main(argv: list[str]) -> int:
     if name not in TARGETS:
         sys.stderr.write(f"no target {name!r}; there are: {', '.join(TARGETS)}\n")
         return 2
-    cases = [one for one in load().values() if not wanted or one.id.startswith(tuple(wanted))]
+    cases = [
+        one
+        for one in load().values()
+        if (not wanted or one.id.startswith(tuple(wanted)))
+        and (name == "prixfixe" or one.id not in UNPUBLISHED)
+    ]
     found = []
     with tempfile.TemporaryDirectory() as folder:
         target = TARGETS[name](Path(folder))

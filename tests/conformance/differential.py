@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prixfixe import __version__
-from tests.conformance.report import FAIL, NOT_OFFERED, PASS, line, results
+from tests.conformance.report import FAIL, NOT_OFFERED, PASS, UNPUBLISHED, line, results
 from tests.conformance.script import load
 from tests.conformance.stock import StockTarget
 from tests.conformance.targets import ProcessTarget
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from tests.conformance.targets import Target
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "conformance.md"
-UNPUBLISHED = frozenset(("P23", "P24"))
 MARKS = {PASS: "pass", FAIL: "fail", NOT_OFFERED: "–", "": "not published"}
 LEVELS = {"M": "must", "S": "should", "P": "own rule"}
 HEAD = """# Conformance: who passes what
