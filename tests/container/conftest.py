@@ -73,7 +73,7 @@ def image_to_test(config):
             raise pytest.UsageError(f"--image {wanted}: the engine has no such image") from None
     from tests.container.builder import build
 
-    return build()
+    return build(tag=engine.image_name())  # a name that goes with the run, and the image with it
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -34,6 +34,7 @@ __all__ = [
     "LABEL",
     "client",
     "facts",
+    "image_name",
     "labels",
     "name_run",
     "network",
@@ -106,8 +107,18 @@ def sweep(run: str) -> None:
         _remove(volume, force=True)
     for image in engine.images.list(all=True, filters=mine):
         for name in image.tags or [image.id]:
-            with contextlib.suppress(NotFound, APIError):
-                engine.images.remove(name, force=True)
+            _forget(name, noprune=True)  # what it was made of may be under test
+    _forget(image_name(run))  # with its layers that have no other name
+
+
+def image_name(run: str = "") -> str:
+    """Return the name under which a run builds the image that it tests."""
+    return f"prixfixe-test:{run or labels()[LABEL]}"
+
+
+def _forget(image: str, **options: bool) -> None:
+    with contextlib.suppress(NotFound, APIError):
+        client().images.remove(image, force=True, **options)
 
 
 def _remove(thing: Any, **options: Any) -> None:

@@ -1,6 +1,7 @@
 """Stopping, crashing, restarting and upgrading: nothing that was acknowledged is ever lost."""
 
 import contextlib
+import io
 import random
 import threading
 
@@ -8,6 +9,7 @@ import pytest
 
 from tests.conformance.wire import ClosedError, Wire
 from tests.container import engine
+from tests.container.box import PYTHON
 from tests.container.once import as_root
 from tests.container.profile import MAIL, mail_on_tmpfs
 from tests.container.states import FILL
@@ -153,7 +155,7 @@ def test_the_engine_restarts_a_crashed_server_and_the_mail_is_there(start, polic
     box = start(init=True, restart_policy={"Name": policy})
     with box.hello() as wire:
         name = deliver(wire, body_of(1000))
-    box.python(KILL)
+    box.run(PYTHON, "-IBc", KILL)  # which dies with the server
     eventually(lambda: box.container.attrs["RestartCount"] == 1, what="a restart")
     box.await_greeting()
     assert [one.id for one in box.messages()] == [name]
@@ -204,15 +206,13 @@ def test_two_servers_never_share_a_volume(start, run_once):
 
 @pytest.fixture
 def tags(image, request):
-    """Two names for images: the release before, and the one under test."""
+    """Two images by name: the release before, and the one under test. The run's sweep has them."""
     previous = request.config.getoption("--previous", None) or image
-    run = engine.labels()[engine.LABEL]
-    names = [f"prixfixe-test:{kind}-{run}-{random.randrange(10**9)}" for kind in ("old", "new")]
-    for name, tagged in zip(names, (previous, image), strict=True):
-        assert engine.client().images.get(tagged).tag(name)
-    yield names
-    for name in names:
-        engine.client().images.remove(name)
+    names = {f"prixfixe-test:{kind}-{engine.new_name()}": kind for kind in ("old", "new")}
+    for (name, kind), base in zip(names.items(), (previous, image), strict=True):
+        recipe = io.BytesIO(f"FROM {base}\nLABEL prixfixe.test={kind}\n".encode())
+        engine.client().images.build(fileobj=recipe, tag=name, labels=engine.labels(), rm=True)
+    return list(names)
 
 
 def test_an_upgrade_and_its_rollback_find_all_mail(start, volume, tags):

@@ -232,12 +232,11 @@ def test_many_big_messages_at_once_fit_in_64_mebibytes(start, record_property):
 def test_a_throttled_server_is_slow_and_nothing_else(start):
     """A tenth of a processor: the engine throttles, every client is answered."""
     box = start(nano_cpus=100_000_000)
-    before = throttled(box)
     with Crowd(box.hello, 4, each=10) as crowd:
         ledger = crowd.join()
     assert not crowd.errors
     assert len(ledger.acknowledged) == 40
-    assert throttled(box) > before
+    assert throttled(box) > 0
     assert box.prixfixe("check").code == 0
 
 
