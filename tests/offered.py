@@ -1,0 +1,64 @@
+"""What a server offers in TLS, asked of it with `openssl s_client` as testssl does.
+
+Each check takes where to connect: `Where(port, starttls)` and a file with the authority to trust.
+"""
+
+import re
+import subprocess
+from typing import NamedTuple
+
+# Protocol and whether it has to be refused; SECLEVEL=0 lets this client speak the old ones at all.
+VERSIONS = {"tls1": False, "tls1_1": False, "tls1_2": True, "tls1_3": True}
+GOOD = ("ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-CHACHA20-POLY1305")
+WEAK = ("AES128-SHA", "AES256-GCM-SHA384", "ECDHE-RSA-AES128-SHA", "DHE-RSA-AES128-GCM-SHA256",
+        "aNULL", "eNULL", "3DES", "RC4", "EXPORT", "PSK")  # fmt: skip
+
+
+class Where(NamedTuple):
+    port: int
+    is_implicit: bool = False
+    authority: str = ""
+
+
+def ask(where, *words, say=b"QUIT\n"):
+    """Run s_client; return whether it agreed on TLS, and all it printed."""
+    start = [] if where.is_implicit else ["-starttls", "smtp"]
+    trust = ["-CAfile", where.authority, "-verify_return_error"] if where.authority else []
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{where.port}", *start, *trust]
+    done = subprocess.run(
+        [*command, "-servername", "localhost", "-crlf", "-ign_eof", *words],
+        input=say,
+        capture_output=True,
+        timeout=15,
+        check=False,
+    )
+    text = (done.stdout + done.stderr).decode("latin-1")
+    agreed = re.search(r"Cipher is (?!\(NONE\))(\S+)", text)
+    return agreed is not None and "alert" not in text, text
+
+
+def check_versions(where):
+    for name, is_good in VERSIONS.items():
+        agreed, text = ask(where, f"-{name}", "-cipher", "ALL:@SECLEVEL=0")
+        assert agreed is is_good, (name, text)
+
+
+def check_ciphers(where):
+    for name in GOOD:
+        agreed, text = ask(where, "-tls1_2", "-cipher", name)
+        assert agreed, (name, text)
+        assert name in text
+    for name in WEAK:
+        agreed, text = ask(where, "-tls1_2", "-cipher", f"{name}:@SECLEVEL=0")
+        assert not agreed, (name, text)
+
+
+def check_features(where):
+    agreed, text = ask(where, "-tls1_2")
+    assert agreed
+    assert "Compression: NONE" in text
+    assert "Secure Renegotiation IS supported" in text
+    assert "Verify return code: 0 (ok)" in text or not where.authority
+
+
+ALL = [check_versions, check_ciphers, check_features]
