@@ -59,14 +59,9 @@ def test_locks_satisfy_what_the_project_asks_for(name):
     for one in wanted(*GROUPS[name]):
         versions = locked.get(canonicalize_name(one.name))
         assert versions, f"{one.name} is not in {name}"
-<<<<<<< HEAD
         # A requirement with a marker has a version of its own beside those of the others.
         fits = any if one.marker else all
         assert fits(one.specifier.contains(version) for version in versions), one
-=======
-        # Where a marker parts the versions, each requirement has its own.
-        assert any(one.specifier.contains(version) for version in versions), one
->>>>>>> 3877207 (lint: skip the corpus of the fuzzer, leave room for sessions to come)
 
 
 def test_the_image_and_the_tests_carry_the_same_versions():
