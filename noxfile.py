@@ -206,12 +206,6 @@ def workflows(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
-def summary(session: nox.Session) -> None:
-    """Put the reports in evidence/ on the page of the workflow's run."""
-    _summarise(session, "cat", *(_files("evidence/*.md") or ["/dev/null"]))
-
-
-@nox.session(venv_backend="none")
 def notes(session: nox.Session) -> None:
     """Check that a tag, the version and CHANGELOG.md agree; write the notes of the release."""
     session.run(sys.executable, "-m", "release.notes", *session.posargs)

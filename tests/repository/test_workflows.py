@@ -25,7 +25,7 @@ RUN = re.compile(
 # Not for workflows: `conformance` is part of `unit`, `workflows` plays them.
 LOCAL = {"conformance", "workflows"}
 # Sessions that other rooms are about to bring.
-AWAITED = {"bench", "docs", "durability", "load"}
+AWAITED = {"durability"}
 PINNED = re.compile(r"[\w-]+/[\w./-]+@[0-9a-f]{40}")
 
 
@@ -191,7 +191,6 @@ CI = ["matrix", "lint", "typecheck", "package", "sbom", *4 * ["unit"]]
 PUBLISH = 2 * ["notes", "image", "container"] + ["index"]
 EXPECTED = {
     "ci.yml": CI + CONTAINER,
-    "load.yml": ["load", "summary", "bench", "summary"],
     "release.yml": ["notes", *CI, *CONTAINER, *PUBLISH, "announce"],
     "weekly.yml": ["matrix", "audit", "platforms", "image", "scan", "fuzz", "differential"],
 }
