@@ -1,8 +1,9 @@
 """Free space and free inodes under a store: refuse before the disk does.
 
 Owns: the reserve (`min_free`) and how often the file system is asked. Promises: one `statvfs` a
-second at most. Refuses: to guess what a message needs; a disk that fills up under the reserve
-is the technology's error to report.
+second while there is room; nobody is refused by an old answer, and a burst does not run through
+the reserve between two answers. Refuses: to know exactly what a message needs; a disk that fills up
+all the same is the technology's error to report.
 """
 
 from __future__ import annotations
@@ -35,26 +36,37 @@ class DiskSpace:
         self._clock = clock
         self._asked_at = float("-inf")
         self._last = Probe()
+        self._spent = 0  # octets written since, as far as we know
 
-    def look(self) -> Probe:
-        """Return what is free, at most a second old. Raises `OSError`."""
-        now = self._clock()
-        if now - self._asked_at >= MAX_AGE_SECONDS:
-            stat = os.statvfs(self._folder)
-            # File systems without a table of inodes (btrfs, overlay on some) say 0 of 0.
-            inodes = stat.f_favail if stat.f_files else None
-            unit = stat.f_frsize
-            self._last = Probe(stat.f_bavail * unit, inodes, stat.f_blocks * unit)
-            self._asked_at = now
+    def check(self, octets: int = 0) -> Probe:
+        """Return what is free, at most a second old, before so much is written.
+
+        Raises:
+            OSError: the file system does not answer.
+            StoreError: of kind full, there is less than the reserve.
+
+        """
+        is_old = self._clock() - self._asked_at >= MAX_AGE_SECONDS
+        if is_old or self._lack(self._spent + octets):
+            self._ask()
+        if lack := self._lack(0):
+            raise StoreError(lack, kind="full")
+        self._spent += octets
         return self._last
 
-    def check(self) -> Probe:
-        """Return what is free. Raises `StoreError` of kind full below the reserve."""
-        free = self.look()
-        if free.free_bytes is not None and free.free_bytes < self._min_free:
-            msg = f"{free.free_bytes} bytes free, {self._min_free} wanted"
-            raise StoreError(msg, kind="full")
-        if free.free_inodes is not None and free.free_inodes < MIN_FREE_INODES:
-            msg = f"{free.free_inodes} inodes free, {MIN_FREE_INODES} wanted"
-            raise StoreError(msg, kind="full")
-        return free
+    def _ask(self) -> None:
+        stat = os.statvfs(self._folder)
+        # File systems without a table of inodes (btrfs, overlay on some) say 0 of 0.
+        inodes = stat.f_favail if stat.f_files else None
+        unit = stat.f_frsize
+        self._last = Probe(stat.f_bavail * unit, inodes, stat.f_blocks * unit)
+        self._asked_at, self._spent = self._clock(), 0
+
+    def _lack(self, spent: int) -> str:
+        """Return what there is too little of, or nothing."""
+        free, inodes = self._last.free_bytes, self._last.free_inodes
+        if free is not None and free - spent < self._min_free:
+            return f"{free} bytes free, {self._min_free} wanted"
+        if inodes is not None and inodes < MIN_FREE_INODES:
+            return f"{inodes} inodes free, {MIN_FREE_INODES} wanted"
+        return ""

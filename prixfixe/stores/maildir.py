@@ -46,6 +46,8 @@ __all__ = ["MaildirStore"]
 
 # Each message holds a descriptor until its group is synced; sessions need theirs too.
 GROUP = GroupLimits(messages=64, bytes=16 << 20)
+# What a file takes beside the body: its headers, and the rest of a block.
+FILE_BYTES = 4096
 # Others may delete mail, so what is kept is counted anew before retention acts, but a long
 # listing is not read for each group.
 RESCAN_SECONDS = 1.0
@@ -101,7 +103,7 @@ class _Maildir:
     def commit(self, messages: Sequence[Message]) -> None:
         files: list[_File] = []
         try:
-            self._space.check()
+            self._space.check(sum(len(each.body) + FILE_BYTES for each in messages))
             self._write_all(messages, files)
             for file in files:
                 (self._tmp / file.name).rename(self._new / file.name)

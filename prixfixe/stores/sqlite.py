@@ -81,6 +81,7 @@ class _Database:
         self._connection: sqlite3.Connection | None = None
         self._is_suspect = False  # the disk failed: reopen before the next write
         self._has_free_pages = False  # left by a delete: to be given back
+        self._is_shrinking = False  # the log too, once they are
         self._logged = 0  # estimate of octets in the log since the last checkpoint
 
     def open(self) -> Recovery:
@@ -113,12 +114,13 @@ class _Database:
         return Recovery(kept, partial + (lost == 1), lost if lost > 1 else 0)
 
     def commit(self, messages: Sequence[Message]) -> None:
+        size = COMMIT_BYTES + sum(len(each.body) + ROW_BYTES for each in messages)
         try:
-            self._space.check()
+            self._space.check(size)
             pruned = self._transact(lambda: self._keep(messages))
         except OSError as error:
             raise store_error(error) from error
-        self._logged += COMMIT_BYTES + sum(len(each.body) + ROW_BYTES for each in messages)
+        self._logged += size
         self._report(pruned)
 
     def _keep(self, messages: Sequence[Message]) -> int:
@@ -218,20 +220,22 @@ class _Database:
         self._db.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES});")
         self._has_free_pages = files.pragma(self._db, "freelist_count") > 0
         # The file gets shorter when the log is folded.
-        self._logged += (
-            VACUUM_PAGES * files.PAGE_BYTES if self._has_free_pages else CHECKPOINT_BYTES
-        )
+        self._is_shrinking = not self._has_free_pages
+        self._logged += CHECKPOINT_BYTES if self._is_shrinking else VACUUM_PAGES * files.PAGE_BYTES
 
     def _checkpoint(self) -> None:
-        """Fold the log; when readers, one after the other, hold it for too long, wait for them."""
-        self._logged = 0
+        """Fold the log; when readers, one after the other, hold it for too long, wait for them.
+
+        After a delete the log is cut as well: where the disk was full, that is the room it makes.
+        """
+        is_shrinking, self._logged, self._is_shrinking = self._is_shrinking, 0, False
         is_long = files.log_path(self._path).stat().st_size > LONG_LOG_BYTES
-        if not is_long:
+        if not is_long and not is_shrinking:
             _fold(self._db, "PASSIVE")
             return
         self._db.execute(f"PRAGMA busy_timeout={RESTART_MILLISECONDS}").fetchall()
         try:
-            _fold(self._db, "RESTART")
+            _fold(self._db, "TRUNCATE" if is_shrinking else "RESTART")
         finally:
             self._db.execute(f"PRAGMA busy_timeout={int(files.BUSY_SECONDS * 1000)}").fetchall()
 

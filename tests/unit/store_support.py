@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -13,6 +11,7 @@ import pytest
 
 from prixfixe.message import Envelope, IdSource, Message, Recipient
 from prixfixe.stores import StoreOptions, open_reader, open_store
+from tests.durability import disks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -76,6 +75,7 @@ PROGRAM = """
 import asyncio, sys, os
 from prixfixe.message import Envelope, IdSource, Message, Recipient
 from prixfixe.stores import StoreOptions, open_reader, open_store
+from tests.durability import disks
 from prixfixe.stores import maildir, maildir_reader, sqlite, sqlite_reader  # before setuid
 from prixfixe.stores.base import StoreError, StoreOpenError
 ids = IdSource()
@@ -122,31 +122,12 @@ def run(body: str, url: str, *, before: tuple[str, ...] = ()) -> list[str]:
     return done.stdout.splitlines()
 
 
-def needs_strace() -> None:
-    strace = shutil.which("strace")
-    if (
-        strace is None
-        or subprocess.run(
-            [strace, "-f", "-o", os.devnull, "true"], capture_output=True, check=False
-        ).returncode
-    ):
-        pytest.skip("strace cannot trace here")
-
-
 @contextlib.contextmanager
 def small_disk(folder: Path, options: str) -> Iterator[Path]:
     """Mount a tmpfs; skip where that is not allowed."""
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("a file system cannot be mounted here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
-
-
-def remount(folder: Path, options: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            disk = stack.enter_context(disks.small_disk(folder, options))
+        except OSError as error:
+            pytest.skip(f"a file system cannot be mounted here: {error}")
+        yield disk

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-import signal
-import subprocess
 import threading
 from pathlib import Path
 
@@ -14,11 +11,8 @@ import pytest
 from store_support import (
     DURABLE,
     make,
-    needs_strace,
     opened,
-    program,
     reading,
-    remount,
     run,
     small_disk,
     url_of,
@@ -27,6 +21,8 @@ from store_support import (
 from prixfixe.message import IdSource
 from prixfixe.stores import StoreOptions, open_reader, open_store
 from prixfixe.stores.base import StoreError, StoreOpenError
+from prixfixe.stores.diskspace import DiskSpace
+from tests.durability.disks import remount
 
 
 @pytest.fixture(params=DURABLE)
@@ -43,130 +39,29 @@ def stored(url: str) -> list[str]:
         return ids
 
 
-def mail_files(url: str) -> set[str]:
-    """Return the files under a store, without those that any store has."""
-    root = Path(url.partition(":")[2])
-    folder = root if root.is_dir() else root.parent
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+# What single system calls do when they fail is for tests/durability, on real servers.
 
-
-KILLED = "s = open_store(url); await s.open()\nwhile True:\n m = make(); await s.put(m); say(m.id)"
-
-
-@pytest.mark.parametrize("acknowledged", [1, 40])
-def test_sigkill_loses_nothing_acknowledged(durable, acknowledged):
-    with subprocess.Popen([*program(KILLED), durable], stdout=subprocess.PIPE, text=True) as child:
-        acked = [child.stdout.readline().strip() for _ in range(acknowledged)]
-        child.send_signal(signal.SIGKILL)
-        acked += child.stdout.read().split()
-    recovery = asyncio.run(_open_and_close(durable))
-    kept = stored(durable)
-    assert set(acked) <= set(kept)
-    assert len(kept) <= len(acked) + 1
-    assert recovery.quarantined == 0
-    if durable.startswith("sqlite"):
-        assert recovery.complete == len(kept)
-
-
-async def _open_and_close(url: str):
-    store = open_store(url)
-    recovery = await store.open()
-    await store.close()
-    return recovery
-
-
-# --- errors of single system calls, by strace, so that SQLite's own calls are hit too
-
-GROUPS = """
+LIMITED = """
+import resource, signal
+def limit(octets):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (octets, resource.RLIM_INFINITY))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 s = open_store(url); await s.open()
 say('first', await result(s.put(make())))
-os.path.exists('/now')
-bad = [make() for _ in range(8)]
-say('bad', *await asyncio.gather(*[result(s.put(m)) for m in bad]))
-os.path.exists('/done')
+limit(1)
+say('failed', await result(s.put(make())), await result(s.delete(None)))
+limit(resource.RLIM_INFINITY)
 say('next', await result(s.put(make())))
-r = open_reader(url)
-say('visible', sum(r.get(m.id) is not None for m in bad), r.totals().messages)
 await s.close()
-say('after', open_reader(url).totals().messages)
 """
 
 
-def count_calls(url: str, call: str, tmp_path: Path) -> int:
-    """Return how many such calls come before the group that shall fail."""
-    trace = tmp_path / "trace"
-    run(GROUPS, url, before=("strace", "-f", "-o", str(trace), "-e", f"trace={call},%%stat"))
-    before = trace.read_text().partition('"/now"')[0]
-    return len(re.findall(rf"\b{call}\(", before))
-
-
-@pytest.mark.parametrize(("error", "kind"), [("EIO", "io"), ("ENOSPC", "full"), ("EDQUOT", "full")])
-@pytest.mark.parametrize(
-    ("technology", "call"),
-    [("sqlite", "fdatasync"), ("sqlite", "pwrite64"), ("maildir", "fsync"), ("maildir", "rename")],
-)
-def test_failed_group_fails_whole_and_the_next_is_kept(technology, call, error, kind, tmp_path):
-    needs_strace()
-    calls = count_calls(url_of(technology, tmp_path / "count"), call, tmp_path)
-    url = url_of(technology, tmp_path / "fail")
-    inject = f"inject={call}:error={error}:when={calls + 1}"
-    lines = run(GROUPS, url, before=("strace", "-f", "-o", "/dev/null", "-e", inject))
-    # SQLite keeps the system's errno to itself; the fault is gone when the folder is asked.
-    kinds = {"io", "full"} if technology == "sqlite" else {kind}
-    assert lines[0] == "first kept"
-    results = lines[1].split()[1:]
-    failed = [each for each in results if each != "kept"]
-    assert failed
-    assert set(failed) <= kinds
-    assert lines[2] == "next kept"
-    visible = 8 - len(failed)
-    assert lines[3:] == [f"visible {visible} {visible + 2}", f"after {visible + 2}"]
-    assert len(stored(url)) == visible + 2
-    residue = {name for name in mail_files(url) if name.startswith("tmp")}
-    assert residue == set()
-
-
-def sync_order(trace: str) -> list[str]:
-    """Return write, sync, rename and folder sync of a store's calls, in their order."""
-    names: dict[str, str] = {}
-    order = []
-    for line in trace.splitlines():
-        if found := re.search(r'openat\(\w+, "([^"]*)".* = (\d+)', line):
-            names[found[2]] = found[1]
-        elif found := re.search(r"\b(write|pwrite64|fsync|fdatasync)\((\d+)", line):
-            order.append(f"{found[1]} {names.get(found[2], '?').rpartition('/mail')[2]}")
-        elif found := re.search(r"\b(rename)\(", line):
-            order.append(found[1])
-        elif '"/acknowledged"' in line:
-            return order
-    raise AssertionError(trace)
-
-
-ONE = """
-s = open_store(url); await s.open()
-os.path.exists('/begin'); await s.put(make()); os.path.exists('/acknowledged'); await s.close()
-"""
-
-
-@pytest.mark.parametrize("technology", DURABLE)
-def test_acknowledgement_comes_after_the_syncs(technology, tmp_path):
-    needs_strace()
-    trace = tmp_path / "trace"
-    calls = "trace=openat,write,pwrite64,fsync,fdatasync,rename,%%stat"
-    run(ONE, url_of(technology, tmp_path), before=("strace", "-f", "-o", str(trace), "-e", calls))
-    text = trace.read_text()
-    after_open = text.partition('"/begin"')[2]
-    # SQLite's files are named when they are opened, which is before.
-    order = sync_order(after_open if technology == "maildir" else text)
-    if technology == "maildir":
-        words = [each.split()[0] for each in order if "/tmp/" in each or each == "rename"]
-        assert words == ["write", "write", "fsync", "rename"]
-        disk = [each for each in order if each == "rename" or each.startswith("fsync")]
-        assert disk[-1] == "fsync /new"
-    else:
-        log = [each.split()[0] for each in order if each.endswith("-wal")]
-        assert log[-1] == "fdatasync"
-        assert "pwrite64" in log
+def test_failed_writes_leave_nothing_and_the_next_message_is_kept(durable):
+    lines = run(LIMITED, durable)
+    # Maildir can delete where nothing can be written.
+    deleted = "kept" if durable.startswith("maildir") else "io"
+    assert lines == ["first kept", f"failed io {deleted}", "next kept"]
+    assert len(stored(durable)) == (1 if deleted == "kept" else 2)
 
 
 # --- full, read-only and foreign folders
@@ -312,6 +207,40 @@ async def test_failed_open_can_be_tried_again(durable, tmp_path):
     await store.open()
     await store.put(make(IdSource()))
     await store.close()
+
+
+class Room:
+    """A file system as `statvfs` sees it."""
+
+    f_frsize, f_blocks, f_files, f_favail = 1, 10_000, 0, 0
+
+    def __init__(self, octets: int):
+        self.f_bavail = octets
+
+
+@pytest.fixture
+def room(monkeypatch) -> Room:
+    room = Room(1000)
+    monkeypatch.setattr(os, "statvfs", lambda path: Room(room.f_bavail))
+    return room
+
+
+def test_burst_does_not_run_through_the_reserve_between_two_looks(room, tmp_path):
+    space = DiskSpace(tmp_path, min_free=600, clock=lambda: 0.0)
+    for _ in range(4):
+        space.check(100)
+        room.f_bavail -= 110
+    with pytest.raises(StoreError, match="560 bytes free, 600 wanted"):
+        space.check(100)
+
+
+def test_nobody_is_refused_by_an_old_look(room, tmp_path):
+    space = DiskSpace(tmp_path, min_free=600, clock=lambda: 0.0)
+    room.f_bavail = 500
+    with pytest.raises(StoreError):
+        space.check()
+    room.f_bavail = 700
+    assert space.check().free_bytes == 700
 
 
 async def test_reserve_is_asked_for_at_most_once_a_second(tmp_path, monkeypatch):
