@@ -11,6 +11,7 @@ Refuses: SMTP, HTTP and storage themselves, and the process (see `process`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import os
 from typing import TYPE_CHECKING, NamedTuple
@@ -39,6 +40,7 @@ __all__ = ["Bound", "Server"]
 
 LAG_SECONDS = 1.0
 POLL_SECONDS = 1.0  # how often certificate and users file are looked at
+CLOSE_SECONDS = 1.0  # for the store, when the drain took all the time there was
 # A body may hold a third more than the limit while dots are stuffed, and what one read brings.
 _STUFFED_NUMERATOR, _STUFFED_DENOMINATOR, _READ_OCTETS = 4, 3, 512 * 1024
 
@@ -246,6 +248,7 @@ class Server:
     async def stop(self) -> None:
         """Drain: finish what is under way, then let go of everything."""
         context = self.context
+        until = self._loop.time() + self._settings.shutdown_timeout
         context.is_draining = self.metrics.draining = True
         await self._stop_listening()
         for session in list(context.sessions):
@@ -254,13 +257,21 @@ class Server:
         for session in list(context.sessions):
             session.abort()
         context.arrivals.close()
-        await self.store.close()
+        await self._close_store(until)
         if self._renewal is not None:
             self._renewal.close()
         if self._http is not None:
             await self._http.stop()
         for task in self._housekeeping:
             task.cancel()
+
+    async def _close_store(self, until: float) -> None:
+        """Give the store what is left of the grace period: a dead disk never lets go."""
+        now = self._loop.time()
+        until = now if self._hurry.is_set() else until
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(max(until, now + CLOSE_SECONDS)):
+                await self.store.close()
 
     async def _stop_listening(self) -> None:
         for listener in self._listeners:
