@@ -117,6 +117,20 @@ def conformance(session: nox.Session) -> None:
 
 
 @nox.session
+def durability(session: nox.Session) -> None:
+    """Attack the 250 with kills, power cuts and bad disks; with `--image ID` in the container too.
+
+    `--full` takes every seed and octet, and the container; `container` has the container's part.
+    """
+    _install(session)
+    tests = ["tests/durability"]
+    if {"--full", "--image"} & set(session.posargs):
+        tests.append("tests/container/test_power.py")
+    args = ("-n", "auto", f"--junitxml={EVIDENCE / 'durability.xml'}")
+    session.run("pytest", *tests, *args, *session.posargs)
+
+
+@nox.session
 def package(session: nox.Session) -> None:
     """Build sdist and wheel into dist/, and check them: reproducible, minimal, they run."""
     _lock(session, "release")
@@ -225,4 +239,4 @@ def announce(session: nox.Session) -> None:
     session.run("gh", "release", "create", tag, *text, *_files("dist/*", "evidence/*.cdx.json"))
 
 
-nox.options.sessions = ["lint", "typecheck", "unit", "container", "package"]
+nox.options.sessions = ["lint", "typecheck", "unit", "durability", "container", "package"]

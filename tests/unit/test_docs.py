@@ -119,3 +119,13 @@ def test_commands_in_the_deployment_document_exist():
     text = (ROOT / "DEPLOYMENT.md").read_text()
     named = set(re.findall(r"\bprixfixe (\w[\w-]*)", text))
     assert named <= set(COMMANDS), named - set(COMMANDS)
+
+
+def test_the_durability_document_lists_the_faults_that_are_tested():
+    tests = "".join(path.read_text() for path in (ROOT / "tests" / "durability").glob("test_*.py"))
+    text = (ROOT / "docs" / "durability.md").read_text()
+    explained, counted = text.partition("The counts of the last")[::2]
+    tested = {name.upper() for name in re.findall(r"def test_(f\d\d)_", tests)}
+    assert tested == {f"F{number:02}" for number in range(1, 16)}
+    assert set(re.findall(r"^\| (F\d\d) ", explained, re.MULTILINE)) == tested
+    assert set(re.findall(r"^\| (F\d\d) ", counted, re.MULTILINE)) == tested

@@ -1,0 +1,152 @@
+"""F09 and F10: a disk without room, and one that may not be written.
+
+Owns: filling and freeing under a running server. A full disk is 452, a failing one 451; neither
+costs what is kept, and both are over when the disk is well again, without a restart.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tests.durability import strace
+from tests.durability.disks import filled
+from tests.durability.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.durability.client import Client
+    from tests.durability.disks import LoopDisk
+    from tests.durability.stand import Running, Stand
+
+__all__ = ["fail_disk", "free_by_deleting", "out_of_blocks", "out_of_inodes", "refuse_writes"]
+
+_MOST = 20_000
+
+
+def out_of_blocks(stand: Stand, disk: Path, blocks: int) -> list[str]:
+    """Leave so many blocks, send until refused, make room again."""
+    return _fill_up(stand, filled(disk, blocks))
+
+
+def out_of_inodes(stand: Stand, disk: Path) -> list[str]:
+    """Use up the files a file system can hold, send until refused, remove them again."""
+    return _fill_up(stand, _crowded(disk))
+
+
+def _fill_up(stand: Stand, shortage) -> list[str]:
+    if stand.server is None:
+        stand.start()
+    if stand.send() != 250:
+        return ["no mail was taken before"]
+    with stand.client() as client:
+        with shortage:
+            problems = _send_until_refused(client)
+            problems += stand.problems()
+        code = client.send()
+        if code != 250:
+            problems.append(f"with room again the next message was answered {code}")
+    return problems + stand.problems()
+
+
+def _send_until_refused(client: Client, octets: int = 3000) -> list[str]:
+    for _ in range(_MOST):
+        code = client.send(octets)
+        if code != 250:
+            # Once more: the second refusal is made of another state than the first.
+            codes = (code, client.send(octets))
+            return [] if codes == (452, 452) else [f"full, and answered {codes}"]
+    return ["a full disk refused nothing"]
+
+
+@contextmanager
+def _crowded(disk: Path) -> Iterator[None]:
+    folder = disk / "crowd"
+    folder.mkdir()
+    made = []
+    try:
+        while True:
+            made.append(folder / str(len(made)))
+            os.close(os.open(made[-1], os.O_CREAT | os.O_WRONLY))
+    except OSError:
+        made.pop()
+    try:
+        yield
+    finally:
+        for each in made:
+            each.unlink()
+        folder.rmdir()
+
+
+def free_by_deleting(stand: Stand) -> list[str]:
+    """Send until the reserve is reached; deleting through the API makes room."""
+    server = stand.start()
+    with stand.client() as client:
+        problems = _send_until_refused(client, 30_000)
+        problems += stand.problems()
+        server.clear()
+        stand.ledger.sent.clear()
+        # Room is given back after the answer, in steps.
+        if not until(lambda: client.send() == 250, 10):
+            problems.append("after deleting no mail was taken")
+    return problems + stand.problems()
+
+
+def readiness(server: Running) -> tuple[int, dict[str, object]]:
+    """Ask whether the server is ready."""
+    connection = http.client.HTTPConnection(server.http.host, server.http.port, timeout=30)
+    try:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+def refuse_writes(stand: Stand) -> list[str]:
+    """Have every call that would change the disk fail as on a read-only one, then stop that."""
+    server = stand.start()
+    # Not `write`: with it the thread wakes the loop.
+    calls = "openat,mkdir,rename,unlink,pwrite64,ftruncate,fsync,fdatasync"
+    problems = []
+    with stand.client() as client:
+        client.send()
+        with strace.attached(server.writer, *strace.inject(calls, "error=EROFS", "1+")):
+            code = client.send()
+            if code != 451:
+                problems.append(f"read-only, and answered {code}")
+            status, _ = readiness(server)
+            if status != 503:
+                problems.append("read-only, and ready")
+            problems += stand.problems()
+        code = client.send()
+        if code != 250:
+            problems.append(f"writable again, and answered {code}")
+    return problems + stand.problems()
+
+
+def fail_disk(stand: Stand, disk: LoopDisk) -> list[str]:
+    """Have the file system go read-only under the server; mount it again and start again."""
+    stand.start()
+    problems = []
+    with stand.client() as client:
+        client.send()
+        disk.fail()
+        code = client.send()
+        if code not in (451, 452):
+            problems.append(f"the disk failed, and the answer was {code}")
+        client.noop()
+        assert stand.server is not None
+        if readiness(stand.server)[0] != 503:
+            problems.append("the disk failed, and ready")
+    stand.server.kill()
+    disk.unmount()
+    disk.check()
+    disk.mount()
+    stand.start()
+    return problems + stand.problems(by_api=True, may_refused_stay=True)

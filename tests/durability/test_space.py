@@ -1,0 +1,83 @@
+import subprocess
+import sys
+
+import pytest
+
+from tests.durability import disks, space
+
+pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("mounting")]
+
+
+@pytest.fixture(params=["tmpfs", "ext4"])
+def disk(request, tmp_path):
+    """Return a small disk of 8 MiB."""
+    if request.param == "tmpfs":
+        with disks.small_disk(tmp_path / "disk", "size=8m") as path:
+            yield path
+    else:
+        with disks.loop_disk(tmp_path, "8M") as made:
+            yield made.path
+
+
+def test_f09_full_disk(stand, disk, survived):
+    stand.place(disk)
+    for blocks in (0, 1, 3, 200):
+        assert space.out_of_blocks(stand, disk, blocks) == []
+        survived("F09", stand.technology, 1, "full disks")
+    stand.close()
+
+
+def test_f09_no_inodes(stand, tmp_path, survived):
+    with disks.loop_disk(tmp_path, "16M", "-N", "128") as disk:
+        stand.place(disk.path)
+        assert space.out_of_inodes(stand, disk.path) == []
+        stand.close()
+    survived("F09", stand.technology, 1, "disks without inodes")
+
+
+def test_f09_deleting_makes_room(make_stand, technology, tmp_path, survived):
+    stand = make_stand(technology, SMTP_STORE_MIN_FREE="4MiB")
+    with disks.small_disk(tmp_path / "disk", "size=8m") as path:
+        stand.place(path)
+        assert space.free_by_deleting(stand) == []
+        stand.close()
+    survived("F09", technology, 1, "reserves reached and mail deleted")
+
+
+def test_f10_start_on_a_read_only_disk_is_refused(stand, tmp_path, survived):
+    with disks.loop_disk(tmp_path) as disk:
+        stand.place(disk.path)
+        stand.start()
+        stand.send()
+        stand.server.terminate()
+        disk.unmount()
+        disk.mount("ro")
+        done = subprocess.run(
+            [sys.executable, "-m", "prixfixe", "serve"],
+            env={"SMTP_STORE": stand.url, "SMTP_PORT": "0", "SMTP_HTTP_PORT": "off"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 3
+        assert "on a read-only file system; mount the volume read-write" in done.stderr
+        assert stand.problems() == []
+        disk.unmount()
+        disk.mount()
+        assert stand.recovered() == []
+        stand.close()
+    survived("F10", stand.technology, 1, "starts on a read-only disk refused")
+
+
+def test_f10_file_system_fails_and_goes_read_only(stand, tmp_path, survived):
+    with disks.loop_disk(tmp_path, "64M", "-e", "remount-ro") as disk:
+        stand.place(disk.path)
+        assert space.fail_disk(stand, disk) == []
+        stand.close()
+    survived("F10", stand.technology, 1, "file systems gone read-only")
+
+
+@pytest.mark.usefixtures("tracing")
+def test_f10_writes_refused_for_a_while(stand, survived):
+    assert space.refuse_writes(stand) == []
+    survived("F10", stand.technology, 1, "times read-only under the server")
