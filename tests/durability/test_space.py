@@ -28,7 +28,7 @@ def test_f09_full_disk(stand, disk, survived):
 
 
 def test_f09_no_inodes(stand, tmp_path, survived):
-    with disks.loop_disk(tmp_path, "16M", "-N", "128") as disk:
+    with disks.loop_disk(tmp_path, "512M", "-N", "128") as disk:
         stand.place(disk.path)
         assert space.out_of_inodes(stand, disk.path) == []
         stand.close()
