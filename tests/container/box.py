@@ -230,15 +230,19 @@ class Box:
 
     def greeted(self, port: int = 2525) -> Wire:
         """Open a connection and read the greeting, which must be one."""
-        wire = self.connect(port)
-        greeting = wire.reply()
-        assert greeting.startswith(b"220 "), greeting
+        with contextlib.ExitStack() as stack:  # A server that dies now must leave no open socket.
+            wire = stack.enter_context(self.connect(port))
+            greeting = wire.reply()
+            assert greeting.startswith(b"220 "), greeting
+            stack.pop_all()
         return wire
 
     def hello(self, port: int = 2525) -> Wire:
         """Open a connection up to the answer to EHLO."""
-        wire = self.greeted(port)
-        assert wire.ask(b"EHLO client.test\r\n") == [250]
+        with contextlib.ExitStack() as stack:
+            wire = stack.enter_context(self.greeted(port))
+            assert wire.ask(b"EHLO client.test\r\n") == [250]
+            stack.pop_all()
         return wire
 
     def http(

@@ -368,8 +368,8 @@ GroupStore.put = lossy
         code="""
 from prixfixe.session.delivery import Delivery
 keep = Delivery.keep
-def strip(self, envelope, body):
-    keep(self, envelope, body[:-2] if body.endswith(b"\\r\\n\\r\\n") else body)
+def strip(self, envelope, body, *rest):
+    keep(self, envelope, body[:-2] if body.endswith(b"\\r\\n\\r\\n") else body, *rest)
 Delivery.keep = strip
 """,
     ),
