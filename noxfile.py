@@ -153,6 +153,14 @@ def container(session: nox.Session) -> None:
 
 
 @nox.session
+def teeth(session: nox.Session) -> None:
+    """Break the image in every way of the table, and see that each turns its checks red."""
+    _install(session)
+    args = ["-n", "auto", f"--junitxml={EVIDENCE / 'teeth.xml'}", "--teeth", "own"]
+    session.run("pytest", "tests/container/test_teeth.py", *args, *session.posargs)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Fuzz the parsers and whole sessions for a minute each: [TARGET [libFuzzer options]]."""
     _install(session, "fuzz")

@@ -187,6 +187,54 @@ def timeout(box: Box, _trust: ssl.SSLContext) -> None:
         assert wire.reply().startswith(b"421 4.4.2 ")
 
 
+@respects("SMTP_MAX_SESSION_TIME", {"SMTP_MAX_SESSION_TIME": "1"})
+def max_session_time(box: Box, _trust: ssl.SSLContext) -> None:
+    with box.hello() as wire:
+        assert wire.reply().startswith(b"421 4.4.2 ")
+
+
+@respects("SMTP_MAX_MESSAGES", {"SMTP_MAX_MESSAGES": "1"})
+def max_messages(box: Box, _trust: ssl.SSLContext) -> None:
+    with box.hello() as wire:
+        deliver(wire, body_of(100))
+        wire.send(b"MAIL FROM:<a@b.test>\r\n")
+        assert wire.reply().startswith(b"421 4.7.0 ")
+
+
+@respects("SMTP_STRESS_TIMEOUT", {"SMTP_STRESS_TIMEOUT": "0.2", "SMTP_MAX_CONNECTIONS": "1"})
+def stress_timeout(box: Box, _trust: ssl.SSLContext) -> None:
+    with box.hello():
+        eventually(lambda: is_let_in(box), 4, "the place of a silent client")  # the default is 5
+
+
+@respects(
+    "SMTP_MIN_DATA_RATE",
+    {"SMTP_MIN_DATA_RATE": "1MB", "SMTP_STRESS_TIMEOUT": "0.5", "SMTP_MAX_CONNECTIONS": "1"},
+)
+def min_data_rate(box: Box, _trust: ssl.SSLContext) -> None:
+    """Far above the default rate, and below this one: the place goes to a newcomer."""
+    with box.hello() as wire:
+        envelope(wire)
+
+        def is_replaced() -> bool:
+            wire.send(b"x" * 900 + b"\r\n")
+            return is_let_in(box)
+
+        eventually(is_replaced, what="the place of a slow client")
+
+
+def is_let_in(box: Box) -> bool:
+    with box.connect() as wire:
+        return wire.reply().startswith(b"220 ")
+
+
+@respects("SMTP_STORE_TIMEOUT", {"SMTP_STORE_TIMEOUT": "7"})
+def store_timeout(box: Box, _trust: ssl.SSLContext) -> None:
+    """Only that it arrives: what it does on a disk that hangs, the durability tests see (F11)."""
+    shown = box.prixfixe("config").output
+    assert re.search(r"^SMTP_STORE_TIMEOUT +7 +environment", shown, re.MULTILINE), shown
+
+
 @respects("SMTP_SHUTDOWN_TIMEOUT", {"SMTP_SHUTDOWN_TIMEOUT": "0.2"})
 def shutdown_timeout(box: Box, _trust: ssl.SSLContext) -> None:
     with box.hello() as wire:

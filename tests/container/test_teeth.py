@@ -1,7 +1,7 @@
 """The suite can fail: each broken image turns its named checks red and leaves the others green.
 
-By default a mutant meets its own checks and those of its kind; `--teeth all` lets it meet the
-whole suite, which takes hours.
+A mutant meets its own checks and those of its kind; with `--teeth all` the whole suite, which takes
+hours. By default one mutant of each kind is played; `nox -s teeth` plays every one (`--teeth own`).
 """
 
 import subprocess
@@ -14,7 +14,7 @@ import pytest
 from tests.container import engine
 from tests.container.builder import ROOT
 from tests.container.mutants.making import make
-from tests.container.mutants.table import CORE, MUTANTS, STILL
+from tests.container.mutants.table import CORE, MUTANTS, SAMPLE, STILL
 
 HERE = Path(__file__).parent
 SECONDS = 600
@@ -80,5 +80,6 @@ def test_a_broken_image_turns_its_checks_red_and_no_other(broken, request, tmp_p
     assert red == set(mutant.red), mutant.why
 
 
-def test_there_are_at_least_twenty():
+def test_there_are_at_least_twenty_and_the_sample_is_of_them():
     assert len(MUTANTS) >= 20
+    assert set(SAMPLE) < set(MUTANTS)

@@ -10,7 +10,17 @@ import random
 
 from tests.container.mutants.making import WHEELS, Mutant
 
-__all__ = ["CORE", "MUTANTS", "STILL"]
+__all__ = ["CORE", "MUTANTS", "SAMPLE", "STILL"]
+
+# One of each kind, for every run; the session `teeth` takes them all.
+SAMPLE = (
+    "root user",
+    "healthcheck true",
+    "secret in a layer",
+    "missing module",
+    "no SIGTERM handler",
+    "acknowledges what was not stored",
+)
 
 CONTENT, CONFIG, RUNS = (f"test_image_{name}.py::" for name in ("content", "config", "runs"))
 RUNNING, HEALTH, LIMITS = (f"test_{name}.py::" for name in ("running", "health", "limits"))
@@ -331,19 +341,18 @@ process.signal = SimpleNamespace(
 )
 """,
     ),
-    "acknowledges before storing": Mutant(
-        "a 250 for what is not kept",
+    "acknowledges what was not stored": Mutant(
+        "a 250 whatever the disk said",
         (f"{LIFE}test_a_full_disk_is_a_452_and_mail_flows_again_when_there_is_room",),
         code="""
 import asyncio
 from prixfixe.stores.writer import GroupStore
 put = GroupStore.put
-def early(self, message):
-    put(self, message)
+def hopeful(self, message):
     done = asyncio.get_running_loop().create_future()
-    done.set_result(None)
+    put(self, message).add_done_callback(lambda kept: (kept.exception(), done.set_result(None)))
     return done
-GroupStore.put = early
+GroupStore.put = hopeful
 """,
     ),
     "loses every 50th message": Mutant(
