@@ -16,6 +16,13 @@ from tests.unit.test_connection import START, client_context
 HASHES = {word: hash_password(word) for word in ("old", "new")}
 
 
+def replace(path, octets):
+    """Put a file in place as a whole: a reader in between sees the old or the new, never half."""
+    new = path.with_suffix(".new")
+    new.write_bytes(octets)
+    new.replace(path)
+
+
 class Files:
     """A certificate, its key and a users file, as a mounted folder has them."""
 
@@ -26,14 +33,12 @@ class Files:
         """Write a new pair; return the certificate as a client sees it."""
         pair = trustme.CA().issue_cert("localhost")
         pem = pair.cert_chain_pems[0].bytes()
-        # Each file as a whole: a reader in between must not see half of one.
-        for path, octets in ((self.cert, pem), (self.key, pair.private_key_pem.bytes())):
-            path.with_suffix(".new").write_bytes(octets)
-            path.with_suffix(".new").replace(path)
+        replace(self.cert, pem)
+        replace(self.key, pair.private_key_pem.bytes())
         return ssl.PEM_cert_to_DER_cert(pem.decode())
 
     def allow(self, word):
-        self.users.write_text(f"alice:{HASHES[word]}\n")
+        replace(self.users, f"alice:{HASHES[word]}\n".encode())
 
     @property
     def variables(self):
@@ -113,7 +118,7 @@ BROKEN = {
 async def test_a_bad_file_keeps_the_old_and_says_so_until_it_is_mended(start, files, name, what):
     running = await start(**files.variables)
     before = served(await secured(running))
-    getattr(files, name).write_text("broken\n")
+    replace(getattr(files, name), b"broken\n")
     await until(lambda: reloads(running, what, "error"))
     wire = await secured(running)
     assert served(wire) == before
@@ -135,7 +140,7 @@ async def test_users_alone_are_a_check_too(start, files):
     variables = files.variables
     del variables["SMTP_TLS_CERT"], variables["SMTP_TLS_KEY"]
     running = await start(SMTP_AUTH_INSECURE="1", **variables)
-    files.users.write_text("broken\n")
+    replace(files.users, b"broken\n")
     await until(lambda: reloads(running, "auth", "error"))
     assert not (await running.server.readiness.check())["auth"].is_ok
 
