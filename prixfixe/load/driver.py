@@ -1,6 +1,6 @@
 """Send many messages: in a closed loop as fast as answers come, or in an open one by the clock.
 
-Owns: the plan, the workers, and the count of what became of every message.
+Owns: the workers, and the count of what became of every message.
 Promises: `accepted + refused + failed` is the number of messages of the plan; `codes` and `errors`
 say how each ended; latency of an open loop counts from when a message was due.
 Refuses: presentation (see `report`), and more than the plan's workers at a time.
@@ -20,28 +20,11 @@ from prixfixe.load.client import Client, ReplyError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Outcome", "Plan", "message", "run"]
+    from prixfixe.load.plan import Plan
+
+__all__ = ["Outcome", "message", "run"]
 
 _LINE = b"x" * 76 + b"\r\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to send. `rate` is messages a second for an open loop, None for a closed one."""
-
-    host: str
-    port: int
-    messages: int = 100
-    workers: int = 10
-    sizes: tuple[int, ...] = (1024,)  # octets, taken in turn
-    rate: float | None = None
-    is_own: bool = False  # a connection of its own for each message
-    is_piped: bool = False
-    starttls: bool = False
-    login: tuple[str, str] | None = None
-    sender: str = "load@example.com"
-    recipient: str = "load@example.com"
-    timeout: float = 60.0
 
 
 @dataclass(slots=True)

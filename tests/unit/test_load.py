@@ -6,8 +6,9 @@ import json
 import pytest
 
 from prixfixe.cli import main
-from prixfixe.load import Plan, as_json, as_table, run
+from prixfixe.load import SCENARIOS, Plan, as_json, as_table, run
 from prixfixe.load.driver import Outcome, message
+from prixfixe.load.plan import divided
 
 REPLIES = {b"EHLO": b"250-x\r\n250 y\r\n", b"MAIL": b"250 ok\r\n", b"RCPT": b"250 ok\r\n"}
 REPLIES |= {b"DATA": b"354 go\r\n", b"QUIT": b"221 bye\r\n"}
@@ -164,3 +165,21 @@ def test_the_command_refuses_bad_arguments(capsys):
 def test_the_command_exits_1_when_nothing_was_accepted(capsys):
     assert main(["load", "127.0.0.1:1", "--messages", "2", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["failed"] == 2
+
+
+def test_scenarios_are_what_the_documents_say():
+    quick, burst = SCENARIOS["quick"], SCENARIOS["burst"]
+    assert (quick.messages, burst.messages, burst.workers, burst.sizes) == (100, 5000, 50, (10240,))
+    sustained, heavy = SCENARIOS["sustained"], SCENARIOS["heavy"]
+    assert (sustained.rate, sustained.messages / sustained.rate) == (50, 60)
+    assert (heavy.messages, heavy.workers) == (10_000, 100)
+    assert set(SCENARIOS["mixed"].sizes) == {1024, 10240, 102400, 1048576}
+
+
+def test_parts_of_a_plan_add_up_to_it():
+    plan = Plan(messages=103, workers=4, rate=50.0)
+    parts = divided(plan, [("127.0.0.1", port) for port in (1, 2, 3, 4, 5)])
+    assert [part.messages for part in parts] == [21, 21, 21, 20, 20]
+    assert [part.workers for part in parts] == [1] * 5
+    assert [part.rate for part in parts] == [10.0] * 5
+    assert [part.port for part in parts] == [1, 2, 3, 4, 5]

@@ -1,0 +1,51 @@
+"""What to send: the plan of a run, and its part for one of several servers.
+
+Owns: the numbers of a run and their division. Promises: the parts of a plan add up to it, and a
+plan never changes. Refuses: carrying it out (see `driver`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+__all__ = ["KIB", "Plan", "divided"]
+
+KIB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to send. `rate` is messages a second for an open loop, None for a closed one."""
+
+    host: str = "127.0.0.1"
+    port: int = 2525
+    messages: int = 100
+    workers: int = 10
+    sizes: tuple[int, ...] = (KIB,)  # octets, taken in turn
+    rate: float | None = None
+    is_own: bool = False  # a connection of its own for each message
+    is_piped: bool = False
+    starttls: bool = False
+    login: tuple[str, str] | None = None
+    sender: str = "load@example.com"
+    recipient: str = "load@example.com"
+    timeout: float = 60.0
+
+
+def divided(plan: Plan, targets: list[tuple[str, int]]) -> list[Plan]:
+    """Return the part of each server: messages, workers and rate as even as they go."""
+    return [
+        replace(
+            plan,
+            host=host,
+            port=port,
+            messages=_share(plan.messages, len(targets), number),
+            workers=max(1, _share(plan.workers, len(targets), number)),
+            rate=None if plan.rate is None else plan.rate / len(targets),
+        )
+        for number, (host, port) in enumerate(targets)
+    ]
+
+
+def _share(whole: int, parts: int, number: int) -> int:
+    return whole // parts + (number < whole % parts)
