@@ -1,7 +1,7 @@
 """Load for any SMTP server: what `prixfixe load` sends, counts and tells.
 
-Owns: what to send (`plan`, `scenarios`), the driver (`driver`), its SMTP client (`client`) and
-what is made of the outcome (`report`).
+Owns: what to send (`plan`, `scenarios`, `post`), the driver (`driver`), its SMTP client (`client`)
+and what is made of the outcome (`report`).
 Promises: every message that was started ends in exactly one count: a reply code or an error; in an
 open loop latency counts from the moment a message was due, so a server that stalls cannot hide
 what it made others wait (no coordinated omission).
@@ -10,7 +10,18 @@ Refuses: anything of the server; it knows SMTP, not PrixFixe.
 
 from prixfixe.load.driver import Outcome, run
 from prixfixe.load.plan import Plan
+from prixfixe.load.post import Letter, Post, letter_to
 from prixfixe.load.report import as_json, as_table
 from prixfixe.load.scenarios import SCENARIOS
 
-__all__ = ["SCENARIOS", "Outcome", "Plan", "as_json", "as_table", "run"]
+__all__ = [
+    "SCENARIOS",
+    "Letter",
+    "Outcome",
+    "Plan",
+    "Post",
+    "as_json",
+    "as_table",
+    "letter_to",
+    "run",
+]

@@ -9,6 +9,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import ssl
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prixfixe.load.post import Letter
 
 __all__ = ["Client", "ReplyError"]
 
@@ -45,18 +49,17 @@ class Client:
             plain = base64.b64encode("\0{}\0{}".format(*login).encode())
             await self._ask(b"AUTH PLAIN " + plain + b"\r\n", 235)
 
-    async def send(self, envelope: tuple[bytes, bytes], body: bytes, *, is_piped: bool) -> int:
-        """Send one message, `body` with its final dot; return the code that answers its data."""
-        mail, rcpt = envelope
+    async def send(self, letter: Letter, *, is_piped: bool = False) -> int:
+        """Send one message; return the code that answers its data."""
         if is_piped:
-            self._writer.write(mail + rcpt + b"DATA\r\n")
+            self._writer.write(letter.mail + letter.rcpt + b"DATA\r\n")
             codes = [await self._code() for _ in range(3)]
             self._check(codes)
         else:
-            await self._ask(mail, 250)
-            await self._ask(rcpt, 250)
+            await self._ask(letter.mail, 250)
+            await self._ask(letter.rcpt, 250)
             await self._ask(b"DATA\r\n", 354)
-        self._writer.write(body)
+        self._writer.write(letter.data)
         await asyncio.wait_for(self._writer.drain(), self._timeout)
         return await self._code()
 

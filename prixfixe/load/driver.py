@@ -16,15 +16,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from prixfixe.load.client import Client, ReplyError
+from prixfixe.load.post import PlainPost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from prixfixe.load.plan import Plan
+    from prixfixe.load.post import Post
 
-__all__ = ["Outcome", "message", "run"]
-
-_LINE = b"x" * 76 + b"\r\n"
+__all__ = ["Outcome", "run"]
 
 
 @dataclass(slots=True)
@@ -60,20 +60,13 @@ class Outcome:
         return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
-def message(number: int, size: int) -> bytes:
-    """Return message `number` of about `size` octets, with its final dot."""
-    head = f"From: <load@example.com>\r\nSubject: load {number}\r\n\r\n".encode("ascii")
-    lines, rest = divmod(max(0, size - len(head)), len(_LINE))
-    body = head + _LINE * lines + (b"x" * max(0, rest - 2) + b"\r\n" if rest else b"")
-    return body + b".\r\n"
-
-
-async def run(plan: Plan) -> Outcome:
-    """Carry out the plan and return what became of it."""
+async def run(plan: Plan, post: Post | None = None) -> Outcome:
+    """Carry out the plan, with the letters of `post`, and return what became of it."""
+    post = post or PlainPost(plan)
     outcome, numbers = Outcome(), iter(range(plan.messages))
     began = time.perf_counter()
     await asyncio.gather(
-        *(_Worker(plan, outcome, began).work(numbers) for _ in range(plan.workers))
+        *(_Worker(plan, post, outcome, began).work(numbers) for _ in range(plan.workers))
     )
     outcome.seconds = time.perf_counter() - began
     return outcome
@@ -82,15 +75,12 @@ async def run(plan: Plan) -> Outcome:
 class _Worker:
     """One connection at a time; the next message is whoever's is free."""
 
-    def __init__(self, plan: Plan, outcome: Outcome, began: float) -> None:
+    def __init__(self, plan: Plan, post: Post, outcome: Outcome, began: float) -> None:
         self._plan = plan
+        self._post = post
         self._outcome = outcome
         self._began = began
         self._client: Client | None = None
-        self._envelope = (
-            f"MAIL FROM:<{plan.sender}>\r\n".encode(),
-            f"RCPT TO:<{plan.recipient}>\r\n".encode(),
-        )
 
     async def work(self, numbers: Iterator[int]) -> None:
         for number in numbers:
@@ -109,23 +99,27 @@ class _Worker:
 
     async def _one(self, number: int, due: float) -> None:
         plan, outcome = self._plan, self._outcome
-        body = message(number, plan.sizes[number % len(plan.sizes)])
+        letter = self._post.letter(number, plan.sizes[number % len(plan.sizes)])
         try:
             client = await self._connected()
-            code = await client.send(self._envelope, body, is_piped=plan.is_piped)
+            code = await client.send(letter, is_piped=plan.is_piped)
         except ReplyError as error:
-            outcome.codes[error.code] += 1
+            self._answered(number, error.code)
             self._drop()
         except (OSError, EOFError, TimeoutError, ValueError) as error:
             outcome.errors[type(error).__name__] += 1
             self._drop()
         else:
-            outcome.codes[code] += 1
+            self._answered(number, code)
             if code == 250:
                 outcome.latencies.append(time.perf_counter() - due)
-                outcome.octets += len(body)
+                outcome.octets += len(letter.data)
             if plan.is_own:
                 await self._hang_up()
+
+    def _answered(self, number: int, code: int) -> None:
+        self._outcome.codes[code] += 1
+        self._post.answered(number, code)
 
     async def _connected(self) -> Client:
         plan = self._plan

@@ -6,9 +6,9 @@ import json
 import pytest
 
 from prixfixe.cli import main
-from prixfixe.load import SCENARIOS, Plan, as_json, as_table, run
-from prixfixe.load.driver import Outcome, message
+from prixfixe.load import SCENARIOS, Outcome, Plan, as_json, as_table, letter_to, run
 from prixfixe.load.plan import divided
+from prixfixe.load.post import message
 
 REPLIES = {b"EHLO": b"250-x\r\n250 y\r\n", b"MAIL": b"250 ok\r\n", b"RCPT": b"250 ok\r\n"}
 REPLIES |= {b"DATA": b"354 go\r\n", b"QUIT": b"221 bye\r\n"}
@@ -20,6 +20,7 @@ class Scripted:
     def __init__(self, answer):
         self.answer = answer  # number -> bytes, or None to hang up
         self.bodies = []
+        self.lines = []
         self.connections = 0
 
     async def serve(self, reader, writer):
@@ -28,6 +29,7 @@ class Scripted:
         try:
             while line := await reader.readline():
                 writer.write(REPLIES[line[:4]])
+                self.lines.append(line)
                 if line[:4] == b"DATA":
                     self.bodies.append(await reader.readuntil(b"\r\n.\r\n"))
                     answer = self.answer(len(self.bodies) - 1)
@@ -66,6 +68,38 @@ async def test_codes_and_errors_are_counted_apart():
     assert outcome.errors == {"EOFError": 1}
     assert outcome.accepted + outcome.refused + outcome.failed == 20
     assert len(server.bodies) == 20
+
+
+class Account:
+    """Letters that can be told apart, and the codes they got."""
+
+    def __init__(self):
+        self.codes = {}
+
+    def letter(self, number, size):
+        return letter_to(
+            f"s{number}@a.test", f"r{number}@b.test", b"%d of %d\r\n.\r\n" % (number, size)
+        )
+
+    def answered(self, number, code):
+        self.codes[number] = code
+
+
+@pytest.mark.parametrize("is_piped", [False, True])
+async def test_a_post_writes_the_letters_and_is_told_every_answer(is_piped):
+    answers = {1: b"451 later\r\n", 2: None}
+    scripted, post = Scripted(lambda n: answers.get(n, b"250 ok\r\n")), Account()
+    server = await asyncio.start_server(scripted.serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        plan = Plan("127.0.0.1", port, messages=4, workers=1, sizes=(7, 8), is_piped=is_piped)
+        outcome = await run(plan, post)
+    assert post.codes == {0: 250, 1: 451, 3: 250}
+    assert outcome.codes == {250: 2, 451: 1}
+    assert scripted.bodies == [b"%d of %d\r\n.\r\n" % (n, 7 + n % 2) for n in range(4)]
+    assert [line for line in scripted.lines if line.startswith((b"MAIL", b"RCPT"))] == [
+        line for n in range(4) for line in post.letter(n, 0)[:2]
+    ]
 
 
 async def test_a_server_that_is_not_there_is_an_error_of_every_message():

@@ -1,0 +1,64 @@
+"""What is posted: a plan's letters, and who is told what became of each.
+
+Owns: the letters of a run, and the `Post` a caller may give instead of the plan's own.
+Promises: a letter depends on its number and size alone. Refuses: sending (see `driver`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from prixfixe.load.plan import Plan
+
+__all__ = ["Letter", "PlainPost", "Post", "letter_to", "message"]
+
+_LINE = b"x" * 76 + b"\r\n"
+
+
+class Letter(NamedTuple):
+    """One message as a client sends it: the lines of MAIL and RCPT, and the data with its dot."""
+
+    mail: bytes
+    rcpt: bytes
+    data: bytes
+
+
+class Post(Protocol):
+    """Who writes the letters and keeps account of them: a test that compares with what is kept."""
+
+    def letter(self, number: int, size: int) -> Letter:
+        """Return letter `number`, of about `size` octets; it is asked for once."""
+        ...
+
+    def answered(self, number: int, code: int) -> None:
+        """Take note of the code that ended a letter; one without an answer is never told."""
+        ...
+
+
+def letter_to(sender: str, recipient: str, data: bytes) -> Letter:
+    """Return a letter of data that is dot-stuffed and has its final dot."""
+    mail, rcpt = f"MAIL FROM:<{sender}>\r\n", f"RCPT TO:<{recipient}>\r\n"
+    return Letter(mail.encode(), rcpt.encode(), data)
+
+
+def message(number: int, size: int) -> bytes:
+    """Return message `number` of about `size` octets, with its final dot."""
+    head = f"From: <load@example.com>\r\nSubject: load {number}\r\n\r\n".encode("ascii")
+    lines, rest = divmod(max(0, size - len(head)), len(_LINE))
+    body = head + _LINE * lines + (b"x" * max(0, rest - 2) + b"\r\n" if rest else b"")
+    return body + b".\r\n"
+
+
+class PlainPost:
+    """The plan's addresses on every letter, and no account."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._envelope = letter_to(plan.sender, plan.recipient, b"")
+
+    def letter(self, number: int, size: int) -> Letter:
+        """Return the message of that number."""
+        return self._envelope._replace(data=message(number, size))
+
+    def answered(self, number: int, code: int) -> None:
+        """Let the outcome's count be enough."""
