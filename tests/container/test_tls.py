@@ -3,6 +3,7 @@
 import base64
 import smtplib
 import ssl
+import subprocess
 
 import pytest
 import trustme
@@ -11,6 +12,7 @@ from prixfixe.passwords import hash_password
 from tests import offered
 from tests.container.talk import Crowd, body_of, deliver
 from tests.container.waiting import eventually
+from tests.integration.test_clients import has_swaks_tls, needs
 
 USER = "alice@example.com"
 HASHES = {word: hash_password(word) for word in ("correct horse", "battery staple")}
@@ -143,6 +145,47 @@ def test_the_standard_library_logs_in_and_sends(box, secrets, is_implicit):
     facts = box.messages()[0].facts
     assert facts["TLS"].startswith("TLSv1.")
     assert USER in facts.values()
+    assert OLD not in box.logs()
+
+
+def swaks(host, port, way, authority):
+    return [
+        "swaks", "--server", f"{host}:{port}", way, "--tls-ca-path", authority,
+        "--auth", "LOGIN", "--auth-user", USER, "--auth-password", OLD,
+        "--from", "a@x.test", "--to", "b@y.test", "--body", "hello", "--silent", "2",
+    ]  # fmt: skip
+
+
+def curl(_host, port, way, authority):
+    scheme = "smtp" if way == "--tls" else "smtps"
+    return [
+        "curl", "--silent", "--show-error", "--ssl-reqd", "--cacert", authority,
+        "--url", f"{scheme}://localhost:{port}/client.example", "--user", f"{USER}:{OLD}",
+        "--mail-from", "a@x.test", "--mail-rcpt", "b@y.test", "--upload-file", "-",
+    ]  # fmt: skip
+
+
+CLIENTS = [
+    pytest.param(curl, marks=needs("curl")),
+    pytest.param(
+        swaks, marks=pytest.mark.skipif(not has_swaks_tls(), reason="swaks with TLS is missing")
+    ),
+]
+
+
+@pytest.mark.parametrize("way", ["--tls", "--tls-on-connect"])
+@pytest.mark.parametrize("client", CLIENTS)
+def test_programs_nobody_here_wrote_log_in_and_send(box, secrets, tmp_path, client, way):
+    authority = tmp_path / "ca"
+    secrets.authority.cert_pem.write_to_path(authority)
+    host, port = box.address(2525 if way == "--tls" else 2465)
+    command = client(host, port, way, str(authority))
+    subprocess.run(
+        command, input=b"Subject: x\r\n\r\nhello\r\n", timeout=30, check=True, capture_output=True
+    )
+    (message,) = box.messages()
+    assert message.facts["TLS"].startswith("TLSv1.")
+    assert USER in message.facts.values()
     assert OLD not in box.logs()
 
 

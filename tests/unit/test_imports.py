@@ -25,7 +25,7 @@ def level(room):
 
 
 def imports(path):
-    """Yield the prixfixe rooms a file imports at run time."""
+    """Yield what a file imports at run time, each as the parts of its name."""
     tree = ast.parse(path.read_text())
     typing_only = {
         id(node)
@@ -73,7 +73,14 @@ def test_only_the_session_imports_aiosmtpd():
     assert importers == {"session/entrance.py", "session/link.py"}
 
 
-@pytest.mark.parametrize("name", ["address", "params", "policy", "replies", "message", "units"])
+PURE = ["address", "params", "policy", "replies", "message", "units"]
+PURE += [
+    f"session/{name}"
+    for name in ("body", "conversation", "dialogue", "envelope", "reception", "sasl", "verbs")
+]
+
+
+@pytest.mark.parametrize("name", PURE)
 def test_pure_rooms_import_no_loop_and_no_socket(name):
     found = {parts[0] for parts in imports(ROOT / f"{name}.py")}
     assert not found & {"asyncio", "socket", "pathlib", "threading"}
