@@ -52,7 +52,7 @@ def test_the_harness_sees_bugs(monkeypatch, bug):
 
 
 def test_the_harness_sees_a_lone_line_feed(monkeypatch):
-    monkeypatch.setattr("prixfixe.session.dialogue.verdict", lambda body, *, strict: None)
+    monkeypatch.setattr("prixfixe.session.reception.verdict", lambda body, *, strict: None)
     with pytest.raises(AssertionError, match="lone"):
         session((CORPUS / "session" / "smuggling-00").read_bytes())
     assert replies.BARE_LINE_END.code == 550
