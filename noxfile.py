@@ -153,6 +153,14 @@ def container(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Run every command of the documents in their order, in a fresh clone; needs Docker."""
+    _install(session)
+    report = f"--junitxml={EVIDENCE / 'docs.xml'}"
+    session.run("pytest", "tests/docs", "-p", "no:randomly", report, *session.posargs)
+
+
+@nox.session
 def teeth(session: nox.Session) -> None:
     """Break the image in every way of the table, and see that each turns its checks red."""
     _install(session)

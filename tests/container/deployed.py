@@ -32,7 +32,7 @@ from tests.shell import ROOT, Shell
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Deployment", "taken_port"]
+__all__ = ["Deployment", "label", "remove_named", "taken_port"]
 
 CONTEXT = (
     *("docker-compose.yml", "Dockerfile", ".dockerignore", "docker", "prixfixe", "requirements"),
@@ -61,8 +61,9 @@ class Deployment(Shell):
             else:
                 shutil.copy(ROOT / file, folder)
         (folder / "secrets").mkdir()
-        self._label()
-        self.environ |= {
+        # The compose of the locked tools is found where the machine has none.
+        path = f"{os.environ['PATH']}:{Path(sys.executable).parent}"
+        self.environ |= label(folder, {"PATH": path}) | {
             "PRIXFIXE_NAME": self.name,
             "PRIXFIXE_IMAGE": image,  # its id: removing a last name would remove the image
             "PRIXFIXE_HEALTH_INTERVAL": "1s",
@@ -70,24 +71,6 @@ class Deployment(Shell):
         }
         if host := os.environ.get("DOCKER_HOST"):
             self.environ["DOCKER_HOST"] = host
-
-    def _label(self) -> None:
-        [(key, value)] = engine.labels().items()
-        tools = self.folder / "tools"
-        tools.mkdir()
-        (tools / "docker").write_text(
-            LABELLING.format(docker=shutil.which("docker"), label=f"{key}={value}")
-        )
-        (tools / "docker").chmod(0o755)
-        # The compose of the locked tools is found where the machine has none.
-        self.environ["PATH"] = f"{tools}:{os.environ['PATH']}:{Path(sys.executable).parent}"
-        labelled = {"labels": engine.labels()}
-        override = {
-            "services": {"smtp": labelled},
-            "networks": {"mail": labelled},
-            "volumes": {"mail": labelled},
-        }
-        (self.folder / "docker-compose.override.yml").write_text(yaml.safe_dump(override))
 
     # --- commands
 
@@ -180,18 +163,42 @@ class Deployment(Shell):
 
     def discard(self) -> None:
         """Remove all that is named for this deployment."""
-        found = engine.client()
-        for container in found.containers.list(all=True, filters={"name": self.name}):
-            _remove(container, force=True, v=True)
-        for network in found.networks.list(names=[self.name]):
-            _remove(network)
-        for volume in found.volumes.list(filters={"name": self.name}):
-            _remove(volume, force=True)
-        for image in found.images.list(self.name):
-            for tag in image.tags:
-                if tag.startswith(f"{self.name}:"):
-                    with contextlib.suppress(APIError, NotFound):
-                        found.images.remove(tag)
+        remove_named(self.name)
+
+
+def label(folder: Path, environ: dict[str, str]) -> dict[str, str]:
+    """Return an environment in which what docker and compose make in a folder carries the run's label."""
+    [(key, value)] = engine.labels().items()
+    tools = folder / "tools"
+    tools.mkdir()
+    (tools / "docker").write_text(
+        LABELLING.format(docker=shutil.which("docker"), label=f"{key}={value}")
+    )
+    (tools / "docker").chmod(0o755)
+    labelled = {"labels": engine.labels()}
+    override = {
+        "services": {"smtp": labelled},
+        "networks": {"mail": labelled},
+        "volumes": {"mail": labelled},
+    }
+    (folder / "docker-compose.override.yml").write_text(yaml.safe_dump(override))
+    return environ | {"PATH": f"{tools}:{environ['PATH']}"}
+
+
+def remove_named(name: str) -> None:
+    """Remove containers, networks, volumes and images whose name begins with this one."""
+    found = engine.client()
+    for container in found.containers.list(all=True, filters={"name": name}):
+        _remove(container, force=True, v=True)
+    for network in found.networks.list(names=[name]):
+        _remove(network)
+    for volume in found.volumes.list(filters={"name": name}):
+        _remove(volume, force=True)
+    for image in found.images.list():
+        for tag in image.tags:
+            if tag.startswith(name):
+                with contextlib.suppress(APIError, NotFound):
+                    found.images.remove(tag)
 
 
 def _remove(thing: Any, **options: Any) -> None:

@@ -184,7 +184,7 @@ def player(tmp_path):
     return made
 
 
-CONTAINER = ["image", "image"] + 3 * ["image", "container", "teeth", "durability"]
+CONTAINER = ["image", "image"] + 3 * ["image", "container", "docs", "teeth", "durability"]
 CI = ["matrix", "lint", "typecheck", "package", "sbom", *4 * ["unit"]]
 PUBLISH = 2 * ["notes", "image", "container"] + ["index"]
 EXPECTED = {

@@ -1,0 +1,107 @@
+"""The commands of the documents: each is run by `nox -s docs`, or says why not; how they are read."""
+
+import pytest
+
+from tests.documents.blocks import DOCUMENTS, ROOT, blocks, inline_commands, is_printed
+
+TEXTS = {name: (ROOT / name).read_text() for name in DOCUMENTS}
+FOUND = {name: blocks(name, text) for name, text in TEXTS.items()}
+# What the two documents of a newcomer leave to others, by how the block begins.
+LEFT_OUT = {
+    "README.md": {"python3 -m venv .venv && .venv/bin/pip install --quiet 'nox[uv]'"},
+    "DEPLOYMENT.md": {"scripts/compose.sh --profile monitoring up", "git fetch --tags"},
+}
+
+
+@pytest.mark.parametrize("document", LEFT_OUT)
+def test_a_newcomer_s_commands_are_run_but_for_these(document):
+    left = [one.text for one in FOUND[document] if one.why_not]
+    for beginning in LEFT_OUT[document]:
+        assert any(text.startswith(beginning) for text in left), beginning
+    assert len(left) == len(LEFT_OUT[document]), f"not run: {left}"
+    assert len(FOUND[document]) > 4 * len(left)
+
+
+def test_elsewhere_more_documents_say_why_than_say_nothing():
+    """Commands of other hosts and of hours: the reason is a sentence."""
+    for name, found in FOUND.items():
+        for block in found:
+            assert not block.why_not or len(block.why_not.split()) > 3, (name, block.why_not)
+
+
+@pytest.mark.parametrize("document", LEFT_OUT)
+def test_a_command_in_a_sentence_is_also_one_of_a_block(document):
+    run = " ".join(one.text for one in FOUND[document])
+    missing = {one for one in inline_commands(TEXTS[document]) if one not in run}
+    assert missing <= {"nox -s docs", "docker compose"}  # what runs them, and what has no argument
+
+
+# --- how blocks are read
+
+BLOCK = "Text.\n\n{marks}```{language}\n{text}```\n"
+
+
+def read(text, language="sh", marks=""):
+    [block] = blocks("d.md", BLOCK.format(marks=marks, language=language, text=text))
+    return block
+
+
+def test_a_block_is_run_unless_it_says_why_not():
+    assert read("true\n").why_not == ""
+    assert read("true\n", marks="<!-- not run: no host -->\n").why_not == "no host"
+    assert blocks("d.md", BLOCK.format(marks="", language="sqlite", text="x\n")) == []
+
+
+def test_it_has_a_place():
+    assert read("true\n", marks="<!-- serve -->\n").where == "d.md:4"
+
+
+def test_ways_to_run():
+    behind = '<!-- run: in the background until "ready now" -->\n<!-- serve -->\n'
+    assert read("serve\n", marks=behind).ready == "ready now"
+    assert read("x\n", marks="<!-- run: after Ctrl-C -->\n").is_after_interrupt
+    assert read("x\n", marks="<!-- run: until it is so -->\n").is_repeated
+
+
+@pytest.mark.parametrize("said", ["run: later", "not run", "not run: ", "in the background"])
+def test_a_marker_that_is_none_is_an_error(said):
+    with pytest.raises(ValueError, match=r"^d\.md:4: "):
+        read("x\n", marks=f"<!-- {said} -->\n")
+
+
+def test_a_console_block_is_commands_with_what_they_print():
+    text = "$ one \\\n  --more\nout\n$ two\n$ three\na\nb\n"
+    assert read(text, "console").steps == [
+        ("one \\\n  --more\n", "out\n"),
+        ("two\n", ""),
+        ("three\n", "a\nb\n"),
+    ]
+    assert read("a\nb\n").steps == [("a\nb\n", None)]
+    with pytest.raises(ValueError, match="begins with"):
+        read("output\n", "console").steps
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "is_so"),
+    [
+        ("", "", True),
+        ("a\n", "a", True),
+        ("a\n", "a  \n", True),
+        ("", "a\n", False),
+        ("a\n", "", False),
+        ("a\n", "a\nb\n", False),
+        ("a…z\n", "abcz\n", True),
+        ("a…z\n", "ab\nz\n", False),
+        ("a\n…\nz\n", "a\nz\n", True),
+        ("a\n…\nz\n", "a\nb\nc\nz\n", True),
+        ("a\n…\nz\n", "a\nb\n", False),
+        ("a.c\n", "abc\n", False),
+    ],
+)
+def test_output(expected, actual, is_so):
+    assert is_printed(expected, actual) is is_so
+
+
+def test_commands_in_sentences():
+    text = "Run `docker ps --all`, `X=1 prixfixe check`, not `docker` or `GET /x`.\n```sh\n`nox -s x`\n```\n"
+    assert inline_commands(text) == ["docker ps --all", "X=1 prixfixe check"]
