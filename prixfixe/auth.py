@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from prixfixe.limits import peer_network
 from prixfixe.passwords import hash_password, parse_hash, prepare
-from prixfixe.reloading import ReloadResult, stamp
+from prixfixe.reloading import ReloadResult, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -173,7 +173,7 @@ class Authenticator:
         self._throttle = throttle
         self._sleep = sleep
         self._error = ""
-        self._stamp = stamp(path) if path is not None else None
+        self._watch = Watch(*([] if path is None else [path]))
         self._users = _read_users(path) if path is not None else {}
         self._verified: dict[str, bytes] = {}
         self._key = os.urandom(32)
@@ -204,16 +204,14 @@ class Authenticator:
         return verdict
 
     def poll(self) -> ReloadResult | None:
-        """Reload when the file is another one than at the last try; None when it is not."""
-        if self._path is None or stamp(self._path) == self._stamp:
-            return None
-        return self.reload()
+        """Reload when the file is another one than at the last try, else return None."""
+        return self.reload() if self._watch.is_due() else None
 
     def reload(self) -> ReloadResult:
         """Put the users now on disk in use, or keep the present ones and say why."""
         if self._path is None:
             return ReloadResult(ok=True)
-        self._stamp = stamp(self._path)
+        self._watch.read()
         try:
             self._users = _read_users(self._path)
         except UsersError as error:

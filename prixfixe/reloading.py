@@ -1,7 +1,9 @@
 """What the rooms share that read a file again while the server runs.
 
-Owns: telling that a file is another one than before, and the result of reading it again.
-Promises: symbolic links are followed, so a swapped directory as in Kubernetes is seen.
+Owns: telling that files are others than before, and the result of reading them again.
+Promises: symbolic links are followed, so a swapped directory as in Kubernetes is seen; files are
+others once two looks in a row find them the same, so that one being written is not read by halves,
+nor a new certificate with the old key.
 Refuses: reading, and deciding when to look.
 """
 
@@ -10,9 +12,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["ReloadResult", "Stamp", "stamp"]
+__all__ = ["ReloadResult", "Watch"]
 
-Stamp = tuple[int, ...] | None  # None: there is no such file, or we may not see it.
+_Stamp = tuple[int, ...] | None  # None: there is no such file, or we may not see it.
 
 
 class ReloadResult(NamedTuple):
@@ -22,7 +24,27 @@ class ReloadResult(NamedTuple):
     reason: str = ""
 
 
-def stamp(path: str) -> Stamp:
+class Watch:
+    """Files that are read together, as they were when last read and when last looked at."""
+
+    def __init__(self, *paths: str) -> None:
+        self._paths = paths
+        self.read()
+
+    def read(self) -> None:
+        """Note that the files are about to be read: a change in between shows at the next look."""
+        self._read = self._seen = self._stamps()
+
+    def is_due(self) -> bool:
+        """Look; return whether the files are to be read again."""
+        before, self._seen = self._seen, self._stamps()
+        return self._seen == before != self._read
+
+    def _stamps(self) -> tuple[_Stamp, ...]:
+        return tuple(_stamp(path) for path in self._paths)
+
+
+def _stamp(path: str) -> _Stamp:
     """Return a value that differs when the file at `path` was written, replaced or opened to us."""
     try:
         stat = Path(path).stat()

@@ -17,13 +17,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from prixfixe.reloading import ReloadResult, stamp
+from prixfixe.reloading import ReloadResult, Watch
 from prixfixe.selfsigned import make_pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from prixfixe.reloading import Stamp
 
 __all__ = [
     "SELF_SIGNED",
@@ -76,7 +75,7 @@ class Certificates:
         self._key = key or cert
         self._min_version = _VERSIONS[min_version]
         self._domain = domain
-        self._stamp = self._read_stamp()
+        self._watch = Watch(self._cert, self._key)
         self._context, self._info = self._load()
         self._error = ""
 
@@ -96,18 +95,14 @@ class Certificates:
         return self._error
 
     def poll(self) -> ReloadResult | None:
-        """Reload when either file is another one than at the last try; None when neither is.
-
-        Stats follow symbolic links, so the swap of a whole directory as in Kubernetes is seen.
-        """
-        if self._cert == SELF_SIGNED or self._read_stamp() == self._stamp:
+        """Reload when either file is another one than at the last try, else return None."""
+        if self._cert == SELF_SIGNED or not self._watch.is_due():
             return None
         return self.reload()
 
     def reload(self) -> ReloadResult:
         """Put the pair now on disk in use, or keep the present one and say why."""
-        # Taken before the files are read: a change in between shows at the next poll.
-        self._stamp = self._read_stamp()
+        self._watch.read()
         try:
             self._context, self._info = self._load()
         except CertificateError as error:
@@ -133,9 +128,6 @@ class Certificates:
             msg = f"SMTP_TLS_CERT: cannot read {cert!r} and its key: {error.strerror}"
             raise CertificateError(msg) from error
         return context, _inspect(context, client, cert)
-
-    def _read_stamp(self) -> tuple[Stamp, ...]:
-        return tuple(stamp(path) for path in (self._cert, self._key))
 
 
 def describe(connection: ssl.SSLObject | ssl.SSLSocket) -> str:

@@ -12,6 +12,7 @@ import pytest
 from prixfixe import auth
 from prixfixe.auth import Authenticator, AuthThrottle, UsersError, Verdict, parse_users
 from prixfixe.passwords import hash_password, parse_hash, prepare
+from tests.unit.test_reloading import renewed
 
 # "secret" at a cost that a test can pay: hashlib.scrypt with N=2^4, r=1, p=1.
 CHEAP = "$scrypt$ln=4,r=1,p=1$c2FsdHNhbHRzYWx0$VksxEyLHoBsoqwp29L/oQ8BWi1hZ2hT5s5wlYZjhgeA"
@@ -229,7 +230,7 @@ async def test_reload_takes_new_users_and_forgets_the_old(authenticator, users_f
 
     users_file.write_text(f"eve:{CHEAP}\n")
 
-    assert authenticator.poll().ok
+    assert renewed(authenticator).ok
     assert authenticator.poll() is None
     assert await authenticator.verify("ann", b"secret") is Verdict.REJECTED
     assert await authenticator.verify("eve", b"secret") is Verdict.ACCEPTED
@@ -238,7 +239,7 @@ async def test_reload_takes_new_users_and_forgets_the_old(authenticator, users_f
 async def test_bad_reload_keeps_the_old_users_and_says_why(authenticator, users_file):
     users_file.write_text("ann\n")
 
-    result = authenticator.poll()
+    result = renewed(authenticator)
 
     assert (result.ok, authenticator.error) == (False, result.reason)
     assert "line 1: expected `user:hash`" in result.reason
@@ -246,7 +247,7 @@ async def test_bad_reload_keeps_the_old_users_and_says_why(authenticator, users_
     assert await authenticator.verify("ann", b"secret") is Verdict.ACCEPTED
 
     users_file.write_text(f"ann:{CHEAP}\n")
-    assert authenticator.poll().ok
+    assert renewed(authenticator).ok
     assert authenticator.error == ""
 
 

@@ -20,6 +20,7 @@ import trustme
 from prixfixe import selfsigned, tls
 from prixfixe.selfsigned import make_pair
 from prixfixe.tls import CertificateError, CertificateInfo, Certificates, describe
+from tests.unit.test_reloading import renewed
 
 
 @pytest.fixture(scope="module")
@@ -317,7 +318,7 @@ def test_poll_takes_a_new_pair_for_new_connections_and_old_ones_live(authority, 
     ):
         put(Path(pair[0]).parent, other)
 
-        assert certificates.poll() == (True, "")
+        assert renewed(certificates) == (True, "")
         assert certificates.poll() is None
 
         running.sendall(b"ping")
@@ -338,7 +339,7 @@ def test_poll_follows_the_symbolic_link_swap_of_a_mounted_secret(tmp_path, leaf,
     (tmp_path / "..new").symlink_to("v2")
     (tmp_path / "..new").rename(tmp_path / "..data")
 
-    assert certificates.poll().ok
+    assert renewed(certificates).ok
     assert certificates.info.names == ("other.example.org",)
 
 
@@ -348,7 +349,7 @@ def test_bad_new_pair_keeps_the_old_and_says_why_until_it_is_mended(pair, leaf, 
     before = certificates.info
     Path(pair[0]).write_bytes(other.cert_chain_pems[0].bytes())
 
-    result = certificates.poll()
+    result = renewed(certificates)
 
     assert not result.ok
     assert "is not the key of the certificate" in result.reason
@@ -357,7 +358,7 @@ def test_bad_new_pair_keeps_the_old_and_says_why_until_it_is_mended(pair, leaf, 
     assert certificates.poll() is None  # The same bad pair is not tried again and again.
 
     put(Path(pair[0]).parent, other)
-    assert certificates.poll().ok
+    assert renewed(certificates).ok
     assert certificates.error == ""
 
 
@@ -366,7 +367,7 @@ def test_removed_pair_keeps_the_old(pair):
     for path in pair:
         Path(path).unlink()
 
-    assert "No such file" in certificates.poll().reason
+    assert "No such file" in renewed(certificates).reason
     assert in_one_exchange(certificates)
 
 
@@ -376,7 +377,7 @@ def test_file_that_vanishes_while_it_is_loaded_keeps_the_old(pair, monkeypatch, 
     monkeypatch.setattr(tls, "_require_readable", lambda setting, path: None)
     Path(pair[0]).with_name(name).unlink()
 
-    assert "and its key: No such file" in certificates.poll().reason
+    assert "and its key: No such file" in renewed(certificates).reason
     assert in_one_exchange(certificates)
 
 

@@ -1,0 +1,70 @@
+"""When a watched file counts as another one: once it is whole."""
+
+import pytest
+
+from prixfixe.reloading import Watch
+
+
+def renewed(watcher):
+    """Look until a change counts; return what came of reading it."""
+    assert watcher.poll() is None, "it may still be written to"
+    return watcher.poll()
+
+
+@pytest.fixture
+def files(tmp_path):
+    paths = tmp_path / "cert", tmp_path / "key"
+    for path in paths:
+        path.write_text("old")
+    return paths
+
+
+@pytest.fixture
+def watch(files):
+    return Watch(*map(str, files))
+
+
+def test_nothing_is_due_while_nothing_changes(watch):
+    assert not any(watch.is_due() for _ in range(3))
+
+
+def test_a_change_is_due_at_the_second_look_and_until_it_is_read(watch, files):
+    files[1].write_text("new")
+    assert [watch.is_due() for _ in range(3)] == [False, True, True]
+    watch.read()
+    assert not watch.is_due()
+
+
+def test_two_files_that_are_written_one_after_the_other_are_due_once(watch, files):
+    files[0].write_text("new certificate")
+    assert not watch.is_due()
+    files[1].write_text("new key")
+    assert [watch.is_due(), watch.is_due()] == [False, True]
+
+
+def test_a_file_that_is_still_being_written_is_not_due(watch, files):
+    with files[0].open("w") as file:
+        for _ in range(5):
+            assert not watch.is_due()
+            file.write("more")
+            file.flush()
+
+
+def test_a_change_while_it_is_read_is_due_afterwards(watch, files):
+    files[0].write_text("new")
+    watch.is_due()
+    watch.read()
+    files[0].write_text("newer")
+    assert [watch.is_due(), watch.is_due()] == [False, True]
+
+
+def test_what_vanishes_and_what_comes_back_is_due(watch, files):
+    files[0].unlink()
+    assert [watch.is_due(), watch.is_due()] == [False, True]
+    watch.read()
+    files[0].write_text("old")
+    assert [watch.is_due(), watch.is_due()] == [False, True]
+
+
+def test_nothing_to_watch_is_never_due():
+    assert not Watch().is_due()
