@@ -169,6 +169,14 @@ def teeth(session: nox.Session) -> None:
 
 
 @nox.session
+def load(session: nox.Session) -> None:
+    """Load the container and account for every message: [--all] [--image ID]; needs Docker."""
+    _install(session)
+    report = EVIDENCE / "load.xml"
+    session.run("pytest", "tests/load", f"--junitxml={report}", *session.posargs)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Fuzz the parsers and whole sessions for a minute each: [TARGET [libFuzzer options]]."""
     _install(session, "fuzz")

@@ -170,7 +170,7 @@ def compare(ledger: Ledger, evidence: Evidence, *, may_refused_stay: bool = Fals
 
 def _differences(sent: Sent, found: Found) -> list[str]:
     problems = []
-    if sent.is_kept and sent.id != found.id:
+    if sent.is_kept and sent.id and sent.id != found.id:
         problems.append(f"acknowledged as {sent.id}, stored as {found.id}")
     if (sent.sender, sent.recipients) != (found.sender, found.recipients):
         problems.append(f"another envelope: {found.id}")

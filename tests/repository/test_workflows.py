@@ -23,7 +23,7 @@ RUN = re.compile(
     r'(?:sudo --preserve-env env "PATH=\$PATH" )?nox -s ([a-z]+|\$\{\{ matrix\.session \}\})( -- .*)?'
 )
 # Not for workflows: `conformance` is part of `unit`, `workflows` plays them.
-LOCAL = {"conformance", "workflows"}
+LOCAL = {"conformance", "load", "workflows"}
 PINNED = re.compile(r"[\w-]+/[\w./-]+@[0-9a-f]{40}")
 
 

@@ -1,0 +1,1 @@
+"""Load on the container, and an account of every message of it."""

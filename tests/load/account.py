@@ -1,0 +1,77 @@
+"""The exact account of a load: letters that can be told apart, and what is kept of them.
+
+Owns: the letters of every plan against one server, and the comparison with its store.
+Promises: `settle` finds each message that was acknowledged and is not kept once, whole and in its
+envelope, and each that is kept and was not acknowledged.
+Refuses: rates (see `figures`). The comparison itself is the durability suite's.
+"""
+
+import json
+import re
+
+from prixfixe.load import letter_to
+from tests.durability.ledger import Evidence, Found, Ledger, compare
+
+__all__ = ["Account"]
+
+# Reading 10,000 messages over HTTP takes longer than sending them; digests are enough.
+READ = """
+import hashlib, json
+from prixfixe.stores import open_reader
+reader = open_reader("sqlite:/var/mail/prixfixe.db")
+for name in reader.ids():
+    one = reader.get(name)
+    names = [each.address for each in one.envelope.recipients]
+    print(json.dumps([one.id, one.envelope.sender, names, hashlib.sha256(one.body).hexdigest()]))
+"""
+
+
+class Account:
+    """Every letter that was sent to a box."""
+
+    def __init__(self, box):
+        self._box = box
+        self._ledger = Ledger()
+
+    def post(self):
+        """Return who writes the letters of one more plan."""
+        return _Post(self._ledger)
+
+    @property
+    def acknowledged(self):
+        """How many messages were answered 250."""
+        return len(self._ledger.kept)
+
+    def settle(self):
+        """Fail unless the box keeps exactly what it acknowledged, and counts it so."""
+        evidence = Evidence(found=list(read(self._box)))
+        problems = compare(self._ledger, evidence)
+        assert not problems, f"{len(problems)} breaches, the first: {problems[:5]}"
+        unknown = {one.number for one in self._ledger.sent if not one.code}
+        assert len(evidence.found) - self.acknowledged <= len(unknown)
+        assert self._box.http("/api/v1/messages?limit=1").json["total"] == len(evidence.found)
+
+
+class _Post:
+    """The driver's letters, noted in a ledger; bodies are forgotten once they are sent."""
+
+    def __init__(self, ledger):
+        self._ledger = ledger
+        self._sent = {}
+
+    def letter(self, number, size):
+        sent = self._ledger.compose(size)
+        self._sent[number] = sent
+        stuffed = re.sub(rb"(?m)^\.", b"..", sent.body) + b".\r\n"
+        sent.body = b""
+        return letter_to(sent.sender, sent.recipients[0], stuffed)
+
+    def answered(self, number, code):
+        self._sent.pop(number).code = code
+
+
+def read(box):
+    """Yield every message that a box keeps."""
+    for line in box.python(READ).splitlines():
+        name, sender, recipients, digest = json.loads(line)
+        yield Found(name, sender, tuple(recipients), digest)

@@ -1,0 +1,54 @@
+"""Options and fixtures of the load suite: containers under compose's limits, and what they did."""
+
+import pytest
+from docker.types import Ulimit
+
+from tests.container import engine
+from tests.load import figures
+from tests.load.composed import limits
+
+pytest_plugins = ["tests.container.plugin"]
+
+# Compose leaves it to the engine, whose default is anything from 1,024 to a million.
+NOFILE = 8192
+
+_rows = pytest.StashKey[list]()
+
+
+def pytest_addoption(parser):
+    parser.addoption("--all", action="store_true", help="every scenario in its full length")
+
+
+def pytest_configure(config):
+    config.stash[_rows] = []
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Show and write what was measured."""
+    if rows := config.stash[_rows]:
+        terminalreporter.section("measured, never judged")
+        terminalreporter.write("\n".join(figures.table(rows)) + "\n")
+        figures.write(rows, engine.facts(rows[0]["image"]))
+
+
+@pytest.fixture
+def start(start_box):
+    """Start a container as compose limits it: `start({"SMTP_X": "..."}, option=...)`."""
+
+    def start_one(environ=None, **options):
+        nofile = [Ulimit(name="nofile", soft=NOFILE, hard=NOFILE)]
+        return start_box(environ, **{**limits(), "ulimits": nofile, **options})
+
+    return start_one
+
+
+@pytest.fixture
+def is_all(request):
+    """Whether scenarios take their full length."""
+    return request.config.getoption("--all")
+
+
+@pytest.fixture
+def record(request, image):
+    """Keep a row for the table at the end."""
+    return lambda row: request.config.stash[_rows].append({**row, "image": image})
