@@ -53,22 +53,23 @@ class Stamp:
         return self._text
 
 
-def kept_line(message: Message, seconds: float, stamp: str) -> str:
+def kept_line(message: Message, session: str, seconds: float, stamp: str) -> str:
     """Return the record of an accepted message."""
     envelope, recipients = message.envelope, message.envelope.recipients
     only = recipients[0].address if recipients else ""
     return (
-        f'{{"time":"{stamp}","level":"info","event":"message kept","id":"{message.id}",'
-        f'"peer":{_safe(envelope.peer)},"sender":{_safe(envelope.sender)},'
-        f'"recipients":{len(recipients)},"recipient":{_safe(only)},"size":{len(message.body)},'
-        f'"protocol":"{envelope.protocol}","ms":{seconds * 1000:.2f}}}'
+        f'{{"time":"{stamp}","level":"info","event":"message kept",'
+        f'"session":"{session}","id":"{message.id}","peer":{_safe(envelope.peer)},'
+        f'"sender":{_safe(envelope.sender)},"recipients":{len(recipients)},"recipient":{_safe(only)},'
+        f'"size":{len(message.body)},"protocol":"{envelope.protocol}","ms":{seconds * 1000:.2f}}}'
     )
 
 
 def session_line(dialogue: Dialogue, end: str, seconds: float, stamp: str) -> str:
     """Return the record of a client's session that is over."""
     return (
-        f'{{"time":"{stamp}","level":"info","event":"session ended","peer":{_safe(dialogue.peer)},'
+        f'{{"time":"{stamp}","level":"info","event":"session ended",'
+        f'"session":"{dialogue.session_id}","peer":{_safe(dialogue.peer)},'
         f'"helo":{_safe(dialogue.helo)},"tls":{_safe(dialogue.tls)},"user":{_safe(dialogue.user)},'
         f'"messages":{dialogue.messages},"errors":{dialogue.errors},"limit":"{dialogue.limit}",'
         f'"end":"{end}","seconds":{seconds:.3f}}}'

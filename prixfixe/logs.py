@@ -1,11 +1,9 @@
 """Log records: text on a terminal, JSON lines otherwise; what every record of a session says.
 
-Owns: the structlog pipeline, the sink on standard output, and the vocabulary of session events.
-Promises: text that came from a client is capped and holds no control character; bodies, passwords
-and SASL responses are never passed in; a reader of standard output that went away stops nothing;
-records of one turn of the event loop leave in one write, and the record of a message or session
-within DEFER_SECONDS.
-Refuses: files, rotation, shipping: the container's log driver does that.
+Owns: the structlog pipeline, and what is said of sessions and messages.
+Promises: only what `events` lists is written; text that came from a client is capped and holds no
+control character; bodies, passwords and SASL responses are never passed in.
+Refuses: files, rotation, shipping: the container's log driver does that. Streams: see `linesink`.
 """
 
 from __future__ import annotations
@@ -16,11 +14,14 @@ import sys
 import time
 import traceback
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import structlog
 
+from prixfixe.events import EVENTS
+from prixfixe.linesink import LineSink
 from prixfixe.loglines import Stamp, clean, kept_line, session_line
+from prixfixe.restraint import Restraint
 
 if TYPE_CHECKING:
     import asyncio
@@ -29,63 +30,9 @@ if TYPE_CHECKING:
     from prixfixe.message import Message
     from prixfixe.session.dialogue import Dialogue
 
-__all__ = ["LineSink", "Log", "build_log"]
+__all__ = ["Log", "build_log"]
 
-DEFER_SECONDS = 0.05
-MAX_DEFERRED = 200  # lines, about 50 kB: a pipe takes 64 KiB without a wait
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
-
-
-def _ignore(_level: str) -> None:
-    """Count nothing."""
-
-
-class LineSink:
-    """Write lines to a stream, those of one turn of the event loop together.
-
-    The lines that come thousands of times a second, `defer` holds a little longer: a system call
-    for each turn would take more time than making the lines. Order is kept.
-    """
-
-    def __init__(self, stream: TextIO, loop: asyncio.AbstractEventLoop | None = None) -> None:
-        self._stream = stream
-        self._loop = loop
-        self._lines: list[str] = []
-        self._is_deferred = False
-        self.count: Callable[[str], None] = _ignore
-
-    def msg(self, line: str) -> None:
-        """Take one line, from any thread."""
-        self._lines.append(line)
-        if self._loop is None or self._loop.is_closed():
-            self.flush()
-        elif len(self._lines) == 1 or self._is_deferred:
-            self._is_deferred = False
-            self._loop.call_soon_threadsafe(self.flush)
-
-    debug = info = warning = error = critical = msg
-
-    def defer(self, line: str) -> None:
-        """Take one line on the event loop that may wait for DEFER_SECONDS, unless many do."""
-        lines = self._lines
-        lines.append(line)
-        if len(lines) >= MAX_DEFERRED or self._loop is None:
-            self.flush()
-        elif len(lines) == 1:
-            self._is_deferred = True
-            self._loop.call_later(DEFER_SECONDS, self.flush)
-
-    def flush(self) -> None:
-        """Write what was taken."""
-        self._is_deferred = False
-        if count := len(self._lines):
-            text = "\n".join([*self._lines[:count], ""])
-            del self._lines[:count]  # no more than that: another thread may have added one
-            try:
-                self._stream.write(text)
-                self._stream.flush()
-            except (OSError, ValueError):  # Whoever read our output is gone; mail goes on.
-                pass
 
 
 def _clean_all(_logger: object, _name: str, record: MutableMapping[str, Any]) -> Any:  # noqa: ANN401
@@ -117,21 +64,25 @@ def _quoted(value: object) -> str:
     return json.dumps(text, ensure_ascii=False) if " " in text or '"' in text else text
 
 
+class LogOptions(NamedTuple):
+    """How a log is kept; `stamp` is there when the records of `loglines` are wanted."""
+
+    level: str
+    stamp: Stamp | None = None
+    loop: asyncio.AbstractEventLoop | None = None
+
+
 class _Forward(logging.Handler):
     """Take the records of libraries (uvicorn, asyncio) into the same stream."""
 
-    def __init__(self, logger: Any) -> None:  # noqa: ANN401
+    def __init__(self, log: Log) -> None:
         super().__init__(logging.WARNING)
-        self._logger = logger
+        self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        level = record.levelname.lower()
-        log = getattr(self._logger, level, self._logger.warning)
-        log(
-            record.getMessage(),
-            logger=record.name,
-            **_trace(record.exc_info and record.exc_info[1]),
-        )
+        name = "library error" if record.levelno >= logging.ERROR else "library warning"
+        trace = _trace(record.exc_info and record.exc_info[1])
+        self._log.say(name, logger=record.name, text=record.getMessage(), **trace)
 
 
 def _told(error: BaseException) -> str:
@@ -144,25 +95,29 @@ def _trace(error: BaseException | None) -> dict[str, str]:
 
 
 class Log:
-    """What the server and its sessions have to say."""
+    """What the server and its sessions have to say: events of `events`, nothing else."""
 
-    def __init__(
-        self,
-        logger: Any,  # noqa: ANN401 - structlog's loggers have no common type
-        sink: LineSink,
-        stamp: Stamp | None = None,
-    ) -> None:
-        self._stamp = stamp  # not None: the records of `loglines` are wanted
-        self.info = logger.info
-        self.warning = logger.warning
-        self.error = logger.error
-        self.debug = logger.debug
+    def __init__(self, logger: Any, sink: LineSink, options: LogOptions) -> None:  # noqa: ANN401
+        self._logger = logger  # structlog's loggers have no common type
         self._sink = sink
-        self._logger = logger
+        self._stamp = options.stamp
+        self._lowest = LEVELS[options.level]
+        self._restraint = Restraint(time.monotonic, self._withheld, options.loop)
+
+    def say(self, name: str, **fields: Any) -> None:  # noqa: ANN401
+        """Write a record of an event, unless its level is not wanted or too many came."""
+        event = EVENTS[name]
+        if LEVELS[event.level] < self._lowest:
+            return
+        if not event.is_limited or self._restraint.admits(name):
+            getattr(self._logger, event.level)(name, **fields)
+
+    def _withheld(self, name: str, count: int) -> None:
+        self.say("records withheld", of=name, suppressed=count)
 
     def forward_libraries(self) -> None:
         """Take over the warnings of the libraries in use; aiosmtpd's own logger stays silent."""
-        handler = _Forward(self._logger)
+        handler = _Forward(self)
         for name in ("uvicorn.error", "asyncio"):
             library = logging.getLogger(name)
             library.handlers = [handler]
@@ -173,27 +128,30 @@ class Log:
             silent.propagate = False
 
     def flush(self) -> None:
-        """Write what is waiting."""
+        """Write what is waiting, and what was withheld so far."""
+        self._restraint.settle()
         self._sink.flush()
 
     def count_with(self, count: Callable[[str], None]) -> None:
         """Tell this of every record's level from now on."""
         self._sink.count = count
 
-    def message_kept(self, message: Message, seconds: float) -> None:
+    # --- messages
+
+    def message_kept(self, message: Message, dialogue: Dialogue, seconds: float) -> None:
         """Record an accepted message: what it was, never what it said."""
         if self._stamp is not None:
             self._sink.count("info")
-            self._sink.defer(kept_line(message, seconds, self._stamp(time.time())))
+            stamp = self._stamp(time.time())
+            self._sink.defer(kept_line(message, dialogue.session_id, seconds, stamp))
         else:
-            self._say_kept(message, seconds)
+            self._say_kept(message, dialogue, seconds)
 
-    def _say_kept(self, message: Message, seconds: float) -> None:
+    def _say_kept(self, message: Message, dialogue: Dialogue, seconds: float) -> None:
         envelope = message.envelope
-        self.info(
+        self.say(
             "message kept",
-            id=message.id,
-            peer=envelope.peer,
+            **_of_message(message, dialogue),
             sender=envelope.sender,
             recipients=len(envelope.recipients),
             recipient=envelope.recipients[0].address if envelope.recipients else "",
@@ -202,25 +160,32 @@ class Log:
             ms=round(seconds * 1000, 2),
         )
 
-    def message_deferred(self, message: Message, reason: str) -> None:
-        """Record a message that could not be kept and why."""
-        self.warning(
-            "message deferred",
-            id=message.id,
-            peer=message.envelope.peer,
-            size=len(message.body),
-            reason=reason,
-        )
+    def message_refused(self, dialogue: Dialogue, reason: str) -> None:
+        """Record a message that was refused for good."""
+        self.say("message refused", **_of_session(dialogue), reason=reason)
 
-    def settled_late(self, message: Message, error: BaseException | None) -> None:
+    def message_deferred(self, message: Message, dialogue: Dialogue, reason: str) -> None:
+        """Record a message that could not be kept and why."""
+        about = _of_message(message, dialogue)
+        self.say("message deferred", **about, size=len(message.body), reason=reason)
+
+    def settled_late(
+        self, message: Message, dialogue: Dialogue, error: BaseException | None
+    ) -> None:
         """Record what became of a message whose client was answered before the store did."""
-        self.warning(
+        self.say(
             "store answered late",
-            id=message.id,
-            peer=message.envelope.peer,
+            **_of_message(message, dialogue),
             kept=error is None,
             reason=_told(error) if error else "",
         )
+
+    # --- sessions
+
+    def session_began(self, dialogue: Dialogue, listener: str) -> None:
+        """Record a client that was let in."""
+        if self._lowest <= LEVELS["debug"]:
+            self.say("session began", **_of_session(dialogue), listener=listener)
 
     def session_ended(self, dialogue: Dialogue, end: str, seconds: float) -> None:
         """Record the end of a client's session."""
@@ -231,9 +196,9 @@ class Log:
             self._say_ended(dialogue, end, seconds)
 
     def _say_ended(self, dialogue: Dialogue, end: str, seconds: float) -> None:
-        self.info(
+        self.say(
             "session ended",
-            peer=dialogue.peer,
+            **_of_session(dialogue),
             helo=dialogue.helo,
             tls=dialogue.tls,
             user=dialogue.user,
@@ -244,18 +209,33 @@ class Log:
             seconds=round(seconds, 3),
         )
 
-    def refused(self, peer: str, reason: str) -> None:
+    def refused(self, dialogue: Dialogue, listener: str, reason: str) -> None:
         """Record a connection that was turned away."""
-        self.warning("connection refused", peer=peer, reason=reason)
+        about = _of_session(dialogue)
+        self.say("connection refused", **about, listener=listener, reason=reason)
 
-    def tls_failed(self, peer: str, mode: str, error: Exception | None) -> None:
+    def tls_failed(self, dialogue: Dialogue, mode: str, error: Exception | None) -> None:
         """Record a handshake that failed, or that its client or its time ended."""
         reason = "broken off" if error is None else str(error) or type(error).__name__
-        self.info("tls handshake failed", peer=peer, mode=mode, reason=reason)
+        self.say("tls handshake failed", **_of_session(dialogue), mode=mode, reason=reason)
 
-    def unexpected(self, peer: str, error: BaseException) -> None:
+    def login_refused(self, dialogue: Dialogue, reason: str) -> None:
+        """Record credentials that were not accepted; not the user: people type passwords there."""
+        about = _of_session(dialogue)
+        self.say("login refused", **about, mechanism=dialogue.mechanism, reason=reason)
+
+    def unexpected(self, error: BaseException, dialogue: Dialogue | None = None) -> None:
         """Record a defect of ours, with its traceback."""
-        self.error("unexpected error", peer=peer, reason=_told(error), **_trace(error))
+        about = _of_session(dialogue) if dialogue else {}
+        self.say("unexpected error", **about, reason=_told(error), **_trace(error))
+
+
+def _of_session(dialogue: Dialogue) -> dict[str, str]:
+    return {"session": dialogue.session_id, "peer": dialogue.peer}
+
+
+def _of_message(message: Message, dialogue: Dialogue) -> dict[str, str]:
+    return {"session": dialogue.session_id, "id": message.id, "peer": message.envelope.peer}
 
 
 def build_log(
@@ -281,4 +261,4 @@ def build_log(
         cache_logger_on_first_use=True,
     )
     is_fast = not is_text and LEVELS[level] <= LEVELS["info"]
-    return Log(logger, sink, Stamp() if is_fast else None)
+    return Log(logger, sink, LogOptions(level, Stamp() if is_fast else None, loop))

@@ -43,7 +43,7 @@ async def _run(settings: Settings, notes: Sequence[str]) -> int:
     log = build_log(settings.log_level, settings.log_format, loop=loop)
     log.forward_libraries()
     for note in notes:
-        log.warning(note)
+        log.say("setting without effect", reason=note)
     stop = asyncio.Event()
     try:
         server = Server(settings, log)
@@ -70,12 +70,12 @@ async def _run(settings: Settings, notes: Sequence[str]) -> int:
 
     loop.add_signal_handler(signal.SIGHUP, asked_to_reload)
     print(bound.line(), flush=True)  # noqa: T201 - the ready line is an interface
-    log.info("ready", **bound._asdict(), version=__version__, pid=os.getpid())
+    log.say("ready", **bound._asdict(), version=__version__, pid=os.getpid())
     _calm_collector()
     await stop.wait()
-    log.info("stopping", sessions=len(server.context.sessions))
+    log.say("stopping", sessions=len(server.context.sessions))
     await server.stop()
-    log.info("stopped")
+    log.say("stopped")
     log.flush()
     return EXIT_OK
 

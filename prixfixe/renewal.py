@@ -67,7 +67,7 @@ class Renewal:
 
     async def reload(self) -> None:
         """Renew everything (SIGHUP)."""
-        self._log.info("reload")
+        self._log.say("reload")
         for what, held in self._held().items():
             await self._renew(what, held.reload)
 
@@ -76,15 +76,15 @@ class Renewal:
             try:
                 result = await asyncio.to_thread(read)
             except Exception as error:  # noqa: BLE001 - a defect must not end the looking
-                self._log.unexpected("", error)
+                self._log.unexpected(error)
                 result = ReloadResult(ok=False, reason=type(error).__name__)
         if result is None:
             return
         self._metrics.reload(what, "ok" if result.ok else "error")
         if result.ok:
-            self._log.info("reloaded", what=what)
+            self._log.say("reloaded", what=what)
         else:
-            self._log.error("not reloaded, the old one stays", what=what, reason=result.reason)
+            self._log.say("not reloaded", what=what, reason=result.reason)
         self._tell_expiry()
 
     def _tell_expiry(self) -> None:

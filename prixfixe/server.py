@@ -25,7 +25,7 @@ from prixfixe.message import IdSource
 from prixfixe.metrics import Metrics
 from prixfixe.readiness import CheckResult, Readiness
 from prixfixe.renewal import Renewal
-from prixfixe.session import Connection, Context, Limits, Shedding, Terms
+from prixfixe.session import Connection, Context, Limits, Shedding, Terms, session_ids
 from prixfixe.stores import StoreOptions, open_reader, open_store
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ class Server:
             ),
             budget=budget,
             ids=IdSource(),
+            session_ids=session_ids(),
             log=self._log,
             limits=Limits(
                 idle_seconds=settings.timeout,
@@ -141,7 +142,7 @@ class Server:
         recovery = await self.store.open()
         self.metrics.recovered(recovery)
         if any(recovery):
-            self._log.warning("store recovered", **recovery._asdict())
+            self._log.say("store recovered", **recovery._asdict())
         try:
             return await self._listen()
         except BaseException:

@@ -12,6 +12,7 @@ import uvloop
 from prixfixe.logs import build_log
 from prixfixe.server import Server
 from prixfixe.settings import load
+from tests import records
 
 # Machines are busy: no deadlines. Where nobody is there to look, the same examples every time.
 hypothesis.settings.register_profile(
@@ -124,7 +125,7 @@ def settings():
 
 @pytest.fixture
 async def start(settings):
-    """Start servers; they are stopped when the test is over."""
+    """Start servers; they are stopped when the test is over, and their logs held to the table."""
     async with contextlib.AsyncExitStack() as stack:
 
         async def start_one(store=None, **variables):
@@ -143,6 +144,7 @@ async def start(settings):
                 for wire in running.wires:
                     with contextlib.suppress(OSError):
                         await wire.writer.wait_closed()
+                assert records.faults_of_lines(running.records()) == []
 
             stack.push_async_callback(stop)
             return running

@@ -115,6 +115,8 @@ class Connection(Entrance):
             )
         context.metrics.auth_attempt(mechanism, verdict.value)
         is_accepted = verdict is Verdict.ACCEPTED
+        if not is_accepted:
+            context.log.login_refused(self.dialogue, verdict.value)
         if self.session is not None:
             self.session.authenticated = is_accepted
         self.dialogue.judged(credentials.user if is_accepted else None, _AUTH_REPLIES[verdict])

@@ -8,11 +8,13 @@ Refuses: behaviour; each collaborator has its own room.
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from ipaddress import IPv4Network, IPv6Network
 
     from prixfixe.arrivals import Arrivals
@@ -28,7 +30,14 @@ if TYPE_CHECKING:
     from prixfixe.stores.base import Store
     from prixfixe.tls import Certificates
 
-__all__ = ["Context"]
+__all__ = ["Context", "session_ids"]
+
+
+def session_ids() -> Iterator[str]:
+    """Yield ids for the records of connections: a random number for the server, then a counter."""
+    server = os.urandom(4).hex()
+    for count in itertools.count(1):
+        yield f"{server}{count:08x}"
 
 
 def _no_doubt() -> None:
@@ -50,6 +59,7 @@ class Context:
     admission: Admission
     budget: Budget
     ids: IdSource
+    session_ids: Iterator[str]
     log: Log
     limits: Limits
     shedding: Shedding

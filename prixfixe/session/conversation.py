@@ -102,6 +102,7 @@ class Conversation:
         self.clock = clock
         self.outside = outside
         self._observe = observe
+        self.session_id = ""  # in every log record of the connection
         self.peer = ""
         self.tls: str | None = None
         self.user: str | None = None
@@ -144,6 +145,7 @@ class Conversation:
         "output",
         "outside",
         "peer",
+        "session_id",
         "terms",
         "tls",
         "transaction",

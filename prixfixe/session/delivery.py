@@ -81,7 +81,7 @@ class Delivery:
             return
         self._has_given_up = True
         context.metrics.message(self._listener, "deferred", "store_timeout")
-        context.log.message_deferred(message, replies.STORE_SLOW.limit)
+        context.log.message_deferred(message, self._dialogue, replies.STORE_SLOW.limit)
         self._dialogue.failed(replies.STORE_SLOW)
         if self._pump is not None:
             self._pump()
@@ -99,7 +99,7 @@ class Delivery:
 
     def _put_ended_too_late(self, message: Message, error: BaseException | None) -> None:
         self._has_given_up = False
-        self._context.log.settled_late(message, error)
+        self._context.log.settled_late(message, self._dialogue, error)
         if error is None:
             self._context.arrivals.publish(message)
 
@@ -118,14 +118,15 @@ class Delivery:
             taken,
         )
         metrics.last_accepted = message.received_at
-        context.log.message_kept(message, taken)
+        context.log.message_kept(message, dialogue, taken)
         dialogue.kept(message.id)
 
     def _not_kept(self, message: Message, error: BaseException) -> None:
         reply, reason = _reply_for(error)
         self._context.metrics.message(self._listener, "deferred", reason)
         self._context.metrics.store_error(getattr(error, "kind", "internal"))
-        self._context.log.message_deferred(message, f"{type(error).__name__}: {error}")
+        told = f"{type(error).__name__}: {error}"
+        self._context.log.message_deferred(message, self._dialogue, told)
         self._context.doubt()
         self._dialogue.failed(reply)
 
@@ -133,6 +134,7 @@ class Delivery:
         """Count a message whose data was refused."""
         reason = "size" if reply is replies.TOO_BIG else "content"
         self._context.metrics.message(self._listener, "rejected", reason)
+        self._context.log.message_refused(self._dialogue, reason)
 
     def aborted(self, end: str) -> None:
         """Count a message whose data never ended, by how the session did."""

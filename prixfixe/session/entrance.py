@@ -85,7 +85,7 @@ class Entrance(Placed):
 
     def _refuse(self, result: str, reply: Reply) -> None:
         self.context.metrics.connection(self.listener, result)
-        self.context.log.refused(self.peer, result)
+        self.context.log.refused(self.dialogue, self.listener, result)
         if self.listener == "smtp":
             self._say_farewell(reply)
         elif result != "bad_proxy" and self.context.explained < MAX_EXPLAINED:
@@ -106,6 +106,8 @@ class Entrance(Placed):
         self._is_welcome = True
         is_probe = self.context.admission.is_probe(*self._peer)
         self.context.metrics.connection(self.listener, "probe" if is_probe else "accepted")
+        if not is_probe:
+            self.context.log.session_began(self.dialogue, self.listener)
         if self.listener == "smtps":
             self._begin_tls(HANDSHAKE_SECONDS)
             return
@@ -144,7 +146,7 @@ class Entrance(Placed):
         """Account for a handshake that was under way, then for all else."""
         if self._handshake:
             self.context.metrics.tls_handshake(self._handshake, None, "error")
-            self.context.log.tls_failed(self.peer, self._handshake, error)
+            self.context.log.tls_failed(self.dialogue, self._handshake, error)
         if self._farewell is not None:
             self.context.explained -= 1
         super().left(error)

@@ -195,7 +195,7 @@ class Link(smtp.SMTP):
             (self.transport.resume_reading if is_wanted else self.transport.pause_reading)()
 
     def _broken(self, error: Exception) -> None:
-        self.context.log.unexpected(self.dialogue.peer, error)
+        self.context.log.unexpected(error, self.dialogue)
         self.end = "error"
         self.dialogue.close(replies.BROKEN)
 

@@ -30,6 +30,7 @@ class Placed(Link):
         super().__init__(context)
         self.listener = listener
         self.dialogue = Dialogue(terms, self._outside(), context.loop.time, context.metrics.command)
+        self.dialogue.session_id = next(context.session_ids)
         self._peer = ("", 0)
         self._counted: tuple[str, int] | None = None  # as the admission knows it, once it does
         self._is_welcome = False

@@ -35,6 +35,7 @@ from typing import Any
 import trustme
 
 from prixfixe.auth import hash_password
+from tests import records
 from tests.conformance.wire import Wire
 
 __all__ = [
@@ -345,7 +346,11 @@ class PrixFixeProcess(Mailbox, ProcessServer):
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.http.close()
-        return super().stop(number)
+        code = super().stop(number)
+        faults = records.faults_of_output(self.logs())
+        if faults:
+            raise RuntimeError("\n".join(faults))
+        return code
 
 
 class PrixFixeTarget(Target):

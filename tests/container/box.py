@@ -96,6 +96,7 @@ class Box:
         if options.get("network_mode") != "none":
             self._made.ports.update({f"{port}/tcp": ("127.0.0.1", None) for port in ports})
         self.is_trouble_expected = False
+        self.is_of_other_image = False  # whose records may be of another table
         self._is_removed = False
 
     # --- life

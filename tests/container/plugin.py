@@ -8,11 +8,13 @@ skipped, under CI they fail.
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
 from docker.errors import DockerException, ImageNotFound
 
+from tests import records
 from tests.container import engine, evidence
 from tests.container.box import READY, Box
 from tests.container.deployed import Deployment
@@ -136,13 +138,15 @@ def volume(new_volume):
 def start_box(image, request, new_volume):  # volumes go after the containers that use them
     """Start hardened containers: `start_box({"SMTP_X": "..."}, option=...)`; see `Box`.
 
-    When the test is over, each must have ended well or still run, and have logged no error; a
-    test that provokes errors sets `is_trouble_expected`.
+    When the test is over, each must have ended well or still run, have logged no error, and
+    only records of the table of events; a test that provokes errors sets `is_trouble_expected`.
     """
     boxes = []
 
     def start_one(environ=None, *, is_awaited=True, **options):
+        is_other = "image" in options
         box = Box(options.pop("image", image), environ, **options)
+        box.is_of_other_image = is_other
         boxes.append(box)
         return box.start(is_awaited=is_awaited)
 
@@ -170,6 +174,8 @@ def faults_of(box):
         is_bad = '"level":"error"' in line or '"level":"critical"' in line
         if is_bad or not (line.startswith((READY, "{"))):
             faults.append(f"logged: {line}")
+        elif not (line.startswith(READY) or box.is_of_other_image):
+            faults += records.faults(json.loads(line))
     return faults
 
 

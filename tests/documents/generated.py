@@ -8,9 +8,11 @@ Refuses: prose.
 
 from pathlib import Path
 
+from prixfixe.events import EVENTS, FIELDS
 from prixfixe.metrics.table import TABLE as METRICS
 from prixfixe.settings import TABLE as SETTINGS
 from prixfixe.settings import example
+from tests import records
 from tests.documents import dashboard
 
 ROOT = Path(__file__).parents[2]
@@ -49,8 +51,40 @@ def settings():
     return table(["variable", "default", "meaning"], rows)
 
 
-PARTS = {"docs/metrics.md": {"metrics": metrics}, "DEPLOYMENT.md": {"settings": settings}}
-FILES = {".env.example": example, "deployment/grafana/prixfixe.json": dashboard.render}
+def events():
+    """Return every event of the log."""
+    return table(["event", "level", "said when", "fields"], map(_event, EVENTS.items()))
+
+
+def _event(item):
+    name, event = item
+    fields = [f"`{field}`" for field in event.fields]
+    fields += [f"`{field}` (not always)" for field in event.optional]
+    bound = "*" if event.is_limited else ""
+    return [f"`{name}`", event.level + bound, event.help, ", ".join(fields)]
+
+
+def fields():
+    """Return every field of the log's records."""
+    return table(["field", "type", "meaning"], map(_field, FIELDS.items()))
+
+
+def _field(item):
+    name, field = item
+    values = f": {', '.join(field.values)}" if field.values else ""
+    return [f"`{name}`", field.type, field.help + values]
+
+
+PARTS = {
+    "docs/metrics.md": {"metrics": metrics},
+    "docs/logs.md": {"events": events, "fields": fields},
+    "DEPLOYMENT.md": {"settings": settings},
+}
+FILES = {
+    ".env.example": example,
+    "deployment/grafana/prixfixe.json": dashboard.render,
+    "deployment/logs.schema.json": records.schema,
+}
 
 
 def with_parts(path, text):

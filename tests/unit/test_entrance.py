@@ -224,7 +224,7 @@ async def test_header_on_the_plain_port_reaches_envelope_log_and_received(start,
     assert host in trace_headers(message).decode()
     await until(lambda: not running.server.context.sessions)
     records = running.records()
-    assert sum(f'"peer":"{peer}"' in line for line in records) == 2  # kept, ended
+    assert sum(f'"peer":"{peer}"' in line for line in records) == 3  # began, kept, ended
 
 
 @pytest.mark.parametrize(

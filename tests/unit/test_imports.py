@@ -8,7 +8,10 @@ import pytest
 ROOT = Path(__file__).parents[2] / "prixfixe"
 # Rooms by layer, lowest first; a room is a module or a package of the top level.
 LAYERS = [
-    {"replies", "address", "message", "selfsigned", "passwords", "reloading", "loglines"},
+    {
+        *("replies", "address", "message", "selfsigned", "passwords", "reloading"),
+        *("events", "loglines", "linesink", "restraint"),
+    },
     {"params", "policy", "units", "limits", "budget", "query", "mime", "arrivals", "auth", "tls"},
     {"settings", "stores"},
     {"metrics", "readiness", "logs", "listeners"},

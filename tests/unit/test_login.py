@@ -220,7 +220,7 @@ def test_the_forms_looked_for_are_what_base64_makes_of_it():
 async def test_log_of_the_process_has_no_secret_of_its_settings(tmp_path):
     stream = io.StringIO()
     log = build_log("debug", "json", stream=stream)
-    log.unexpected("peer", UnicodeDecodeError("utf-8", SECRET.encode() + b"\xff", 13, 14, "bad"))
+    log.unexpected(UnicodeDecodeError("utf-8", SECRET.encode() + b"\xff", 13, 14, "bad"))
     log.flush()
     assert "UnicodeDecodeError" in stream.getvalue()
     assert SECRET not in stream.getvalue()

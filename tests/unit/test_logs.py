@@ -7,11 +7,25 @@ from types import SimpleNamespace
 
 import pytest
 
+from prixfixe.linesink import DEFER_SECONDS, MAX_DEFERRED, LineSink
 from prixfixe.loglines import Stamp, clean, kept_line
-from prixfixe.logs import DEFER_SECONDS, MAX_DEFERRED, LineSink, build_log
+from prixfixe.logs import build_log
 from prixfixe.message import Envelope, Message, Recipient
 
 HOSTILE = 'a"b\\\r\n{"level":"error"}\x1b[2J\u2028é' + "x" * 300
+
+
+SESSION = SimpleNamespace(
+    session_id="0123456789abcdef",
+    peer="127.0.0.1:1",
+    mechanism="PLAIN",
+    helo="c.test",
+    tls=None,
+    user=None,
+    messages=3,
+    errors=1,
+    limit="x",
+)
 
 
 def message(sender="a@x.test"):
@@ -26,11 +40,15 @@ def logged(**options):
     ), stream
 
 
+def records_in(stream):
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
 @pytest.mark.parametrize("sender", ["a@x.test", HOSTILE, ""])
 def test_the_fast_record_equals_the_pipelines(sender):
     log, stream = logged()
-    log.message_kept(message(sender), 0.00123)
-    log._say_kept(message(sender), 0.00123)
+    log.message_kept(message(sender), SESSION, 0.00123)
+    log._say_kept(message(sender), SESSION, 0.00123)
     fast, slow = map(json.loads, stream.getvalue().splitlines())
     fast.pop("time"), slow.pop("time")
     assert list(fast) == list(slow)
@@ -42,9 +60,7 @@ def test_the_fast_record_equals_the_pipelines(sender):
 @pytest.mark.parametrize("user", [None, HOSTILE])
 def test_the_fast_record_of_a_session_equals_the_pipelines(helo, user):
     log, stream = logged()
-    dialogue = SimpleNamespace(
-        peer="p:1", helo=helo, tls=None, user=user, messages=3, errors=1, limit="x"
-    )
+    dialogue = SimpleNamespace(**{**vars(SESSION), "helo": helo, "user": user})
     log.session_ended(dialogue, "quit", 0.12345)
     log._say_ended(dialogue, "quit", 0.12345)
     fast, slow = map(json.loads, stream.getvalue().splitlines())
@@ -57,7 +73,7 @@ def test_the_fast_record_of_a_session_equals_the_pipelines(helo, user):
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_client_text_cannot_forge_a_record(form):
     log, stream = logged(form=form)
-    log.info("event", text=HOSTILE)
+    log.say("setting without effect", reason=HOSTILE)
     line = stream.getvalue()
     assert line.count("\n") == 1
     assert line.endswith("\n")
@@ -67,24 +83,24 @@ def test_client_text_cannot_forge_a_record(form):
 
 def test_text_quotes_what_has_blanks():
     log, stream = logged(form="text")
-    log.warning("event", a="b c", d=1)
-    assert stream.getvalue().rstrip().endswith('warning event a="b c" d=1')
+    log.say("not reloaded", what="tls", reason="b c")
+    assert stream.getvalue().rstrip().endswith('error   not reloaded what=tls reason="b c"')
 
 
 def test_level_filters():
     log, stream = logged(level="warning")
-    log.info("no")
-    log.message_kept(message(), 0.1)
-    log.warning("yes")
-    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["yes"]
+    log.say("stopped")
+    log.message_kept(message(), SESSION, 0.1)
+    log.message_deferred(message(), SESSION, "full")
+    assert [one["event"] for one in records_in(stream)] == ["message deferred"]
 
 
 def test_records_are_counted():
     counts = []
     log = build_log("info", "json", stream=io.StringIO())
     log.count_with(counts.append)
-    log.message_kept(message(), 0.1)
-    log.error("x")
+    log.message_kept(message(), SESSION, 0.1)
+    log.say("not reloaded", what="tls", reason="x")
     assert counts == ["info", "error"]
 
 
@@ -94,8 +110,14 @@ def test_libraries_are_forwarded_and_aiosmtpd_is_silent():
     logging.getLogger("asyncio").warning("slow %s", "loop")
     for name in ("mail.log", "mail.debug"):
         logging.getLogger(name).error("AUTH PLAIN c2VjcmV0")
-    record = json.loads(stream.getvalue())
-    assert (record["event"], record["logger"]) == ("slow loop", "asyncio")
+    logging.getLogger("uvicorn.error").error("lost")
+    slow, lost = records_in(stream)
+    assert (slow["event"], slow["logger"], slow["text"]) == (
+        "library warning",
+        "asyncio",
+        "slow loop",
+    )
+    assert (lost["level"], lost["logger"]) == ("error", "uvicorn.error")
 
 
 def test_a_defect_is_recorded_with_its_traceback():
@@ -103,7 +125,7 @@ def test_a_defect_is_recorded_with_its_traceback():
     try:
         1 / 0
     except ZeroDivisionError as error:
-        log.unexpected("peer", error)
+        log.unexpected(error, SESSION)
     assert "test_logs.py" in json.loads(stream.getvalue())["trace"]
 
 
@@ -136,7 +158,7 @@ def test_clean_leaves_other_values_alone():
 
 def test_kept_line_is_json_without_recipients():
     bare = Message("ID", 1.0, Envelope("", ()), b"")
-    assert json.loads(kept_line(bare, 0.0, "now"))["recipient"] == ""
+    assert json.loads(kept_line(bare, "", 0.0, "now"))["recipient"] == ""
 
 
 def test_stamp_says_the_time_as_datetime_does():

@@ -14,6 +14,8 @@ import urllib.request
 
 import pytest
 
+from tests import records
+
 READY = re.compile(r"^prixfixe ready smtp=(\S+) http=(\S+) store=(\S+)$", re.MULTILINE)
 
 
@@ -92,6 +94,7 @@ def process(tmp_path):
                     one.process.kill()
                     one.process.wait()
                 one.output.close()
+                assert records.faults_of_output(one.text()) == []
 
             stack.callback(end)
             return one

@@ -126,7 +126,7 @@ async def test_a_bad_file_keeps_the_old_and_says_so_until_it_is_mended(start, fi
     checks = await running.server.readiness.check()
     assert {check for check, result in checks.items() if not result.is_ok} == {what}
     assert str(getattr(files, name)) in checks[what].detail
-    told = records(running, "not reloaded, the old one stays")
+    told = records(running, "not reloaded")
     assert (told[0]["level"], told[0]["what"]) == ("error", what)
     assert reloads(running, what, "error") == 1, "said once for each change"
     files.issue()

@@ -1,0 +1,184 @@
+"""The table of log events: every record there is, its level and its fields, defined once.
+
+Owns: names, levels, meanings, and which events a client can provoke at will. `docs/logs.md` and
+`deployment/logs.schema.json` are made from it: `python -m tests.documents` after a change.
+Promises: no other event is ever written; a field means the same wherever it stands.
+Refuses: writing records (see `logs`) and how often (see `restraint`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["ADDRESSES", "EVENTS", "FIELDS", "Event", "Field"]
+
+
+class Field(NamedTuple):
+    """One field: its JSON type, `address` being text that SMTP_LOG_ADDRESSES hides; its meaning.
+
+    `values` is the closed set it is taken from, if there is one.
+    """
+
+    type: str
+    help: str
+    values: tuple[str, ...] = ()
+
+
+class Event(NamedTuple):
+    """One event: `optional` fields may be absent, `nullable` ones null.
+
+    `is_limited` marks what clients can provoke: `restraint` bounds it.
+    """
+
+    level: str
+    help: str
+    fields: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    nullable: tuple[str, ...] = ()
+    is_limited: bool = False
+
+
+FIELDS: dict[str, Field] = {
+    "session": Field("string", "the connection, the same in all its records; 16 hex digits"),
+    "id": Field("string", "the message, as in its 250, its Received field, the API and the store"),
+    "peer": Field("string", "the client, `host:port` or `[v6]:port`; behind PROXY, the real one"),
+    "listener": Field("string", "which port it came to", ("smtp", "smtps")),
+    "helo": Field("string", "the name the client gave in HELO or EHLO"),
+    "tls": Field("string", "protocol and cipher; null without TLS"),
+    "user": Field("address", "who logged in; null without a login"),
+    "sender": Field("address", "the address in MAIL; empty for a bounce"),
+    "recipient": Field("address", "the first address in RCPT"),
+    "recipients": Field("integer", "how many recipients the message has"),
+    "size": Field("integer", "octets of the message"),
+    "protocol": Field("string", "the keyword of RFC 3848 or RFC 6531, such as ESMTPS"),
+    "ms": Field("number", "milliseconds from the end of the data to the store's answer"),
+    "kept": Field("boolean", "whether the message is in the store after all"),
+    "messages": Field("integer", "messages the session brought"),
+    "errors": Field("integer", "commands refused with 5xx"),
+    "limit": Field("string", "the last limit the session met, as in docs/limits.md; else empty"),
+    "end": Field(
+        "string",
+        "how the session ended",
+        ("quit", "eof", "timeout", "shed", "shutdown", "error"),
+    ),
+    "seconds": Field("number", "how long the session lasted"),
+    "reason": Field("string", "why, in a few words"),
+    "mode": Field("string", "how TLS began", ("starttls", "implicit")),
+    "mechanism": Field("string", "the SASL mechanism", ("PLAIN", "LOGIN")),
+    "what": Field("string", "the certificate or the users", ("tls", "auth")),
+    "of": Field("string", "the event whose records were withheld"),
+    "suppressed": Field("integer", "how many records were withheld since the last such record"),
+    "smtp": Field("string", "address and port of SMTP"),
+    "smtps": Field("string", "address and port of implicit TLS; null without"),
+    "http": Field("string", "address and port of HTTP; null without"),
+    "store": Field("string", "SMTP_STORE"),
+    "version": Field("string", "the version of PrixFixe"),
+    "pid": Field("integer", "the process"),
+    "sessions": Field("integer", "sessions under way"),
+    "complete": Field("integer", "messages found whole"),
+    "discarded_partial": Field("integer", "messages found half-written, never acknowledged"),
+    "quarantined": Field("integer", "messages found damaged and put aside"),
+    "logger": Field("string", "the library that speaks"),
+    "text": Field("string", "what it says"),
+    "trace": Field("string", "a Python traceback"),
+}
+ADDRESSES = frozenset(name for name, field in FIELDS.items() if field.type == "address")
+
+_MESSAGE = ("session", "id", "peer")
+EVENTS: dict[str, Event] = {
+    "session began": Event(
+        "debug", "a client was let in, before its greeting", ("session", "peer", "listener")
+    ),
+    "connection refused": Event(
+        "warning",
+        "a client was turned away",
+        ("session", "peer", "listener", "reason"),
+        is_limited=True,
+    ),
+    "tls handshake failed": Event(
+        "info",
+        "a handshake failed, or its client or its time ended it",
+        ("session", "peer", "mode", "reason"),
+        is_limited=True,
+    ),
+    "login refused": Event(
+        "warning",
+        "credentials were not accepted; they and the user's name are not told",
+        ("session", "peer", "mechanism", "reason"),
+        is_limited=True,
+    ),
+    "message kept": Event(
+        "info",
+        "a message is in the store and its client is told 250",
+        (*_MESSAGE, "sender", "recipients", "recipient", "size", "protocol", "ms"),
+    ),
+    "message refused": Event(
+        "info",
+        "a message is refused for good; `reason` as in `prixfixe_messages_total`",
+        ("session", "peer", "reason"),
+        is_limited=True,
+    ),
+    "message deferred": Event(
+        "warning",
+        "a message could not be kept, and its client is told to try again",
+        (*_MESSAGE, "size", "reason"),
+        is_limited=True,
+    ),
+    "store answered late": Event(
+        "warning",
+        "the store answered after its client was told to try again",
+        (*_MESSAGE, "kept", "reason"),
+    ),
+    "session ended": Event(
+        "info",
+        "a session is over",
+        (
+            *("session", "peer", "helo", "tls", "user", "messages"),
+            *("errors", "limit", "end", "seconds"),
+        ),
+        nullable=("tls", "user"),
+    ),
+    "records withheld": Event(
+        "warning", "there were too many records of one event in a second", ("of", "suppressed")
+    ),
+    "unexpected error": Event(
+        "error",
+        "a defect of the server; please report it",
+        ("reason", "trace"),
+        ("session", "peer"),
+        is_limited=True,
+    ),
+    "ready": Event(
+        "info",
+        "every listener is bound",
+        ("smtp", "smtps", "http", "store", "version", "pid"),
+        nullable=("smtps", "http"),
+    ),
+    "setting without effect": Event("warning", "a variable is misspelt or useless", ("reason",)),
+    "store recovered": Event(
+        "warning",
+        "the store was not closed well the last time",
+        ("complete", "discarded_partial", "quarantined"),
+    ),
+    "reload": Event("info", "SIGHUP came"),
+    "reloaded": Event("info", "a new certificate or users file is in use", ("what",)),
+    "not reloaded": Event(
+        "error", "a new one cannot be used, the old one stays", ("what", "reason")
+    ),
+    "library warning": Event(
+        "warning",
+        "the event loop or the HTTP server warns",
+        ("logger", "text"),
+        ("trace",),
+        is_limited=True,
+    ),
+    "library error": Event(
+        "error",
+        "the event loop or the HTTP server reports an error",
+        ("logger", "text"),
+        ("trace",),
+        is_limited=True,
+    ),
+    "stopping": Event("info", "a signal to stop came", ("sessions",)),
+    "stopped": Event("info", "the store is closed", ()),
+}

@@ -1,0 +1,72 @@
+"""Standard output as a log's sink: whole lines, as few writes as can be.
+
+Owns: the lines not yet written.
+Promises: lines keep their order; those of one turn of the event loop leave in one write, those that
+may wait within DEFER_SECONDS; a reader that went away stops nothing.
+Refuses: what a line says (see `logs`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+__all__ = ["DEFER_SECONDS", "MAX_DEFERRED", "LineSink"]
+
+DEFER_SECONDS = 0.05
+MAX_DEFERRED = 200  # lines, about 50 kB: a pipe takes 64 KiB without a wait
+
+
+def _ignore(_level: str) -> None:
+    """Count nothing."""
+
+
+class LineSink:
+    """Write lines to a stream, those of one turn of the event loop together.
+
+    The lines that come thousands of times a second, `defer` holds a little longer: a system call
+    for each turn would take more time than making the lines. Order is kept.
+    """
+
+    def __init__(self, stream: TextIO, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._stream = stream
+        self._loop = loop
+        self._lines: list[str] = []
+        self._is_deferred = False
+        self.count: Callable[[str], None] = _ignore
+
+    def msg(self, line: str) -> None:
+        """Take one line, from any thread."""
+        self._lines.append(line)
+        if self._loop is None or self._loop.is_closed():
+            self.flush()
+        elif len(self._lines) == 1 or self._is_deferred:
+            self._is_deferred = False
+            self._loop.call_soon_threadsafe(self.flush)
+
+    debug = info = warning = error = critical = msg
+
+    def defer(self, line: str) -> None:
+        """Take one line on the event loop that may wait for DEFER_SECONDS, unless many do."""
+        lines = self._lines
+        lines.append(line)
+        if len(lines) >= MAX_DEFERRED or self._loop is None:
+            self.flush()
+        elif len(lines) == 1:
+            self._is_deferred = True
+            self._loop.call_later(DEFER_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        """Write what was taken."""
+        self._is_deferred = False
+        if count := len(self._lines):
+            text = "\n".join([*self._lines[:count], ""])
+            del self._lines[:count]  # no more than that: another thread may have added one
+            try:
+                self._stream.write(text)
+                self._stream.flush()
+            except (OSError, ValueError):  # Whoever read our output is gone; mail goes on.
+                pass

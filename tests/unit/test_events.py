@@ -1,0 +1,220 @@
+"""The table of events, what is held to it, and one mail followed through the log."""
+
+import ast
+import io
+import json
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from prixfixe.auth import hash_password
+from prixfixe.events import EVENTS, FIELDS
+from prixfixe.logs import build_log
+from prixfixe.metrics.table import TABLE as METRICS
+from prixfixe.restraint import RECORDS, WINDOW_SECONDS, Restraint
+from tests import records
+from tests.conftest import until
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = jsonschema.Draft202012Validator(
+    json.loads((ROOT / "deployment" / "logs.schema.json").read_text())
+)
+STOPPING = {
+    "time": "2026-01-02T03:04:05.678Z",
+    "level": "info",
+    "event": "stopping",
+    "sessions": 1,
+}
+ENDED = {
+    **STOPPING,
+    **dict.fromkeys(("session", "peer", "helo", "limit"), "x"),
+    **dict.fromkeys(("messages", "errors"), 1),
+    "event": "session ended",
+    "tls": None,
+    "user": "u",
+    "end": "quit",
+    "seconds": 0.5,
+}
+del ENDED["sessions"]
+
+
+@pytest.mark.parametrize("record", [STOPPING, ENDED], ids=["stopping", "session ended"])
+def test_a_right_record_has_no_fault(record):
+    assert records.faults(record) == []
+    SCHEMA.validate(record)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"event": "surprise"},
+        {"surprise": 1},
+        {"level": "warning"},
+        {"time": "yesterday"},
+        {"messages": "1"},
+        {"messages": True},
+        {"messages": None},
+        {"seconds": "0.5"},
+        {"end": "bored"},
+        {"user": 5},
+        {"helo": ...},
+        {"event": ...},
+    ],
+    ids=str,
+)
+def test_a_wrong_record_is_found_by_hand_and_by_schema(change):
+    wrong = {name: value for name, value in {**ENDED, **change}.items() if value is not ...}
+    assert records.faults(wrong)
+    assert not SCHEMA.is_valid(wrong)
+
+
+def test_the_schema_is_one():
+    jsonschema.Draft202012Validator.check_schema(SCHEMA.schema)
+
+
+def test_no_event_but_the_tables_can_be_said():
+    log = build_log("debug", "json", stream=io.StringIO())
+    with pytest.raises(KeyError):
+        log.say("surprise")
+
+
+def test_every_event_of_the_table_is_said_somewhere_and_every_field_is_of_one():
+    texts = {
+        node.value
+        for path in (ROOT / "prixfixe").rglob("*.py")
+        if path.name != "events.py"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    assert [name for name in EVENTS if name not in texts] == []
+    used = {name for event in EVENTS.values() for name in (*event.fields, *event.optional)}
+    assert used == FIELDS.keys()
+    assert all(set(event.nullable) <= set(event.fields) for event in EVENTS.values())
+
+
+def test_sessions_end_as_the_metrics_say():
+    (spec,) = [one for one in METRICS if one.name == "smtp_session_duration_seconds"]
+    assert FIELDS["end"].values == spec.labels["end"]
+
+
+# --- one mail, from connection to store
+
+
+def of(running, **wanted):
+    return [
+        one
+        for one in map(json.loads, running.records())
+        if wanted.items() <= {name: one.get(name) for name in wanted}.items()
+    ]
+
+
+async def test_one_mail_can_be_followed_from_connection_to_store(start):
+    running = await start(SMTP_HTTP_PORT="0")
+    others = [await running.say_hello() for _ in range(3)]
+    wire = await running.say_hello()
+    await wire.ask(b"MAIL FROM:<a@x.test>\r\nRCPT TO:<b@y.test>\r\nDATA\r\n", 3)
+    await wire.send(b"Subject: x\r\n\r\nx\r\n.\r\n")
+    name = (await wire.reply()).decode().split()[-1]
+    await wire.send(b"QUIT\r\n")
+    await wire.rest()
+    for other in others:
+        await other.ask(b"QUIT\r\n")
+    await until(lambda: not running.server.context.sessions)
+    (kept,) = of(running, id=name)
+    assert kept["event"] == "message kept"
+    session = [one["event"] for one in of(running, session=kept["session"])]
+    assert session == ["session began", "message kept", "session ended"]
+    (message,) = running.messages
+    assert message.id == name
+    assert len({one["session"] for one in of(running, event="session began")}) == 4
+
+
+async def test_a_refused_message_and_a_refused_login_name_their_session(start, tmp_path):
+    (tmp_path / "users").write_text(f"u:{hash_password('right')}\n")
+    running = await start(
+        SMTP_AUTH="optional",
+        SMTP_AUTH_INSECURE="1",
+        SMTP_AUTH_USERS=str(tmp_path / "users"),
+        SMTP_MAX_MESSAGE_SIZE="1024",
+    )
+    running.server.context.authenticator._sleep = lambda _seconds: _now()
+    wire = await running.say_hello()
+    assert await wire.ask(b"AUTH PLAIN AHdyb25nAHdyb25n\r\n") == [535]
+    await wire.ask(b"MAIL FROM:<a@x.test>\r\nRCPT TO:<b@y.test>\r\nDATA\r\n", 3)
+    assert await wire.ask(b"x" * 2000 + b"\r\n.\r\n") == [552]
+    login, message = of(running, session=of(running, event="session began")[0]["session"])[1:]
+    assert (login["event"], login["reason"]) == ("login refused", "rejected")
+    assert (message["event"], message["reason"]) == ("message refused", "size")
+    assert "wrong" not in json.dumps(login)
+
+
+async def _now():
+    return None
+
+
+# --- floods
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_records_beyond_the_bound_are_counted_and_told():
+    clock, told = Clock(), []
+    restraint = Restraint(clock, lambda *what: told.append(what))
+    admitted = [restraint.admits("a") for _ in range(RECORDS + 5)]
+    assert admitted == [True] * RECORDS + [False] * 5
+    assert restraint.admits("b")
+    assert told == []
+    clock.now += WINDOW_SECONDS
+    assert restraint.admits("a")
+    assert told == [("a", 5)]
+    restraint.settle()
+    assert told == [("a", 5)]
+
+
+async def test_refused_connections_flood_no_log(start):
+    running = await start(SMTP_MAX_CONNECTIONS="1", SMTP_STRESS_TIMEOUT="0")
+    first = await running.say_hello()
+    for _ in range(3 * RECORDS):
+        refused = await running.connect(greet=False)
+        assert (await refused.reply()).startswith(b"421")
+    await until(lambda: of(running, event="records withheld"))
+    assert (await first.ask(b"NOOP\r\n")) == [250]
+    written = of(running, event="connection refused")
+    withheld = of(running, event="records withheld", of="connection refused")
+    assert len(written) + sum(one["suppressed"] for one in withheld) == 3 * RECORDS
+    assert len(written) < 3 * RECORDS
+
+
+async def test_what_is_withheld_is_told_though_nothing_follows(start):
+    running = await start()
+    log = running.server._log
+    for _ in range(RECORDS + 2):
+        log.say("library warning", logger="l", text="t")
+    await until(
+        lambda: '"records withheld","of":"library warning","suppressed":2' in running.log.getvalue()
+    )
+
+
+async def test_messages_kept_are_never_withheld(start):
+    running = await start()
+    wire = await running.say_hello()
+    count = 5 * RECORDS
+    for _ in range(count):
+        await wire.ask(b"MAIL FROM:<a@x.test>\r\nRCPT TO:<b@y.test>\r\nDATA\r\n", 3)
+        assert await wire.ask(b"x\r\n.\r\n") == [250]
+    assert len(of(running, event="message kept")) == count
+
+
+@pytest.mark.parametrize("path", ["*.md", "docs/*.md", "deployment/prometheus/alerts.yml"])
+def test_documents_speak_of_records_there_are(path):
+    text = " ".join(" ".join(one.read_text().split()) for one in sorted(ROOT.glob(path)))
+    named = re.findall(r"(?:record|records|event) `([a-z ]+)`|`([a-z ]+)` records?\b", text)
+    assert named
+    assert {one or other for one, other in named} <= EVENTS.keys()
