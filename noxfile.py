@@ -62,7 +62,7 @@ def lint(session: nox.Session) -> None:
     scripts = _files("scripts/*.sh", "deployment/**/*.sh", ".ci/*")
     session.run("shellcheck", *scripts, external=True)  # Debian's where no wheel is
     session.run("shfmt", "-i", "4", "-d", *scripts)
-    session.run("hadolint", "Dockerfile")
+    session.run("hadolint", "Dockerfile", "docker/debug.Dockerfile")
     _lint_github(session)
     for path in _files("docker-compose*.yml"):
         session.run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", path)

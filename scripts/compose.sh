@@ -35,7 +35,7 @@ compose() {
 need_docker
 load_env
 case " $* " in
-*" build "* | *" --build "*) ensure_base ;;
+*" build "* | *" --build "* | *" debug "*) ensure_base ;;
 *" up "* | *" create "* | *" run "*) has_image "$image" || ensure_base ;;
 esac
 PRIXFIXE_REVISION=$(revision) PRIXFIXE_STOP_GRACE=${PRIXFIXE_STOP_GRACE:-$(grace)s}

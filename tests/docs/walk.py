@@ -99,6 +99,7 @@ class Walk:
             "PRIXFIXE_NAME": self.name,
             "COMPOSE_PROJECT_NAME": self.name,
             "PRIXFIXE_IMAGE": self.name,
+            "PRIXFIXE_DEBUG_IMAGE": f"{self.name}-debug",
             "PRIXFIXE_HEALTH_INTERVAL": "1s",
         }
         self._behind: list[subprocess.Popen[str]] = []

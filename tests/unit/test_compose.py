@@ -148,6 +148,14 @@ def test_everything_is_taken_away_and_limited(service):
     assert not given & service.keys()
 
 
+def test_the_shell_beside_it_has_as_few_rights(tmp_path, service):
+    shell = composed(tmp_path, COMPOSE_PROFILES="debug")["services"]["debug"]
+    assert (shell["pid"], shell["network_mode"]) == ("service:smtp", "service:smtp")
+    for name in ("read_only", "cap_drop", "security_opt", "tmpfs", "pids_limit", "volumes"):
+        assert shell[name] == service[name]
+    assert not {"privileged", "cap_add", "devices", "user", "ports", "restart"} & shell.keys()
+
+
 def test_mail_is_in_a_volume_and_secrets_are_read_only(project, service):
     mail, secrets = service["volumes"]
     assert (mail["type"], mail["source"], mail["target"]) == ("volume", "mail", "/var/mail")
