@@ -191,6 +191,20 @@ def differential(session: nox.Session) -> None:
     session.run("python", "-m", "tests.conformance.differential")
 
 
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Compare the speed with other servers' and run the micro-benchmarks: [--quick] [--write].
+
+    Needs smtp-source of Debian's postfix; Postfix itself, OpenSMTPD and the image are compared
+    where root, Docker and the image are.
+    """
+    _install(session, "bench")
+    session.run("python", "-m", "tests.bench", *session.posargs)
+    micro = ("-p", "no:randomly", "--benchmark-columns=median,iqr,rounds", "--benchmark-sort=name")
+    report = EVIDENCE / "micro.json"
+    session.run("pytest", "-q", "tests/bench", *micro, f"--benchmark-json={report}")
+
+
 @nox.session(venv_backend="none")
 def matrix(session: nox.Session) -> None:
     """Print what the workflows run on, from pyproject.toml."""

@@ -189,6 +189,7 @@ CI = ["matrix", "lint", "typecheck", "package", "sbom", *4 * ["unit"]]
 PUBLISH = 2 * ["notes", "image", "container"] + ["index"]
 EXPECTED = {
     "ci.yml": CI + CONTAINER,
+    "load.yml": ["image", "bench"],
     "release.yml": ["notes", *CI, *CONTAINER, *PUBLISH, "announce"],
     "weekly.yml": ["matrix", "audit", "platforms", "image", "scan", "fuzz", "differential"],
 }

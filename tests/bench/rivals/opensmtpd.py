@@ -1,0 +1,80 @@
+"""OpenSMTPD that queues every message on disk and holds it there; it delivers nowhere.
+
+Owns: an image with Debian's package on the project's base image, made when it is missing, and the
+configuration. Promises: the container shares the machine's network, so that no proxy stands
+between generator and server, and listens on 127.0.0.1 only. Refuses: delivery: `mta` is paused
+before the first message.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+from tests.bench.rivals.base import NotStartedError, Rival, Running, free_port
+from tests.bench.rivals.image import Container, docker, image_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["OpenSmtpd"]
+
+BASE = "debian:trixie-slim"
+IMAGE = "prixfixe-bench-opensmtpd"
+CONFIG = """\
+smtp limit max-mails 1000000
+listen on 127.0.0.1 port {port}
+action hold relay
+match from any for any action hold
+"""
+DOCKERFILE = f"""\
+FROM {BASE}
+RUN apt-get update -qq \\
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \\
+    ca-certificates opensmtpd \\
+ && rm -rf /var/lib/apt/lists/* \\
+ && install --directory --mode=711 /var/spool/smtpd
+"""
+
+
+class OpenSmtpd(Rival):
+    """smtpd of Debian's opensmtpd in a container."""
+
+    key = "opensmtpd"
+    title = "OpenSMTPD (queued on disk and held)"
+    program = "OpenSMTPD"
+
+    def missing(self) -> str:
+        if image_bytes(IMAGE):
+            return ""
+        if not image_bytes(BASE):
+            return f"no image {BASE} to build OpenSMTPD on"
+        return "" if _build() else "OpenSMTPD cannot be installed on the base image"
+
+    def version(self) -> str:
+        asked = ("dpkg-query", "--show", "--showformat=${Version}", "opensmtpd")
+        return docker("run", "--rm", "--network=none", IMAGE, *asked)
+
+    def start(self, folder: Path, **settings: str) -> Running:
+        port = free_port()
+        config = folder / "smtpd.conf"
+        config.write_text(CONFIG.format(port=port))
+        server = Container(
+            IMAGE,
+            port,
+            "/var/spool/smtpd",
+            "--network=host",
+            f"--volume={config}:/etc/smtpd.conf:ro",
+            command=("smtpd", "-d"),
+        )
+        try:
+            server.run("smtpctl", "pause", "mta")
+        except NotStartedError:
+            server.stop()
+            raise
+        return server
+
+
+def _build() -> bool:
+    words = ["docker", "build", "--quiet", "--network=host", f"--tag={IMAGE}", "-"]
+    return not subprocess.run(words, input=DOCKERFILE, text=True, capture_output=True).returncode

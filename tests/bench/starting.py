@@ -1,0 +1,39 @@
+"""From exec until ready, and what an idle server takes of memory.
+
+Owns: both measurements. Promises: servers alternate; memory is read when the server has come to
+rest. Refuses: medians.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.bench.rivals.base import NotStartedError
+from tests.bench.runner import rest, started
+from tests.bench.summary import turned
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.bench.rivals.base import Rival
+
+__all__ = ["starts"]
+
+
+def starts(
+    rivals: dict[str, Rival], times: int, tell: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """Start every server so many times; return seconds and resident octets of each start."""
+    found = []
+    for number in range(times):
+        for name in turned(list(rivals), number):
+            try:
+                with started(rivals[name]) as server:
+                    rest(server)
+                    rss = server.rss_bytes()
+            except NotStartedError as error:
+                tell(f"  {name}: {error}")
+                continue
+            found.append({"round": number, "server": name, "seconds": server.seconds, "rss": rss})
+        tell(f"starts, {number + 1} of {times}")
+    return found
