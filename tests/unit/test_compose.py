@@ -148,8 +148,9 @@ def test_everything_is_taken_away_and_limited(service):
     assert not given & service.keys()
 
 
-def test_the_shell_beside_it_has_as_few_rights(tmp_path, service):
-    shell = composed(tmp_path, COMPOSE_PROFILES="debug")["services"]["debug"]
+def test_the_shell_beside_it_has_as_few_rights(tmp_path):
+    services = composed(tmp_path, COMPOSE_PROFILES="debug")["services"]
+    shell, service = services["debug"], services["smtp"]
     assert (shell["pid"], shell["network_mode"]) == ("service:smtp", "service:smtp")
     for name in ("read_only", "cap_drop", "security_opt", "tmpfs", "pids_limit", "volumes"):
         assert shell[name] == service[name]
