@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from prixfixe import __version__
+from prixfixe.cli.arguments import address, seconds
 from prixfixe.cli.environment import Failure, complain
 
 if TYPE_CHECKING:
@@ -31,41 +32,21 @@ EXIT_INTERRUPTED = 130
 def _probe_arguments(parser: argparse.ArgumentParser, timeout: float) -> None:
     parser.add_argument(
         "--timeout",
-        type=_seconds,
+        type=seconds,
         default=timeout,
         metavar="S",
         help=f"in all, as 5, 0.5 or 1m (default: {timeout:g} s)",
     )
     parser.add_argument(
         "--smtp",
-        type=_address,
+        type=address,
         metavar="HOST:PORT",
         help="instead of the settings' address; asks no HTTP unless --http says where",
     )
     parser.add_argument(
-        "--http", type=_address, metavar="URL", help="http://HOST:PORT instead of the settings'"
+        "--http", type=address, metavar="URL", help="http://HOST:PORT instead of the settings'"
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="show what the server says")
-
-
-def _seconds(text: str) -> float:
-    from prixfixe.units import duration
-
-    try:
-        return duration(0.01)(text)
-    except ValueError as error:
-        msg = f"{text!r}: expected {error}"
-        raise argparse.ArgumentTypeError(msg) from None
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, colon, port = text.removeprefix("http://").rstrip("/").rpartition(":")
-    is_bare_ipv6 = ":" in host and not (host.startswith("[") and host.endswith("]"))
-    is_port = port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536
-    if not colon or "/" in host or is_bare_ipv6 or not is_port:
-        msg = f"{text!r}: expected HOST:PORT, such as 127.0.0.1:2525 or [::1]:2525"
-        raise argparse.ArgumentTypeError(msg)
-    return host.strip("[]") or "localhost", int(port)
 
 
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,49 +88,15 @@ def _config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _load_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("target", type=_address, metavar="HOST:PORT", help="any SMTP server")
-    add("--messages", type=_many, default=100, metavar="N", help="in all (default: 100)")
-    add("--workers", type=_many, default=10, metavar="N", help="connections (default: 10)")
-    add("--size", type=_sizes, default=(1024,), metavar="S", help="as 10KiB, or a mix: 1KiB,1MiB")
-    add("--rate", type=_rate, metavar="R", help="messages a second, by the clock (an open loop)")
-    add("--own", action="store_true", help="a connection of its own for each message")
-    add("--pipelined", action="store_true", help="send MAIL, RCPT and DATA together")
-    add("--starttls", action="store_true", help="go into TLS, whatever the certificate")
-    add("--user", metavar="NAME", help="log in; the password is in the variable LOAD_PASSWORD")
-    add("--timeout", type=_seconds, default=60.0, metavar="S", help="for an answer (default: 60 s)")
-    add("--json", action="store_true", help="as one JSON object")
+    from prixfixe.cli.load_options import add_load  # scenarios are of no other command
+
+    add_load(parser)
 
 
-def _many(text: str) -> int:
-    from prixfixe.units import count
+def _load_report_arguments(parser: argparse.ArgumentParser) -> None:
+    from prixfixe.cli.load_options import add_report
 
-    try:
-        return count(1)(text)
-    except ValueError as error:
-        msg = f"{text!r}: expected {error}"
-        raise argparse.ArgumentTypeError(msg) from None
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    from prixfixe.units import size
-
-    try:
-        return tuple(size(1)(part) for part in text.split(","))
-    except ValueError as error:
-        msg = f"{text!r}: expected {error}"
-        raise argparse.ArgumentTypeError(msg) from None
-
-
-def _rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = 0.0
-    if not 0 < rate < 1e6:
-        msg = f"{text!r}: expected messages a second, above 0"
-        raise argparse.ArgumentTypeError(msg)
-    return rate
+    add_report(parser)
 
 
 def _no_arguments(_parser: argparse.ArgumentParser) -> None:
@@ -177,6 +124,11 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] 
     "config": ("show the effective settings", _config_arguments, "prixfixe.cli.config"),
     "hash-password": ("hash a password for SMTP_AUTH_USERS", _no_arguments, "prixfixe.cli.hashing"),
     "load": ("send many messages to any SMTP server", _load_arguments, "prixfixe.cli.load"),
+    "load report": (
+        "make one table and page of what load --json wrote",
+        _load_report_arguments,
+        "prixfixe.cli.load_report",
+    ),
     "version": ("print the version", _no_arguments, "prixfixe.cli.version"),
 }
 
@@ -202,6 +154,8 @@ def _parser(wanted: str) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv) or ["serve"]
+    if words[:2] == ["load", "report"]:
+        words[:2] = ["load report"]
     parser = _parser(next((word for word in words if not word.startswith("-")), ""))
     args = parser.parse_args(words)
     if args.command is None:

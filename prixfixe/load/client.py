@@ -1,7 +1,8 @@
 """A small SMTP client: one connection, as fast as asyncio's streams go.
 
-Owns: the dialogue of a client that sends valid mail. Promises: a reply that was not hoped for is a
-`ReplyError` with its code; every wait has a limit. Refuses: retrying, and judging what came back.
+Owns: the dialogue of a client that sends valid mail, and what the driver needs of any client.
+Promises: a reply that was not hoped for is a `ReplyError` with its code; every wait has a limit.
+Refuses: retrying, and judging what came back.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from prixfixe.load.plan import Plan
     from prixfixe.load.post import Letter
 
-__all__ = ["Client", "ReplyError"]
+__all__ = ["Client", "ReplyError", "Sender"]
 
 
 class ReplyError(Exception):
@@ -25,33 +27,45 @@ class ReplyError(Exception):
         self.code = code
 
 
+class Sender(Protocol):
+    """One connection of a plan, made by whichever client the plan names."""
+
+    async def open(self) -> None:
+        """Connect, say EHLO, and go into TLS and log in where the plan says so."""
+
+    async def send(self, letter: Letter) -> int:
+        """Send one message; return the code that answers its data."""
+
+    async def close(self) -> None:
+        """Say QUIT, whatever the server makes of it, and close."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+
 class Client:
-    """One connection to HOST:PORT."""
+    """A connection to the plan's server; see `Sender`."""
 
-    def __init__(self, host: str, port: int, timeout: float) -> None:
-        self._address = (host, port)
-        self._timeout = timeout
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._timeout = plan.timeout
 
-    async def open(self, *, starttls: bool = False, login: tuple[str, str] | None = None) -> None:
-        """Connect, say EHLO, and go into TLS and log in when asked to."""
-        connecting = asyncio.open_connection(*self._address)
+    async def open(self) -> None:
+        """See `Sender`."""
+        connecting = asyncio.open_connection(self._plan.host, self._plan.port)
         self._reader, self._writer = await asyncio.wait_for(connecting, self._timeout)
         await self._expect(220)
-        await self._ask(b"EHLO load.test\r\n", 250)
-        if starttls:
+        offers = await self._hello()
+        if self._plan.starttls:
             await self._ask(b"STARTTLS\r\n", 220)
-            context = ssl.create_default_context()
-            context.check_hostname = False  # Load goes to servers under test, with any certificate.
-            context.verify_mode = ssl.CERT_NONE
-            await asyncio.wait_for(self._writer.start_tls(context), self._timeout)
-            await self._ask(b"EHLO load.test\r\n", 250)
-        if login is not None:
-            plain = base64.b64encode("\0{}\0{}".format(*login).encode())
-            await self._ask(b"AUTH PLAIN " + plain + b"\r\n", 235)
+            await asyncio.wait_for(self._writer.start_tls(_any_certificate()), self._timeout)
+            offers = await self._hello()
+        if self._plan.login is not None:
+            await self._log_in(offers, *self._plan.login)
 
-    async def send(self, letter: Letter, *, is_piped: bool = False) -> int:
-        """Send one message; return the code that answers its data."""
-        if is_piped:
+    async def send(self, letter: Letter) -> int:
+        """See `Sender`."""
+        if self._plan.is_piped:
             self._writer.write(letter.mail + letter.rcpt + b"DATA\r\n")
             codes = [await self._code() for _ in range(3)]
             self._check(codes)
@@ -60,22 +74,38 @@ class Client:
             await self._ask(letter.rcpt, 250)
             await self._ask(b"DATA\r\n", 354)
         self._writer.write(letter.data)
-        await asyncio.wait_for(self._writer.drain(), self._timeout)
         return await self._code()
 
     async def close(self) -> None:
-        """Say QUIT, whatever the server makes of it, and close."""
+        """See `Sender`."""
         try:
             await self._ask(b"QUIT\r\n", 221)
-        except (OSError, EOFError, TimeoutError, ReplyError):
+        except (OSError, EOFError, TimeoutError, ValueError, ReplyError):
             pass
         finally:
             self.abort()
 
     def abort(self) -> None:
-        """Close at once."""
+        """See `Sender`."""
         if hasattr(self, "_writer"):
             self._writer.close()
+
+    async def _hello(self) -> list[bytes]:
+        """Say EHLO; return what the server offers, a line each."""
+        self._writer.write(b"EHLO load.test\r\n")
+        code, lines = await self._reply()
+        if code != 250:
+            raise ReplyError(code)
+        return [line[4:].strip().upper() for line in lines[1:]]
+
+    async def _log_in(self, offers: list[bytes], user: str, password: str) -> None:
+        offered = next((line.split()[1:] for line in offers if line.startswith(b"AUTH ")), [])
+        if b"PLAIN" in offered or b"LOGIN" not in offered:
+            await self._ask(b"AUTH PLAIN %b\r\n" % _base64(f"\0{user}\0{password}"), 235)
+            return
+        await self._ask(b"AUTH LOGIN\r\n", 334)
+        await self._ask(_base64(user) + b"\r\n", 334)
+        await self._ask(_base64(password) + b"\r\n", 235)
 
     @staticmethod
     def _check(codes: list[int]) -> None:
@@ -93,10 +123,27 @@ class Client:
             raise ReplyError(code)
 
     async def _code(self) -> int:
+        return (await self._reply())[0]
+
+    async def _reply(self) -> tuple[int, list[bytes]]:
+        """Return code and lines; waiting for it also waits until what was written has gone."""
+        lines: list[bytes] = []
         async with asyncio.timeout(self._timeout):
             while True:
                 line = await self._reader.readline()
                 if not line.endswith(b"\n"):
                     raise EOFError("the server closed the connection")
+                lines.append(line)
                 if line[3:4] != b"-":
-                    return int(line[:3])
+                    return int(line[:3]), lines
+
+
+def _any_certificate() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False  # Load goes to servers under test, with any certificate.
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _base64(text: str) -> bytes:
+    return base64.b64encode(text.encode())

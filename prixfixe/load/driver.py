@@ -1,131 +1,144 @@
 """Send many messages: in a closed loop as fast as answers come, or in an open one by the clock.
 
 Owns: the workers, and the count of what became of every message.
-Promises: `accepted + refused + failed` is the number of messages of the plan; `codes` and `errors`
-say how each ended; latency of an open loop counts from when a message was due.
-Refuses: presentation (see `report`), and more than the plan's workers at a time.
+Promises: `accepted + refused + failed` is the number of messages that were started, and that is
+those of the plan unless the run is cancelled; latency of an open loop counts from when a message
+was due. Refuses: presentation (see `report`), and more than the plan's workers at a time.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import time
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from prixfixe.load.client import Client, ReplyError
-from prixfixe.load.post import PlainPost
+from prixfixe.load.extras import need
+from prixfixe.load.outcome import Outcome
+from prixfixe.load.post import END, PlainPost
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
+    from prixfixe.load.client import Sender
     from prixfixe.load.plan import Plan
-    from prixfixe.load.post import Post
+    from prixfixe.load.post import Letter, Post
 
-__all__ = ["Outcome", "run"]
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What became of the messages; `latencies` in seconds, of the accepted ones."""
-
-    codes: Counter[int] = field(default_factory=Counter)
-    errors: Counter[str] = field(default_factory=Counter)
-    latencies: list[float] = field(default_factory=list)
-    octets: int = 0
-    seconds: float = 0.0
-
-    @property
-    def accepted(self) -> int:
-        """Messages answered with 250."""
-        return self.codes[250]
-
-    @property
-    def refused(self) -> int:
-        """Messages answered with another code."""
-        return self.codes.total() - self.accepted
-
-    @property
-    def failed(self) -> int:
-        """Messages that got no answer."""
-        return self.errors.total()
-
-    def percentile(self, percent: float) -> float:
-        """Return the latency that so many percent of the accepted messages did not pass."""
-        ordered = sorted(self.latencies)
-        if not ordered:
-            return math.nan
-        return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
+__all__ = ["run"]
 
 
-async def run(plan: Plan, post: Post | None = None) -> Outcome:
-    """Carry out the plan, with the letters of `post`, and return what became of it."""
-    post = post or PlainPost(plan)
-    outcome, numbers = Outcome(), iter(range(plan.messages))
-    began = time.perf_counter()
-    await asyncio.gather(
-        *(_Worker(plan, post, outcome, began).work(numbers) for _ in range(plan.workers))
-    )
-    outcome.seconds = time.perf_counter() - began
+async def run(plan: Plan, post: Post | None = None, *, outcome: Outcome | None = None) -> Outcome:
+    """Carry out the plan, with the letters of `post`, and return what became of it.
+
+    Whoever may cancel it gives an `Outcome`: then that says what was done so far, and messages
+    under way are its errors "Interrupted".
+
+    Raises:
+        MissingExtraError: the plan's client is not installed.
+
+    """
+    outcome = Outcome() if outcome is None else outcome
+    connection = _connection_of(plan)
+    course = _Course(plan, PlainPost(plan) if post is None else post, outcome)
+    workers = [_Worker(course, lambda: connection(plan)) for _ in range(plan.workers)]
+    try:
+        await asyncio.gather(*(worker.work() for worker in workers))
+    finally:
+        course.end()
     return outcome
+
+
+def _connection_of(plan: Plan) -> Callable[[Plan], Sender]:
+    if plan.client != "aiosmtplib":
+        return Client
+    need("the client aiosmtplib", "aiosmtplib")
+    from prixfixe.load.with_aiosmtplib import AiosmtplibClient  # of an extra
+
+    return AiosmtplibClient
+
+
+class _Course:
+    """What the workers share: the next letter and its time, and the counts."""
+
+    def __init__(self, plan: Plan, post: Post, outcome: Outcome) -> None:
+        self.plan = plan
+        self.numbers = iter(range(plan.messages))
+        self._post = post
+        self._outcome = outcome
+        self._began = time.perf_counter()
+        outcome.began = time.time()
+
+    async def due(self, number: int) -> float:
+        """Wait until message `number` is due; return when that was, not when the wait ended."""
+        now = time.perf_counter()
+        if self.plan.rate is None:
+            return now
+        due = self._began + number / self.plan.rate
+        await asyncio.sleep(max(0.0, due - now))
+        return due
+
+    def letter(self, number: int) -> Letter:
+        """Return message `number`."""
+        return self._post.letter(number, self.plan.sizes[number % len(self.plan.sizes)])
+
+    def answered(self, number: int, code: int, letter: Letter, due: float) -> None:
+        """Count the code that ended a message."""
+        now = time.perf_counter()
+        second = int(now - self._began)
+        if code == 250:
+            self._outcome.accept(len(letter.data) - len(END), now - due, second)
+        else:
+            self._outcome.refuse(code, second)
+        self._post.answered(number, code)
+
+    def failed(self, why: str) -> None:
+        """Count a message without an answer."""
+        self._outcome.fail(why, int(time.perf_counter() - self._began))
+
+    def end(self) -> None:
+        """Stop the clock."""
+        self._outcome.seconds = time.perf_counter() - self._began
 
 
 class _Worker:
     """One connection at a time; the next message is whoever's is free."""
 
-    def __init__(self, plan: Plan, post: Post, outcome: Outcome, began: float) -> None:
-        self._plan = plan
-        self._post = post
-        self._outcome = outcome
-        self._began = began
-        self._client: Client | None = None
+    def __init__(self, course: _Course, connection: Callable[[], Sender]) -> None:
+        self._course = course
+        self._connection = connection
+        self._client: Sender | None = None
 
-    async def work(self, numbers: Iterator[int]) -> None:
-        for number in numbers:
-            due = await self._due(number)
-            await self._one(number, due)
-        await self._hang_up()
-
-    async def _due(self, number: int) -> float:
-        """Wait until message `number` is due; return when that was, not when the wait ended."""
-        now = time.perf_counter()
-        if self._plan.rate is None:
-            return now
-        due = self._began + number / self._plan.rate
-        await asyncio.sleep(max(0.0, due - now))
-        return due
+    async def work(self) -> None:
+        """Send until no message is left."""
+        try:
+            for number in self._course.numbers:
+                await self._one(number, await self._course.due(number))
+            await self._hang_up()
+        finally:
+            self._drop()
 
     async def _one(self, number: int, due: float) -> None:
-        plan, outcome = self._plan, self._outcome
-        letter = self._post.letter(number, plan.sizes[number % len(plan.sizes)])
+        course, letter = self._course, self._course.letter(number)
         try:
-            client = await self._connected()
-            code = await client.send(letter, is_piped=plan.is_piped)
+            code = await (await self._connected()).send(letter)
         except ReplyError as error:
-            self._answered(number, error.code)
+            course.answered(number, error.code, letter, due)
             self._drop()
         except (OSError, EOFError, TimeoutError, ValueError) as error:
-            outcome.errors[type(error).__name__] += 1
+            course.failed(type(error).__name__)
             self._drop()
+        except asyncio.CancelledError:
+            course.failed("Interrupted")
+            raise
         else:
-            self._answered(number, code)
-            if code == 250:
-                outcome.latencies.append(time.perf_counter() - due)
-                outcome.octets += len(letter.data)
-            if plan.is_own:
+            course.answered(number, code, letter, due)
+            if course.plan.is_own:
                 await self._hang_up()
 
-    def _answered(self, number: int, code: int) -> None:
-        self._outcome.codes[code] += 1
-        self._post.answered(number, code)
-
-    async def _connected(self) -> Client:
-        plan = self._plan
+    async def _connected(self) -> Sender:
         if self._client is None:
-            self._client = Client(plan.host, plan.port, plan.timeout)
-            await self._client.open(starttls=plan.starttls, login=plan.login)
+            self._client = self._connection()
+            await self._client.open()
         return self._client
 
     async def _hang_up(self) -> None:

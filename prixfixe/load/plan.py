@@ -7,10 +7,15 @@ plan never changes. Refuses: carrying it out (see `driver`).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-__all__ = ["KIB", "Plan", "divided"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["CLIENTS", "KIB", "Plan", "divided"]
 
 KIB = 1024
+CLIENTS = ("prixfixe", "aiosmtplib")  # ours, and one of other hands to check it against
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +35,15 @@ class Plan:
     sender: str = "load@example.com"
     recipient: str = "load@example.com"
     timeout: float = 60.0
+    client: str = CLIENTS[0]
+
+    @property
+    def target(self) -> str:
+        """HOST:PORT, as people write it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def divided(plan: Plan, targets: list[tuple[str, int]]) -> list[Plan]:
+def divided(plan: Plan, targets: Sequence[tuple[str, int]]) -> list[Plan]:
     """Return the part of each server: messages, workers and rate as even as they go."""
     return [
         replace(

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from prixfixe.load.plan import Plan
 
-__all__ = ["Letter", "PlainPost", "Post", "letter_to", "message"]
+__all__ = ["END", "Letter", "PlainPost", "Post", "letter_to", "message"]
 
+END = b".\r\n"
 _LINE = b"x" * 76 + b"\r\n"
 
 
@@ -47,7 +48,7 @@ def message(number: int, size: int) -> bytes:
     head = f"From: <load@example.com>\r\nSubject: load {number}\r\n\r\n".encode("ascii")
     lines, rest = divmod(max(0, size - len(head)), len(_LINE))
     body = head + _LINE * lines + (b"x" * max(0, rest - 2) + b"\r\n" if rest else b"")
-    return body + b".\r\n"
+    return body + END
 
 
 class PlainPost:

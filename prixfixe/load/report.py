@@ -1,52 +1,80 @@
-"""What is told of an outcome, as a table for people or JSON for programs.
+"""What is told of results as a table: of one run by lines, of several by rows with their sum.
 
-Owns: both forms and the percentiles they show. Promises: both say the same.
+Owns: the columns. Promises: the table says what the JSON says.
 Refuses: judging; that is for who reads it.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from typing import TYPE_CHECKING, Any
 
+from prixfixe.load.outcome import Outcome, merged
+from prixfixe.load.results import facts
+
 if TYPE_CHECKING:
-    from prixfixe.load.driver import Outcome
+    from collections.abc import Sequence
 
-__all__ = ["as_json", "as_table"]
+__all__ = ["COLUMNS", "as_table", "rows"]
 
-PERCENTILES = (50, 90, 99, 99.9, 100)
-
-
-def _facts(outcome: Outcome) -> dict[str, Any]:
-    rate = outcome.accepted / outcome.seconds if outcome.seconds else 0.0
-    latency = {f"p{percent:g}": outcome.percentile(percent) * 1000 for percent in PERCENTILES}
-    return {
-        "accepted": outcome.accepted,
-        "refused": outcome.refused,
-        "failed": outcome.failed,
-        "seconds": round(outcome.seconds, 3),
-        "messages_per_second": round(rate, 1),
-        "octets": outcome.octets,
-        "latency_ms": {
-            name: None if math.isnan(value) else round(value, 3) for name, value in latency.items()
-        },
-        "codes": {str(code): count for code, count in sorted(outcome.codes.items())},
-        "errors": dict(sorted(outcome.errors.items())),
-    }
+COLUMNS = (
+    "",
+    "accepted",
+    "refused",
+    "failed",
+    "seconds",
+    "msg/s",
+    "p50 ms",
+    "p90 ms",
+    "p99 ms",
+    "max ms",
+)
 
 
-def as_json(outcome: Outcome) -> str:
-    """Return one JSON object."""
-    return json.dumps(_facts(outcome), indent=2)
+def as_table(named: Sequence[tuple[str, Outcome]]) -> str:
+    """Return the lines of a table; codes and errors are those of all together."""
+    if len(named) == 1:
+        return _lines(facts(named[0][1]))
+    total = facts(merged(outcome for _, outcome in named))
+    ends = {name: total[name] for name in ("codes", "errors") if total[name]}
+    return _grid([COLUMNS, *rows(named)]) + "\n\n" + _lines(ends)
 
 
-def as_table(outcome: Outcome) -> str:
-    """Return lines of name and value."""
-    rows: list[tuple[str, object]] = []
-    for name, value in _facts(outcome).items():
+def rows(named: Sequence[tuple[str, Outcome]]) -> list[tuple[str, ...]]:
+    """Return a row for each and, of several, one for all."""
+    if len(named) > 1:
+        named = [*named, ("all", merged(outcome for _, outcome in named))]
+    return [_row(name, facts(outcome)) for name, outcome in named]
+
+
+def _row(name: str, told: dict[str, Any]) -> tuple[str, ...]:
+    counts = (told["accepted"], told["refused"], told["failed"])
+    times = (told["seconds"], told["messages_per_second"])
+    latencies = (told["latency_ms"][percentile] for percentile in ("p50", "p90", "p99", "p100"))
+    return (name, *map(_shown, (*counts, *times, *latencies)))
+
+
+def _shown(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1f}" if isinstance(value, float) else str(value)
+
+
+def _lines(told: dict[str, Any]) -> str:
+    pairs: list[tuple[str, object]] = []
+    for name, value in told.items():
         if isinstance(value, dict):
-            rows += [(f"{name} {key}", inner) for key, inner in value.items()]
+            pairs += [(f"{name} {key}", inner) for key, inner in value.items()]
         else:
-            rows.append((name, value))
-    return "\n".join(f"{name:<24}{'-' if value is None else value}" for name, value in rows)
+            pairs.append((name, value))
+    return "\n".join(f"{name:<24}{'-' if value is None else value}" for name, value in pairs)
+
+
+def _grid(table: list[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if number else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in table
+    )

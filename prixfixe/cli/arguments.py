@@ -1,0 +1,77 @@
+"""Words of the command line as values: addresses, durations, numbers, sizes.
+
+Owns: what argparse calls to read them. Promises: a wrong word is named with what was expected.
+Refuses: defaults; those are where the options are.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["address", "mailbox", "many", "rate", "seconds", "sizes"]
+
+_Value = TypeVar("_Value")
+
+
+def seconds(text: str) -> float:
+    """Read a duration."""
+    from prixfixe.units import duration  # `version` reads none
+
+    return _read(duration(0.01), text)
+
+
+def address(text: str) -> tuple[str, int]:
+    """Read HOST:PORT."""
+    host, colon, port = text.removeprefix("http://").rstrip("/").rpartition(":")
+    is_bare_ipv6 = ":" in host and not (host.startswith("[") and host.endswith("]"))
+    is_port = port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536
+    if not colon or "/" in host or is_bare_ipv6 or not is_port:
+        raise _wrong(text, "HOST:PORT, such as 127.0.0.1:2525 or [::1]:2525")
+    return host.strip("[]") or "localhost", int(port)
+
+
+def many(text: str) -> int:
+    """Read a number of things, at least one."""
+    from prixfixe.units import count
+
+    return _read(count(1), text)
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """Read sizes, comma separated."""
+    from prixfixe.units import size
+
+    return tuple(_read(size(1), part) for part in text.split(","))
+
+
+def rate(text: str) -> float:
+    """Read how many a second."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1e6:
+        raise _wrong(text, "messages a second, above 0")
+    return number
+
+
+def mailbox(text: str) -> str:
+    """Read an address of mail; what would end its command early is refused."""
+    if not text.isprintable() or any(letter in text for letter in "<> "):
+        raise _wrong(text, "an address such as user@example.com")
+    return text
+
+
+def _read(read: Callable[[str], _Value], text: str) -> _Value:
+    try:
+        return read(text)
+    except ValueError as error:
+        raise _wrong(text, error) from None
+
+
+def _wrong(text: str, expected: object) -> argparse.ArgumentTypeError:
+    return argparse.ArgumentTypeError(f"{text!r}: expected {expected}")

@@ -1,0 +1,58 @@
+"""Latencies, counted in buckets: as many as there are, in room for a few thousand numbers.
+
+Owns: the buckets, those of an HdrHistogram of microseconds with three significant digits.
+Promises: no value is told more than a thousandth above what it was, nor below it; adding two
+histograms loses nothing. Refuses: drawing them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Histogram"]
+
+_BITS = 11  # 2**11 buckets tell values apart by a thousandth
+
+
+class Histogram:
+    """Counts of values in seconds, by bucket: its lowest microsecond."""
+
+    def __init__(self, buckets: Iterable[tuple[int, int]] = ()) -> None:
+        self.buckets: Counter[int] = Counter()
+        for lowest, count in buckets:
+            self.buckets[_lowest(lowest)] += count
+
+    def __len__(self) -> int:
+        """Return how many values were recorded."""
+        return self.buckets.total()
+
+    def record(self, seconds: float) -> None:
+        """Count one value."""
+        self.buckets[_lowest(round(seconds * 1e6))] += 1
+
+    def add(self, other: Histogram) -> None:
+        """Count what another has counted."""
+        self.buckets.update(other.buckets)
+
+    def percentile(self, percent: float) -> float:
+        """Return the seconds that so many percent of the values did not pass; NaN of none."""
+        wanted = max(1, math.ceil(len(self) * percent / 100))
+        for lowest, count in sorted(self.buckets.items()):
+            wanted -= count
+            if wanted <= 0:
+                return _highest(lowest) / 1e6
+        return math.nan
+
+
+def _lowest(value: int) -> int:
+    shift = max(0, value.bit_length() - _BITS)
+    return value >> shift << shift
+
+
+def _highest(lowest: int) -> int:
+    return lowest | ((1 << max(0, lowest.bit_length() - _BITS)) - 1)

@@ -1,0 +1,62 @@
+"""Whether a server has what it accepted: a run beside the listing of the server's store.
+
+Owns: the comparison, number by number: of a message the driver made, number and size are known.
+Promises: no fault means that every accepted message is kept once and whole, and none that was
+refused. Refuses: fetching the listing; `prixfixe messages --json` on the server writes it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from prixfixe.load.post import END, message
+from prixfixe.load.results import FormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from prixfixe.load.results import Run
+
+__all__ = ["faults", "listing"]
+
+Listing = Counter[tuple[str, int]]  # subject and size of each message
+
+
+def listing(lines: Iterable[str]) -> Listing:
+    """Read a listing, one JSON object with subject and size a line.
+
+    Raises:
+        FormatError: a line is something else.
+
+    """
+    try:
+        records = [json.loads(line) for line in lines]
+        return Counter((str(record["subject"]), int(record["size"])) for record in records)
+    except (ValueError, TypeError, LookupError) as error:
+        raise FormatError("what `prixfixe messages --json` wrote") from error
+
+
+def faults(run: Run, kept: Listing) -> list[str]:
+    """Return what is wrong with what is kept of a run, in words."""
+    sent = _sent(run)
+    mine = [one for one in kept if one in sent]
+    outcome = run.outcome
+    known = sum(kept[one] for one in mine)
+    found = {
+        "accepted but not kept": outcome.accepted - len(mine),
+        "kept but never accepted": len(mine) - outcome.accepted - outcome.failed,
+        "kept more than once": known - len(mine),
+        "kept that were not sent, or not in this size": kept.total() - known,
+    }
+    return [f"{run.target}: {count} messages {what}" for what, count in found.items() if count > 0]
+
+
+def _sent(run: Run) -> set[tuple[str, int]]:
+    sizes = run.plan["size"]
+    bodies = (
+        (number, message(number, sizes[number % len(sizes)]))
+        for number in range(run.plan["messages"])
+    )
+    return {(f"load {number}", len(body) - len(END)) for number, body in bodies}

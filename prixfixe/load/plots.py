@@ -1,0 +1,117 @@
+"""Results as drawings: latency by percentile, throughput over time, answers that were not 250.
+
+Owns: the three drawings, as SVG. Promises: names in them are drawn as they are, never read as
+markup; the module loads where matplotlib is not installed. Refuses: tables, and the page around.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from prixfixe.load.outcome import merged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from matplotlib.axes import Axes
+
+    from prixfixe.load.outcome import Outcome
+
+    Named = Sequence[tuple[str, Outcome]]
+
+__all__ = ["DRAWINGS", "Drawing"]
+
+_PERCENTILES = [0.0, *range(1, 100), 99.5, 99.9, 99.95, 99.99, 99.999]
+_TICKS = (0, 50, 90, 99, 99.9, 99.99, 99.999)
+# Names are data: no formulas in them. Text stays text, and two drawings of one result are equal.
+_STYLE: dict[Any, Any] = {
+    "text.parse_math": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "prixfixe",
+}
+
+
+class Drawing(NamedTuple):
+    """One of the drawings: its title, what draws it, and how many messages it is of."""
+
+    title: str
+    draw: Callable[[Axes, Named], None]
+    messages: Callable[[Outcome], int]
+
+    def svg(self, named: Named) -> bytes:
+        """Return the drawing of these outcomes; nothing where it would be empty."""
+        from matplotlib import rc_context  # of an extra
+        from matplotlib.figure import Figure
+
+        if not any(self.messages(outcome) for _, outcome in named):
+            return b""
+        octets = io.BytesIO()
+        with rc_context(_STYLE):
+            figure = Figure(figsize=(8, 3.6), layout="constrained")
+            self.draw(figure.subplots(), named)
+            figure.savefig(octets, format="svg", metadata={"Date": None})
+        return octets.getvalue()
+
+
+def _latencies(axes: Axes, named: Named) -> None:
+    most = 1.0
+    for name, outcome in named:
+        total = len(outcome.latencies)
+        reached = [one for one in _PERCENTILES if one == 0 or total * (100 - one) >= 100]
+        nines = [100 / (100 - one) for one in reached]
+        axes.plot(nines, [outcome.percentile(one) * 1000 for one in reached], label=_label(name))
+        most = max(most, *nines)
+    ticks = [one for one in _TICKS if 100 / (100 - one) <= most]
+    axes.set_xscale("log")
+    axes.set_xticks([100 / (100 - one) for one in ticks], [f"{one:g}" for one in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("percentile")
+    axes.set_ylabel("ms")
+    _finish(axes, named)
+
+
+def _throughput(axes: Axes, named: Named) -> None:
+    for name, outcome in named:
+        seconds = range(max(outcome.throughput, default=0) + 1)
+        counts = [outcome.throughput[second] for second in seconds]
+        axes.stairs(counts, range(len(counts) + 1), label=_label(name), baseline=None)
+    axes.set_xlabel("second of the run")
+    axes.set_ylabel("accepted")
+    _finish(axes, named)
+
+
+def _troubles(axes: Axes, named: Named) -> None:
+    total = merged(outcome for _, outcome in named)
+    counts = {f"code {code}": count for code, count in total.codes.items() if code != 250}
+    counts |= total.errors
+    bars = axes.barh(range(len(counts)), list(counts.values()))
+    axes.bar_label(bars, padding=4)
+    axes.set_yticks(range(len(counts)), list(counts))
+    axes.set_xlabel("messages")
+
+
+def _finish(axes: Axes, named: Named) -> None:
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    if len(named) > 1:
+        axes.legend()
+
+
+def _label(name: str) -> str:
+    return f" {name}"  # a name that begins with _ would have no entry in the legend
+
+
+def _accepted(outcome: Outcome) -> int:
+    return outcome.accepted
+
+
+def _others(outcome: Outcome) -> int:
+    return outcome.refused + outcome.failed
+
+
+DRAWINGS = (
+    Drawing("Latency by percentile", _latencies, _accepted),
+    Drawing("Throughput over time", _throughput, _accepted),
+    Drawing("Refused and failed", _troubles, _others),
+)

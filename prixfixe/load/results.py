@@ -1,0 +1,158 @@
+"""Results as JSON: what `prixfixe load --json` writes and `prixfixe load report` reads.
+
+Owns: the format and its version. Promises: what is read back has the same counts, buckets and
+seconds; no password is written; a text of another kind is a `FormatError` that says so.
+Refuses: files; it takes and gives text.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from prixfixe.load.extras import has
+from prixfixe.load.histogram import Histogram
+from prixfixe.load.outcome import Outcome, merged
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from prixfixe.load.plan import Plan
+
+__all__ = ["PERCENTILES", "VERSION", "FormatError", "Run", "as_json", "facts", "read"]
+
+VERSION = 1
+PERCENTILES = (50, 90, 99, 99.9, 100)
+_HIGHEST_US = 3_600_000_000  # An hour; HdrHistogram wants to know beforehand.
+
+
+class FormatError(Exception):
+    """The text is no result that this version can read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One server's part of a load: what was asked of it, and what became of that."""
+
+    target: str
+    plan: dict[str, Any]
+    outcome: Outcome
+
+    @classmethod
+    def of(cls, plan: Plan, outcome: Outcome) -> Run:
+        """Return a run of this plan."""
+        return cls(plan.target, _told(plan), outcome)
+
+
+def _told(plan: Plan) -> dict[str, Any]:
+    """Return the plan in the words of the command's options, without the password."""
+    return {
+        "messages": plan.messages,
+        "workers": plan.workers,
+        "size": list(plan.sizes),
+        "rate": plan.rate,
+        "own": plan.is_own,
+        "pipelined": plan.is_piped,
+        "starttls": plan.starttls,
+        "user": plan.login and plan.login[0],
+        "client": plan.client,
+        "timeout": plan.timeout,
+    }
+
+
+def facts(outcome: Outcome) -> dict[str, Any]:
+    """Return the figures that people read."""
+    latency = {f"p{percent:g}": outcome.percentile(percent) * 1000 for percent in PERCENTILES}
+    return {
+        "accepted": outcome.accepted,
+        "refused": outcome.refused,
+        "failed": outcome.failed,
+        "seconds": round(outcome.seconds, 3),
+        "messages_per_second": round(outcome.rate, 1),
+        "octets": outcome.octets,
+        "latency_ms": {
+            name: None if math.isnan(value) else round(value, 3) for name, value in latency.items()
+        },
+        "codes": {str(code): count for code, count in sorted(outcome.codes.items()) if count},
+        "errors": dict(sorted(outcome.errors.items())),
+    }
+
+
+def as_json(runs: Sequence[Run]) -> str:
+    """Return one JSON object: the figures of all runs together, and each run with its counts."""
+    total = facts(merged(run.outcome for run in runs))
+    return json.dumps({"version": VERSION, **total, "runs": [_record(run) for run in runs]})
+
+
+def _record(run: Run) -> dict[str, Any]:
+    outcome = run.outcome
+    return {
+        "target": run.target,
+        "plan": run.plan,
+        "began": outcome.began,
+        **facts(outcome),
+        "histogram_us": sorted(outcome.latencies.buckets.items()),
+        "hdrhistogram": _encoded(outcome.latencies) if has("hdrh") else None,
+        "throughput": _series(outcome.throughput),
+        "trouble": _series(outcome.trouble),
+    }
+
+
+def _series(counts: Counter[int]) -> list[int]:
+    return [counts[second] for second in range(max(counts, default=-1) + 1)]
+
+
+def _encoded(latencies: Histogram) -> str:
+    """Return the compressed form of HdrHistogram V2, which its tools read."""
+    from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]  # of an extra
+
+    histogram = HdrHistogram(1, _HIGHEST_US, 3)
+    for lowest, count in latencies.buckets.items():
+        histogram.record_value(min(lowest, _HIGHEST_US), count)
+    encoded: bytes = histogram.encode()
+    return encoded.decode("ascii")
+
+
+def read(text: str) -> list[Run]:
+    """Return the runs of a result.
+
+    Raises:
+        FormatError: the text is something else, or of a later version.
+
+    """
+    try:
+        return [_run(record) for record in _records(json.loads(text))]
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise FormatError("what `prixfixe load --json` wrote") from error
+
+
+def _records(result: dict[str, Any]) -> list[dict[str, Any]]:
+    if (version := result["version"]) != VERSION:
+        raise FormatError(f"a result of version {VERSION}, not {version}")
+    return list(result["runs"])
+
+
+def _run(record: dict[str, Any]) -> Run:
+    outcome = Outcome(
+        codes=Counter({int(code): int(count) for code, count in record["codes"].items()}),
+        errors=Counter({_plain(name): int(count) for name, count in record["errors"].items()}),
+        latencies=Histogram((int(lowest), int(count)) for lowest, count in record["histogram_us"]),
+        octets=int(record["octets"]),
+        began=float(record["began"]),
+        seconds=float(record["seconds"]),
+        throughput=_counts(record["throughput"]),
+        trouble=_counts(record["trouble"]),
+    )
+    return Run(_plain(record["target"]), dict(record["plan"]), outcome)
+
+
+def _plain(text: str) -> str:
+    """Return a name that a terminal only shows."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _counts(series: list[int]) -> Counter[int]:
+    return Counter({second: int(count) for second, count in enumerate(series) if count})
