@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import structlog
 
-from prixfixe.events import EVENTS
+from prixfixe.events import ADDRESSES, EVENTS
 from prixfixe.linesink import LineSink
-from prixfixe.loglines import Stamp, clean, kept_line, session_line
+from prixfixe.loglines import HIDERS, Stamp, clean, kept_line, session_line
 from prixfixe.restraint import Restraint
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, MutableMapping
 
+    from prixfixe.loglines import Hide
     from prixfixe.message import Message
     from prixfixe.session.dialogue import Dialogue
 
@@ -68,7 +69,8 @@ class LogOptions(NamedTuple):
     """How a log is kept; `stamp` is there when the records of `loglines` are wanted."""
 
     level: str
-    stamp: Stamp | None = None
+    stamp: Stamp | None
+    hide: Hide | None
     loop: asyncio.AbstractEventLoop | None = None
 
 
@@ -101,6 +103,7 @@ class Log:
         self._logger = logger  # structlog's loggers have no common type
         self._sink = sink
         self._stamp = options.stamp
+        self._hide = options.hide
         self._lowest = LEVELS[options.level]
         self._restraint = Restraint(time.monotonic, self._withheld, options.loop)
 
@@ -142,8 +145,8 @@ class Log:
         """Record an accepted message: what it was, never what it said."""
         if self._stamp is not None:
             self._sink.count("info")
-            stamp = self._stamp(time.time())
-            self._sink.defer(kept_line(message, dialogue.session_id, seconds, stamp))
+            stamp, session = self._stamp(time.time()), dialogue.session_id
+            self._sink.defer(kept_line(message, session, seconds, stamp, self._hide))
         else:
             self._say_kept(message, dialogue, seconds)
 
@@ -191,7 +194,8 @@ class Log:
         """Record the end of a client's session."""
         if self._stamp is not None:
             self._sink.count("info")
-            self._sink.defer(session_line(dialogue, end, seconds, self._stamp(time.time())))
+            stamp = self._stamp(time.time())
+            self._sink.defer(session_line(dialogue, end, seconds, stamp, self._hide))
         else:
             self._say_ended(dialogue, end, seconds)
 
@@ -242,13 +246,22 @@ def build_log(
     level: str,
     log_format: str | None,
     *,
+    addresses: str = "full",
     stream: TextIO | None = None,
     loop: asyncio.AbstractEventLoop | None = None,
 ) -> Log:
-    """Return a log for standard output; `log_format` None asks whether that is a terminal."""
+    """Return a log for standard output; `log_format` None asks whether that is a terminal.
+
+    `addresses` is full, domain or none: how people's addresses are shown.
+    """
     stream = sys.stdout if stream is None else stream
     is_text = log_format == "text" or (log_format is None and stream.isatty())
-    sink = LineSink(stream, loop)
+    sink, hide = LineSink(stream, loop), HIDERS[addresses]
+
+    def hiding(_logger: object, _name: str, record: Any) -> Any:  # noqa: ANN401
+        if hide is not None:
+            record |= {name: hide(record[name]) for name in ADDRESSES & record.keys()}
+        return record
 
     def counting(_logger: object, name: str, record: Any) -> Any:  # noqa: ANN401
         sink.count(name)
@@ -256,9 +269,12 @@ def build_log(
 
     logger = structlog.wrap_logger(
         sink,
-        processors=[counting, _stamp, _clean_all, _to_text if is_text else _to_json],
+        processors=[
+            *(counting, hiding, _stamp, _clean_all),
+            _to_text if is_text else _to_json,
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         cache_logger_on_first_use=True,
     )
     is_fast = not is_text and LEVELS[level] <= LEVELS["info"]
-    return Log(logger, sink, LogOptions(level, Stamp() if is_fast else None, loop))
+    return Log(logger, sink, LogOptions(level, Stamp() if is_fast else None, hide, loop))

@@ -40,7 +40,9 @@ EXIT_CANNOT_START = 3
 
 async def _run(settings: Settings, notes: Sequence[str]) -> int:
     loop = asyncio.get_running_loop()
-    log = build_log(settings.log_level, settings.log_format, loop=loop)
+    log = build_log(
+        settings.log_level, settings.log_format, addresses=settings.log_addresses, loop=loop
+    )
     log.forward_libraries()
     for note in notes:
         log.say("setting without effect", reason=note)

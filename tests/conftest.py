@@ -130,8 +130,15 @@ async def start(settings):
 
         async def start_one(store=None, **variables):
             text = io.StringIO()
-            log = build_log("debug", "json", stream=text, loop=asyncio.get_running_loop())
-            server = Server(settings(**variables), log, store=store)
+            chosen = settings(**variables)
+            log = build_log(
+                "debug",
+                "json",
+                addresses=chosen.log_addresses,
+                stream=text,
+                loop=asyncio.get_running_loop(),
+            )
+            server = Server(chosen, log, store=store)
             bound = await server.start()
 
             running = Running(server, bound, text)

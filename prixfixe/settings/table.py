@@ -186,6 +186,12 @@ TABLE: tuple[Setting, ...] = (
         "",
         "text or json; empty is text on a terminal, else json",
     ),
+    Setting(
+        "SMTP_LOG_ADDRESSES",
+        units.choice("full", "domain", "none"),
+        "full",
+        "how senders, recipients and users are logged: full, domain (*@example.com) or none (*)",
+    ),
 )
 
 
@@ -233,3 +239,4 @@ class Settings:
     http_token: str | None = field(repr=False)
     log_level: str
     log_format: str | None
+    log_addresses: str

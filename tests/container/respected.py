@@ -415,5 +415,14 @@ def log_format(box: Box, _trust: ssl.SSLContext) -> None:
     box.is_trouble_expected = True  # no record is JSON
     with box.hello() as wire:
         deliver(wire, body_of(100))
-    pattern = r"^\d{4}-\d\d-\d\dT[\d:.]+Z info +message kept id=\w+ "
+    pattern = r"^\d{4}-\d\d-\d\dT[\d:.]+Z info +message kept session=\w+ id=\w+ "
     eventually(lambda: re.search(pattern, box.logs(), re.MULTILINE), what="the record as text")
+
+
+@respects("SMTP_LOG_ADDRESSES", {"SMTP_LOG_ADDRESSES": "domain"})
+def log_addresses(box: Box, _trust: ssl.SSLContext) -> None:
+    with box.hello() as wire:
+        deliver(wire, body_of(100), sender="somebody@a.test")
+    (record,) = box.logged("message kept")
+    assert record["sender"] == "*@a.test"
+    assert "somebody" not in box.logs()

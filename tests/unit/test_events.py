@@ -1,6 +1,7 @@
 """The table of events, what is held to it, and one mail followed through the log."""
 
 import ast
+import base64
 import io
 import json
 import re
@@ -218,3 +219,39 @@ def test_documents_speak_of_records_there_are(path):
     named = re.findall(r"(?:record|records|event) `([a-z ]+)`|`([a-z ]+)` records?\b", text)
     assert named
     assert {one or other for one, other in named} <= EVENTS.keys()
+
+
+# --- addresses
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+@pytest.mark.parametrize(
+    ("addresses", "shown"),
+    [
+        ("full", ("ann.lee@a.test", "bob.ray@b.test", "joe.fox@c.test")),
+        ("domain", ("*@a.test", "*@b.test", "*@c.test")),
+        ("none", ("*", "*", "*")),
+    ],
+)
+async def test_addresses_are_shown_as_the_setting_says(start, monkeypatch, form, addresses, shown):
+    def build(level, _form, **options):
+        return build_log(level, form, **options)
+
+    monkeypatch.setattr("tests.conftest.build_log", build)
+    running = await start(
+        SMTP_LOG_ADDRESSES=addresses, SMTP_AUTH="any", SMTP_AUTH_INSECURE="1", SMTP_HTTP_PORT="0"
+    )
+    wire = await running.say_hello()
+    login = base64.b64encode(b"\0joe.fox@c.test\0secret")
+    assert await wire.ask(b"AUTH PLAIN " + login + b"\r\n") == [235]
+    say = b"MAIL FROM:<%s>\r\nRCPT TO:<bob.ray@b.test>\r\nDATA\r\n"
+    for sender in (b"ann.lee@a.test", b""):
+        await wire.ask(say % sender, 3)
+        assert await wire.ask(b"x\r\n.\r\n") == [250]
+    await wire.ask(b"QUIT\r\n")
+    await until(lambda: not running.server.context.sessions)
+    text = "\n".join(running.records())
+    assert all(one in text for one in shown)
+    people = [one for one in ("ann.lee", "bob.ray", "joe.fox") if one in text]
+    assert bool(people) == (addresses == "full")
+    assert ('"sender":""' if form == "json" else "sender= ") in text  # a bounce stays one

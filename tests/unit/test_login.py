@@ -184,9 +184,9 @@ async def test_no_log_holds_a_secret(start, tmp_path, monkeypatch, form, level):
     (tmp_path / "users").write_text(USERS)
     texts = []
 
-    def build(_level, _form, *, stream, loop):
+    def build(_level, _form, *, stream, **options):
         texts.append(stream)
-        return build_log(level, form, stream=stream, loop=loop)
+        return build_log(level, form, stream=stream, **options)
 
     monkeypatch.setattr("tests.conftest.build_log", build)
     running = await start(

@@ -53,6 +53,7 @@ WRONG = {
     "SMTP_HTTP_PORT": ("99999", "off or a port"),
     "SMTP_HTTP_TOKEN": ("two words", "printable ASCII without spaces"),
     "SMTP_LOG_LEVEL": ("loud", "one of debug"),
+    "SMTP_LOG_ADDRESSES": ("some", "one of full, domain, none"),
     "SMTP_LOG_FORMAT": ("xml", "one of text, json"),
 }
 # name: (variable, wrong value, words of what was expected)
