@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["Deployment", "label", "remove_named", "taken_port"]
 
 CONTEXT = (
-    *("docker-compose.yml", "Dockerfile", ".dockerignore", "docker", "prixfixe", "requirements"),
+    *("docker-compose.yml", "docker-compose.stress-test.yml", "Dockerfile", ".dockerignore"),
+    *("docker", "prixfixe", "requirements"),
     *("pyproject.toml", "README.md", "LICENSE"),
 )
 # A docker that labels what it makes, so that a sweep finds it when a test is killed.

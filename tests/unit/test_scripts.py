@@ -9,8 +9,8 @@ import pytest
 
 from tests.shell import ROOT, SCRIPTS, Shell
 
-CONTAINER_SCRIPTS = ["build.sh", "compose.sh", "logs.sh", "run.sh", "stop.sh"]
-WORDS = {"compose.sh": ["ps"]}
+CONTAINER_SCRIPTS = ["build.sh", "compose.sh", "logs.sh", "run.sh", "stop.sh", "stress-test.sh"]
+WORDS = {"compose.sh": ["ps"], "stress-test.sh": ["quick"]}
 
 
 @pytest.fixture
@@ -65,6 +65,9 @@ MISUSES = [
     ("test-smtp.sh", ["127.0.0.1", "0"], "0"),
     ("compose.sh", [], "arguments"),
     ("base-image.sh", ["--frce"], "--frce"),
+    ("stress-test.sh", [], "quick"),
+    ("stress-test.sh", ["huge"], "huge"),
+    ("stress-test.sh", ["quick", "here", "there"], "there"),
 ]
 
 
