@@ -82,13 +82,14 @@ TABLE: tuple[Spec, ...] = (
     Spec(
         "messages",
         "counter",
-        "Messages by result and reason.",
+        "Messages by result and reason, each MAIL at most once.",
         {
             "listener": _LISTENER,
             "result": ("accepted", "rejected", "deferred", "aborted"),
             "reason": (
-                *("none", "size", "content", "store_error", "store_full", "internal"),
-                *("store_timeout", "client_gone", "timeout", "shed", "shutdown"),
+                *("none", "size", "content", "recipient", "tls", "auth", "sequence", "syntax"),
+                *("policy", "store_error", "store_full", "internal", "store_timeout"),
+                *("client_gone", "timeout", "shed", "shutdown"),
             ),
         },
     ),

@@ -46,9 +46,14 @@ class Connection(Entrance):
 
     def before_message(self) -> Reply | None:
         """Return why no message can be taken now: too many of this session's, or a stuck store."""
+        reply = None
         if self.dialogue.messages >= self.dialogue.terms.max_messages:
-            return replies.TOO_MANY_MESSAGES
-        return replies.STORE_SLOW if self.context.is_store_stuck() else None
+            reply = replies.TOO_MANY_MESSAGES
+        elif self.context.is_store_stuck():
+            reply = replies.STORE_SLOW
+        if reply is not None:
+            self._delivery.put_off(reply)
+        return reply
 
     def limited(self, limit: str) -> None:
         """Count a limit that was met."""
@@ -68,7 +73,7 @@ class Connection(Entrance):
         self._delivery.keep(envelope, body, self._answered)
 
     def refused(self, reply: Reply) -> None:
-        """Count a message whose data was refused."""
+        """Count a message that was refused."""
         self._delivery.refused(reply)
 
     def aborted(self) -> None:

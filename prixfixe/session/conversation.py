@@ -44,7 +44,7 @@ class Outside(Protocol):
         ...
 
     def refused(self, reply: Reply) -> None:
-        """Note that message data was refused."""
+        """Note that a message was refused, with its MAIL or later."""
         ...
 
     def aborted(self) -> None:
@@ -164,8 +164,17 @@ class Conversation:
         self.output.append(reply.wire)
         if reply.is_refusal:
             self.errors += 1
+            self._note_refusal(reply)
             if self.errors >= self.terms.max_errors:
                 self.close(replies.TOO_MANY_ERRORS)
+
+    def _note_refusal(self, reply: Reply) -> None:
+        """Count a message refused with its MAIL; what follows MAIL is settled when that ends."""
+        transaction = self.transaction
+        if self.verb == "MAIL":
+            self.outside.refused(reply)
+        elif transaction is not None and self.verb in ("RCPT", "DATA"):
+            transaction.refusal = transaction.refusal or reply
 
     def close(self, reply: Reply) -> None:
         """Say a last word; nothing that is still buffered will be looked at."""
@@ -185,7 +194,7 @@ class Conversation:
     def end(self) -> None:
         """Be closed, without a word."""
         self.mode = Mode.CLOSED
-        self.transaction = None
+        self.settle()
         self.body = None
         self.exchange = None
         self._forget_input()
@@ -196,7 +205,19 @@ class Conversation:
 
     def forget_transaction(self) -> None:
         """End the transaction without a message (RFC 5321 section 4.1.1.5)."""
-        self.transaction = None
+        self.settle()
+
+    def settle(self, reply: Reply | None = None) -> None:
+        """End the transaction and count its message, if that was refused.
+
+        `reply` is why; before it counts why there is no recipient.
+        """
+        transaction, self.transaction = self.transaction, None
+        if transaction is not None:
+            if not transaction.recipients:
+                reply = transaction.refusal or reply
+            if reply is not None:
+                self.outside.refused(reply)
 
     def begin_body(self, body: DataReader | ChunkReader) -> None:
         """Take what follows for message data."""

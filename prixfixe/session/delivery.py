@@ -10,7 +10,7 @@ Refuses: SMTP and sockets; the connection's `pump` sends what is due.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from prixfixe import replies
 from prixfixe.message import Message
@@ -26,6 +26,17 @@ if TYPE_CHECKING:
     from prixfixe.session.dialogue import Dialogue
 
 __all__ = ["Delivery"]
+
+# Why messages are refused; what is not here is syntax or the order of commands.
+_REASONS: Final = {
+    replies.TOO_BIG: "size",
+    replies.BARE_LINE_END: "content",
+    replies.MESSAGE_LINE_TOO_LONG: "content",
+    replies.TOO_MANY_HOPS: "content",
+    replies.NO_SUCH_RECIPIENT: "recipient",
+    replies.NEEDS_TLS: "tls",
+    replies.NEEDS_AUTH: "auth",
+}
 
 
 class Delivery:
@@ -131,10 +142,15 @@ class Delivery:
         self._dialogue.failed(reply)
 
     def refused(self, reply: Reply) -> None:
-        """Count a message whose data was refused."""
-        reason = "size" if reply is replies.TOO_BIG else "content"
+        """Count a message that was refused for good."""
+        reason = _REASONS.get(reply) or ("sequence" if reply.code == 503 else "syntax")
         self._context.metrics.message(self._listener, "rejected", reason)
         self._context.log.message_refused(self._dialogue, reason)
+
+    def put_off(self, reply: Reply) -> None:
+        """Count a message that is not taken now."""
+        reason = "policy" if reply is replies.TOO_MANY_MESSAGES else "store_timeout"
+        self._context.metrics.message(self._listener, "deferred", reason)
 
     def aborted(self, end: str) -> None:
         """Count a message whose data never ended, by how the session did."""

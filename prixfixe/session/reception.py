@@ -162,8 +162,8 @@ class Reception(Conversation):
         )
 
     def _refuse_body(self, reply: Reply) -> None:
-        self.forget_transaction()
-        self.outside.refused(reply)
+        self.settle(reply)
+        self._forget_body()
         self.say(reply)
         self._resume()
 
@@ -191,7 +191,8 @@ class Reception(Conversation):
 
     def end(self) -> None:
         """Be closed, without a word; memory of a message being kept stays taken until it is."""
-        if self.mode is Mode.BODY:
+        if self.mode is Mode.BODY and self.transaction is not None:
+            self.transaction = None
             self.outside.aborted()
         if self.mode is not Mode.WAITING:
             self._forget_body()

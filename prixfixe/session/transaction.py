@@ -1,6 +1,6 @@
 """One mail transaction: from an accepted MAIL to the end of its data.
 
-Owns: sender, recipients, their parameters, and the chunks of BDAT so far.
+Owns: sender, recipients, their parameters, the chunks of BDAT so far, and why it has no recipient.
 Promises: everything is recorded in order and as sent.
 Refuses: deciding; `verbs` does.
 """
@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from prixfixe.message import Params, Recipient
+    from prixfixe.replies import Reply
     from prixfixe.session.body import ChunkReader
 
 __all__ = ["Transaction"]
 
 
 class Transaction:
-    """The state between MAIL and the answer to its data; `chunks` joins what BDAT brought."""
+    """The state between MAIL and the answer to its data; `chunks` joins what BDAT brought.
 
-    __slots__ = ("chunks", "is_utf8", "params", "recipients", "sender")
+    `refusal` is the first one that came while there was no recipient.
+    """
+
+    __slots__ = ("chunks", "is_utf8", "params", "recipients", "refusal", "sender")
 
     def __init__(self, sender: str, params: Params, *, is_utf8: bool) -> None:
         self.sender = sender
@@ -27,3 +31,4 @@ class Transaction:
         self.is_utf8 = is_utf8
         self.recipients: list[Recipient] = []
         self.chunks: ChunkReader | None = None
+        self.refusal: Reply | None = None

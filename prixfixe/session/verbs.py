@@ -93,6 +93,7 @@ def bdat(d: Conversation, argument: bytes) -> Reply | None:
 
 
 def _lose_sync(d: Conversation, reply: Reply) -> None:
+    d.settle(reply)
     d.say(reply)
     d.close(replies.LOST_SYNC)
 
