@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from prixfixe.metrics import Metrics
-    from prixfixe.stores.base import Probe, Store
+    from prixfixe.stores.base import Store
 
 __all__ = ["CheckResult", "Readiness"]
 
@@ -44,7 +44,6 @@ class Readiness:
         self._verdict = CheckResult(is_ok=False, detail="not probed yet")
         self._probed_at = float("-inf")
         self._probing: asyncio.Task[None] | None = None
-        self.space: Probe | None = None
 
     def add(self, name: str, check: Callable[[], CheckResult]) -> None:
         """Take a further condition."""
@@ -73,7 +72,7 @@ class Readiness:
 
     async def _probe(self) -> None:
         try:
-            self.space = await self._store.probe()
+            await self._store.probe()
             self._verdict = CheckResult(is_ok=True)
         except StoreError as error:
             detail = "no room" if error.is_full else "a write failed"

@@ -85,6 +85,7 @@ class Server:
             on_operation=self.metrics.store_operation,
             on_retry=self.metrics.store_retry,
             on_pruned=self.metrics.pruned,
+            on_space=self.metrics.measured,
         )
         self.store = store or open_store(settings.store, options)
         self._loop = asyncio.get_running_loop()

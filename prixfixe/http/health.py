@@ -55,7 +55,6 @@ class Health:
         await self._context.readiness.check()
         with contextlib.suppress(StoreError, StoreOpenError):
             metrics.totals = await self._mailbox.totals()
-        metrics.space = self._context.readiness.space
         loop = asyncio.get_running_loop()
         page, kind = await loop.run_in_executor(None, metrics.exposition, accept)
         return Response(page, headers={"Content-Type": kind})

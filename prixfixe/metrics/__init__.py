@@ -147,6 +147,10 @@ class Metrics:
         """Count messages deleted by retention."""
         self._count("store_pruned", (self._backend,), messages)
 
+    def measured(self, space: Probe) -> None:
+        """Take what the store's file system said last."""
+        self.space = space
+
     # TLS, AUTH, the process
 
     def tls_handshake(self, mode: str, version: str | None, result: str) -> None:

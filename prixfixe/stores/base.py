@@ -70,6 +70,10 @@ def _ignore_pruned(count: int) -> None:
     """Take the place of a metric nobody asked for."""
 
 
+def _ignore_space(space: Probe) -> None:
+    """Take the place of a metric nobody asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoreOptions:
     """What every technology is told: retention, free space, hooks for metrics, and the clock.
@@ -78,7 +82,8 @@ class StoreOptions:
     thread, so they must be quick and safe there: `on_operation(op, seconds, result)` with op
     commit, delete, probe, open, settle, undo or close, and result ok or the kind of the
     `StoreError`; `on_retry(kind)` when a group failed by that and is tried message by message;
-    `on_pruned(count)` whenever retention took messages away.
+    `on_pruned(count)` whenever retention took messages away; `on_space(space)` whenever the file
+    system was asked, also when there is too little for the probe to succeed.
     """
 
     max_messages: int = 0
@@ -87,6 +92,7 @@ class StoreOptions:
     on_operation: Callable[[str, float, str], None] = _ignore_operation
     on_retry: Callable[[str], None] = _ignore_retry
     on_pruned: Callable[[int], None] = _ignore_pruned
+    on_space: Callable[[Probe], None] = _ignore_space
     clock: Callable[[], float] = time.time
 
 

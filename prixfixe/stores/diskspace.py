@@ -29,10 +29,15 @@ class DiskSpace:
     """The last answer of the file system, and when it was given."""
 
     def __init__(
-        self, folder: Path, min_free: int, clock: Callable[[], float] = time.monotonic
+        self,
+        folder: Path,
+        min_free: int,
+        told: Callable[[Probe], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = folder
         self._min_free = min_free
+        self._told = told
         self._clock = clock
         self._asked_at = float("-inf")
         self._last = Probe()
@@ -61,6 +66,7 @@ class DiskSpace:
         unit = stat.f_frsize
         self._last = Probe(stat.f_bavail * unit, inodes, stat.f_blocks * unit)
         self._asked_at, self._spent = self._clock(), 0
+        self._told(self._last)
 
     def _lack(self, spent: int) -> str:
         """Return what there is too little of, or nothing."""

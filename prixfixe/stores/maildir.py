@@ -76,7 +76,7 @@ class _Maildir:
         self._options = options
         self._host = socket.gethostname()
         self._lock = FolderLock(root / ".prixfixe.lock")
-        self._space = DiskSpace(root, options.min_free)
+        self._space = DiskSpace(root, options.min_free, options.on_space)
         self._has_limit = bool(options.max_messages or options.max_age)
         self._kept: deque[Entry] = deque()  # oldest first; empty without a limit
         self._scanned_at = float("-inf")

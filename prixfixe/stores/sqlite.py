@@ -77,7 +77,7 @@ class _Database:
         self._path = path
         self._options = options
         self._lock = FolderLock(files.lock_path(path))
-        self._space = DiskSpace(path.parent, options.min_free)
+        self._space = DiskSpace(path.parent, options.min_free, options.on_space)
         self._connection: sqlite3.Connection | None = None
         self._is_suspect = False  # the disk failed: reopen before the next write
         self._has_free_pages = False  # left by a delete: to be given back

@@ -45,9 +45,11 @@ class Secrets:
         new.chmod(0o644)
         new.replace(self.folder / name)
 
-    def issue(self):
+    def issue(self, **validity):
         """Write a new pair; return the certificate as clients see it."""
-        pair = self.authority.issue_cert("localhost", "127.0.0.1", key_type=trustme.KeyType.RSA)
+        pair = self.authority.issue_cert(
+            "localhost", "127.0.0.1", key_type=trustme.KeyType.RSA, **validity
+        )
         chain = pair.cert_chain_pems[0].bytes()
         self.put("cert.pem", chain)
         self.put("key.pem", pair.private_key_pem.bytes())

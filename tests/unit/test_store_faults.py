@@ -226,7 +226,7 @@ def room(monkeypatch) -> Room:
 
 
 def test_burst_does_not_run_through_the_reserve_between_two_looks(room, tmp_path):
-    space = DiskSpace(tmp_path, min_free=600, clock=lambda: 0.0)
+    space = DiskSpace(tmp_path, 600, lambda _space: None, clock=lambda: 0.0)
     for _ in range(4):
         space.check(100)
         room.f_bavail -= 110
@@ -235,12 +235,22 @@ def test_burst_does_not_run_through_the_reserve_between_two_looks(room, tmp_path
 
 
 def test_nobody_is_refused_by_an_old_look(room, tmp_path):
-    space = DiskSpace(tmp_path, min_free=600, clock=lambda: 0.0)
+    space = DiskSpace(tmp_path, 600, lambda _space: None, clock=lambda: 0.0)
     room.f_bavail = 500
     with pytest.raises(StoreError):
         space.check()
     room.f_bavail = 700
     assert space.check().free_bytes == 700
+
+
+def test_what_is_left_is_told_also_when_it_is_too_little(room, tmp_path):
+    told = []
+    space = DiskSpace(tmp_path, 600, told.append, clock=lambda: 0.0)
+    space.check()
+    room.f_bavail = 500
+    with pytest.raises(StoreError):
+        space.check(500)
+    assert [one.free_bytes for one in told] == [1000, 500]
 
 
 async def test_reserve_is_asked_for_at_most_once_a_second(tmp_path, monkeypatch):

@@ -1,0 +1,92 @@
+"""Debian's Prometheus on this machine, with the configuration and the alerts that are shipped.
+
+Owns: one process, its configuration made from `deployment/prometheus`, and questions to its API.
+Promises: it scrapes and evaluates every second, and is gone afterwards.
+Refuses: judging.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import shutil
+import subprocess
+import urllib.parse
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from tests.container.deployed import taken_port
+from tests.container.waiting import eventually
+from tests.shell import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+__all__ = ["Prometheus", "scraping"]
+
+SHIPPED = ROOT / "deployment" / "prometheus"
+
+
+class Prometheus:
+    """A running one."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def _get(self, path: str, **query: str) -> Any:
+        url = f"http://{self._address}{path}?{urllib.parse.urlencode(query)}"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return json.load(answer)["data"]
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it answers."""
+        try:
+            return bool(self._get("/api/v1/status/runtimeinfo"))
+        except OSError:
+            return False
+
+    def value(self, expression: str) -> float:
+        """Return what an expression sums up to now; NaN where it finds nothing."""
+        found = self._get("/api/v1/query", query=f"sum({expression})")["result"]
+        return float(found[0]["value"][1]) if found else math.nan
+
+    def rules(self) -> list[dict[str, Any]]:
+        """Return the alert rules as it evaluates them."""
+        groups = self._get("/api/v1/rules")["groups"]
+        return [rule for group in groups for rule in group["rules"]]
+
+
+@contextlib.contextmanager
+def scraping(folder: Path, targets: Mapping[str, str]) -> Iterator[Prometheus]:
+    """Scrape the servers at these addresses, each as an instance of its own."""
+    config = yaml.safe_load((SHIPPED / "prometheus.yml").read_text())
+    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    shutil.copy(SHIPPED / "alerts.yml", folder)
+    [job] = config["scrape_configs"]
+    job["static_configs"] = [
+        {"targets": [address], "labels": {"instance": name}} for name, address in targets.items()
+    ]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    with taken_port() as port, (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [
+                "prometheus",
+                f"--config.file={folder / 'prometheus.yml'}",
+                f"--storage.tsdb.path={folder / 'data'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+            ],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            made = Prometheus(f"127.0.0.1:{port}")
+            eventually(lambda: made.is_ready, what=f"Prometheus (see {folder / 'log'})")
+            yield made
+        finally:
+            process.terminate()
+            process.wait(20)
