@@ -82,8 +82,9 @@ def _read(name: str) -> list[Run]:
 
 def _compared(runs: Sequence[Run], kept: Sequence[tuple[str, Path]]) -> list[str]:
     found: list[str] = []
-    for host, file in kept:
-        mine = [one for one in runs if one.target.rpartition(":")[0] == host]
+    for name, file in kept:
+        host = name.strip("[]")
+        mine = [one for one in runs if one.target.rpartition(":")[0].strip("[]") == host]
         if len(mine) != 1:
             raise Failure(2, f"--kept {host}: expected one run of it, not {len(mine)}")
         try:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import ssl
+from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from prixfixe.load.plan import Plan
     from prixfixe.load.post import Letter
 
-__all__ = ["Client", "ReplyError", "Sender"]
+__all__ = ["Client", "ReplyError", "Sender", "any_certificate"]
 
 
 class ReplyError(Exception):
@@ -58,7 +59,7 @@ class Client:
         offers = await self._hello()
         if self._plan.starttls:
             await self._ask(b"STARTTLS\r\n", 220)
-            await asyncio.wait_for(self._writer.start_tls(_any_certificate()), self._timeout)
+            await asyncio.wait_for(self._writer.start_tls(any_certificate()), self._timeout)
             offers = await self._hello()
         if self._plan.login is not None:
             await self._log_in(offers, *self._plan.login)
@@ -138,9 +139,11 @@ class Client:
                     return int(line[:3]), lines
 
 
-def _any_certificate() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname = False  # Load goes to servers under test, with any certificate.
+@cache
+def any_certificate() -> ssl.SSLContext:
+    """Return a context that takes any certificate: load goes to servers under test."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
 

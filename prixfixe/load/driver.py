@@ -3,7 +3,8 @@
 Owns: the workers, and the count of what became of every message.
 Promises: `accepted + refused + failed` is the number of messages that were started, and that is
 those of the plan unless the run is cancelled; latency of an open loop counts from when a message
-was due. Refuses: presentation (see `report`), and more than the plan's workers at a time.
+was due, and it includes the connection where one has to be opened.
+Refuses: presentation (see `report`), and more than the plan's workers at a time.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class _Course:
         now = time.perf_counter()
         if self.plan.rate is None:
             return now
-        due = self._began + number / self.plan.rate
+        due = self._began + (number + self.plan.phase) / self.plan.rate
         await asyncio.sleep(max(0.0, due - now))
         return due
 

@@ -28,6 +28,7 @@ class Plan:
     workers: int = 10
     sizes: tuple[int, ...] = (KIB,)  # octets, taken in turn
     rate: float | None = None
+    phase: float = 0.0  # how much later an open loop begins, in parts of its interval
     is_own: bool = False  # a connection of its own for each message
     is_piped: bool = False
     starttls: bool = False
@@ -53,6 +54,7 @@ def divided(plan: Plan, targets: Sequence[tuple[str, int]]) -> list[Plan]:
             messages=_share(plan.messages, len(targets), number),
             workers=max(1, _share(plan.workers, len(targets), number)),
             rate=None if plan.rate is None else plan.rate / len(targets),
+            phase=number / len(targets),  # in turn, not all in the same moment
         )
         for number, (host, port) in enumerate(targets)
     ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from prixfixe.load.client import ReplyError
+from prixfixe.load.client import ReplyError, any_certificate
 from prixfixe.load.post import END
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class AiosmtplibClient:
             local_hostname="load.test",
             timeout=plan.timeout,
             start_tls=plan.starttls,
-            validate_certs=False,  # as in `client`
+            tls_context=any_certificate(),
             username=user,
             password=password,
         )
@@ -59,7 +59,7 @@ class AiosmtplibClient:
         try:
             with _translating():
                 await self._smtp.quit()
-        except (OSError, EOFError, ReplyError):
+        except (OSError, EOFError, ValueError, ReplyError):
             pass
         finally:
             self.abort()
@@ -91,8 +91,8 @@ def _translating() -> Iterator[None]:
 def _translated(error: SMTPException) -> Exception:
     import aiosmtplib
 
-    if isinstance(error, aiosmtplib.SMTPResponseException) and error.code > 0:
-        return ReplyError(error.code)
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        return ReplyError(error.code) if error.code > 0 else ValueError(error.message)
     if isinstance(error, aiosmtplib.SMTPServerDisconnected):
         return EOFError(error.message)
     if isinstance(error, aiosmtplib.SMTPTimeoutError):

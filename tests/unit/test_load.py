@@ -220,7 +220,13 @@ async def test_both_clients_name_errors_alike(client, monkeypatch):
 
     silent, _ = await against(never, messages=1, workers=1, client=client, timeout=0.05)
     assert silent.errors == {"TimeoutError": 1}
-    monkeypatch.setitem(REPLIES, b"RCPT", b"550 no\r\n")
+    monkeypatch.setitem(REPLIES, b"QUIT", b"what?\r\n")
+    rude, _ = await against(lambda n: b"250 ok\r\n", messages=2, workers=1, client=client)
+    assert (rude.codes, rude.errors) == ({250: 2}, {})
+    monkeypatch.setitem(REPLIES, b"MAIL", b"what?\r\n")
+    garbled, _ = await against(lambda n: b"250 ok\r\n", messages=2, workers=1, client=client)
+    assert (garbled.codes, garbled.errors) == ({}, {"ValueError": 2})
+    monkeypatch.setitem(REPLIES, b"MAIL", b"550 no\r\n")
     refused, _ = await against(lambda n: b"250 ok\r\n", messages=2, workers=1, client=client)
     assert (refused.codes, refused.errors) == ({550: 2}, {})
 
@@ -269,4 +275,5 @@ def test_parts_of_a_plan_add_up_to_it():
     assert [part.messages for part in parts] == [21, 21, 21, 20, 20]
     assert [part.workers for part in parts] == [1] * 5
     assert [part.rate for part in parts] == [10.0] * 5
+    assert [part.phase for part in parts] == [0.0, 0.2, 0.4, 0.6, 0.8]
     assert [part.port for part in parts] == [1, 2, 3, 4, 5]
