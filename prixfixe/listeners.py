@@ -12,10 +12,12 @@ import os
 import socket
 from typing import Any
 
-__all__ = ["bind_socket", "is_listening", "keep_replies_small", "written"]
+__all__ = ["BACKLOG", "bind_socket", "is_listening", "keep_replies_small", "written"]
 
 UNREAD_OCTETS = 65536
-BACKLOG = 1024  # the kernel caps it at net.core.somaxconn; a burst must not meet a full queue
+# All that net.core.somaxconn gives by default. A connection that meets a full queue may be lost
+# without either end noticing (syncookies keep no state), and an SMTP client waits for a greeting.
+BACKLOG = 4096
 
 
 def bind_socket(host: str, port: int) -> socket.socket:

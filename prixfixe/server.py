@@ -20,7 +20,7 @@ from prixfixe import __version__
 from prixfixe.arrivals import Arrivals
 from prixfixe.budget import Budget
 from prixfixe.limits import Admission
-from prixfixe.listeners import bind_socket, is_listening, keep_replies_small, written
+from prixfixe.listeners import BACKLOG, bind_socket, is_listening, keep_replies_small, written
 from prixfixe.message import IdSource
 from prixfixe.metrics import Metrics
 from prixfixe.readiness import CheckResult, Readiness
@@ -179,7 +179,9 @@ class Server:
         context = self.context
         keep_replies_small(listener)
         server = await self._loop.create_server(
-            lambda: Connection(context, terms, name), sock=listener
+            lambda: Connection(context, terms, name),
+            sock=listener,
+            backlog=BACKLOG,  # it listens once more, with 100 if it is not told
         )
         self._listeners.append(server)
         return written(listener.getsockname())
