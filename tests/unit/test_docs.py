@@ -104,17 +104,6 @@ def test_the_contracts_ports_are_the_dockerfiles():
     assert f"ports {ports[1]} and {ports[2]}" in text
 
 
-def test_messages_in_the_troubleshooting_table_are_the_servers():
-    text = (ROOT / "DEPLOYMENT.md").read_text()
-    shown = re.findall(r"^\| `(\d{3}) (\S+) ([^`]+)`", text, re.MULTILINE)
-    source = (ROOT / "prixfixe" / "replies.py").read_text()
-    assert len(shown) > 3
-    for code, enhanced, words in shown:
-        assert re.search(rf'{code},\s*"{re.escape(enhanced)}",\s*"{re.escape(words)}', source), (
-            words
-        )
-
-
 def test_commands_in_the_deployment_document_exist():
     text = (ROOT / "DEPLOYMENT.md").read_text()
     named = set(re.findall(r"\bprixfixe (\w[\w-]*)", text))
