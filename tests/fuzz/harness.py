@@ -14,12 +14,11 @@ import functools
 import re
 from typing import TYPE_CHECKING
 
-from prixfixe.address import AddressError, parse_path
 from prixfixe.message import Envelope, Message, render, trace_headers
-from prixfixe.params import MAIL_PARAMETERS, RCPT_PARAMETERS, ParameterError, parse_parameters
 from prixfixe.session.conversation import Mode
 from prixfixe.session.terms import Terms
 from prixfixe.settings import load
+from tests.judging import CONTROL, judge_parameters, judge_path
 from tests.talking import BASE, Talk
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ OFFERS: tuple[dict[str, str], ...] = (
     {**TLS, "SMTP_TLS": "required"},
     {**AUTH, "SMTP_STRICT": "true", "SMTP_MAX_ERRORS": "3", "SMTP_RECIPIENTS": "@y.test"},
 )
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _REPLY = re.compile(rb"(?:\d{3}-[\t -~]*\r\n)*\d{3} [\t -~]*\r\n")
 # A body in a file begins where these end, whatever a client called itself.
 _TRACE = re.compile(rb"Return-Path: <[^\r\n]*>\r\nReceived: from [^\r\n]+\r\n(?:\t[^\r\n]+\r\n)+")
@@ -47,30 +45,13 @@ def _text(octets: bytes) -> str:
 
 
 def address(octets: bytes) -> None:
-    """A path is refused, or its mailbox is what was sent, without control characters."""
-    text = _text(octets)
-    try:
-        mailbox, rest = parse_path(text)
-    except AddressError:
-        return
-    assert text.endswith(f"{mailbox}>{rest}"), "the mailbox was changed"
-    assert not _CONTROL.search(mailbox), "a control character in a mailbox"
-    assert len(mailbox.encode()) <= 254, "longer than a path may be"
-    assert parse_path(f"<{mailbox}>{rest}") == (mailbox, rest), "read differently the second time"
+    """A path is refused, or its mailbox is what was sent."""
+    judge_path(_text(octets))
 
 
 def parameters(octets: bytes) -> None:
     """Parameters are refused, or what is recorded is what was sent."""
-    text = _text(octets)
-    for known in (MAIL_PARAMETERS, RCPT_PARAMETERS):
-        try:
-            found = parse_parameters(text, known)
-        except ParameterError:
-            continue
-        words = [name if value is None else f"{name}={value}" for name, value in found]
-        assert len(words) == len(text.split(" ")) - text.split(" ").count(""), "one was lost"
-        assert all(word.upper() in text.upper() for word in words), "one was changed"
-        assert not any(_CONTROL.search(word) for word in words), "a control character"
+    judge_parameters(_text(octets))
 
 
 @functools.cache
@@ -119,7 +100,7 @@ def _check_kept(message: Message) -> None:
     assert not set(message.body.replace(b"\r\n", b"")) & {10, 13}, "a lone CR or LF was kept"
     assert envelope.recipients, "kept for nobody"
     for mailbox in (envelope.sender, *(one.address for one in envelope.recipients)):
-        assert not _CONTROL.search(mailbox), "a control character in the envelope"
+        assert not CONTROL.search(mailbox), "a control character in the envelope"
     assert Envelope.from_json(envelope.to_json()) == envelope, "not the same read back"
     assert _TRACE.fullmatch(trace_headers(message)), trace_headers(message)
     assert render(message).endswith(message.body), "the body was changed"

@@ -51,6 +51,28 @@ def test_the_harness_sees_bugs(monkeypatch, bug):
         session(b"\0\0NOOP\r\n")
 
 
+WRONG_PATHS = {
+    "changed": ("b@y.test", ""),
+    "control": ("a\x1b@y.test", ""),
+    "no mailbox": ("a..b@y.test", ""),
+}
+
+
+@pytest.mark.parametrize(("wrong", "found"), WRONG_PATHS.items(), ids=WRONG_PATHS)
+def test_the_harness_sees_a_wrong_path(monkeypatch, wrong, found):
+    monkeypatch.setattr("tests.judging.parse_path", lambda _text: found)
+    sent = "<a@y.test>" if wrong == "changed" else f"<{found[0]}>"
+    with pytest.raises(AssertionError, match=wrong):
+        TARGETS["address"](sent.encode())
+
+
+@pytest.mark.parametrize("found", [(("SIZE", "2"),), (), (("SIZE", "1"), ("SIZE", "1"))])
+def test_the_harness_sees_wrong_parameters(monkeypatch, found):
+    monkeypatch.setattr("tests.judging.parse_parameters", lambda _text, _known: found)
+    with pytest.raises(AssertionError, match=r"changed|twice"):
+        TARGETS["parameters"](b" SIZE=1" * max(len(found), 1))
+
+
 def test_the_harness_sees_a_lone_line_feed(monkeypatch):
     monkeypatch.setattr("prixfixe.session.reception.verdict", lambda body, *, strict: None)
     with pytest.raises(AssertionError, match="lone"):
