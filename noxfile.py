@@ -186,7 +186,10 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def differential(session: nox.Session) -> None:
-    """Play the table on PrixFixe and stock aiosmtpd, write docs/conformance.md; a report only."""
+    """Play the table on PrixFixe, aiosmtpd and others, write docs/conformance.md; a report only.
+
+    The others are Postfix, OpenSMTPD and Exim from Debian packages; they need Docker.
+    """
     _install(session)
     session.run("python", "-m", "tests.conformance.differential")
 

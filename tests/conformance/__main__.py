@@ -1,6 +1,6 @@
 """Play the table on a target and print who passes what: `python -m tests.conformance prixfixe`.
 
-Targets: prixfixe, aiosmtpd. Further words are case ids or their beginnings. A report, not a gate:
+Targets: prixfixe, aiosmtpd, and with Docker postfix, opensmtpd, exim. Further words are case ids or their beginnings. A report, not a gate:
 the exit code is 0 when every case that was asked for was played.
 """
 
@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.conformance.peers import PEERS
 from tests.conformance.report import UNPUBLISHED, line, results, summary
 from tests.conformance.script import load
 from tests.conformance.stock import StockTarget
@@ -19,7 +20,7 @@ from tests.conformance.targets import ProcessTarget
 if TYPE_CHECKING:
     from tests.conformance.targets import Target
 
-TARGETS: dict[str, type[Target]] = {"prixfixe": ProcessTarget, "aiosmtpd": StockTarget}
+TARGETS: dict[str, type[Target]] = {"prixfixe": ProcessTarget, "aiosmtpd": StockTarget, **PEERS}
 
 
 def main(argv: list[str]) -> int:

@@ -27,7 +27,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ import trustme
 
 from prixfixe.auth import hash_password
 from tests import records
-from tests.conformance.wire import Wire
+from tests.conformance.wire import DEADLINE, Wire
 
 __all__ = [
     "LIMIT_OCTETS",
@@ -50,6 +50,7 @@ __all__ = [
     "Server",
     "Stored",
     "Target",
+    "UnseenError",
 ]
 
 LIMIT_OCTETS = 10000  # of configuration Z
@@ -62,6 +63,10 @@ SLOWER_THAN_IDLE = "2.5"  # seconds, of configuration OW
 
 class NotOfferedError(Exception):
     """This target cannot be had in this configuration."""
+
+
+class UnseenError(Exception):
+    """What the case asks cannot be seen of this target."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,18 @@ class Stored:
         names = "\n".join((self.sender, *self.recipients)).encode("utf-8", "surrogateescape")
         return b"\n".join((names, facts, self.raw or self.body))
 
+    def has_body(self, wanted: bytes) -> bool:
+        """Whether the body is this."""
+        return self.body == wanted
+
+    def is_from(self, wanted: str) -> bool:
+        """Whether this is the recorded sender."""
+        return self.sender == wanted
+
+    def is_for(self, wanted: Sequence[str]) -> bool:
+        """Whether these are the recorded recipients."""
+        return self.recipients == tuple(wanted)
+
 
 class Server(abc.ABC):
     """One running server. `tls_port` is the port of implicit TLS, if there is one."""
@@ -89,6 +106,7 @@ class Server(abc.ABC):
     port = 0
     tls_port: int | None = None
     pid: int | None = None
+    deadline = DEADLINE
     source = ""  # the address to connect from; loopback has many
     _keywords: list[str] | None = None
 
@@ -106,7 +124,7 @@ class Server(abc.ABC):
 
     def connect(self, port: int | None = None, window: int = 0) -> Wire:
         """Open a connection, nothing read yet."""
-        return Wire((self.host, port or self.port), self.source, window=window)
+        return Wire((self.host, port or self.port), self.source, self.deadline, window)
 
     def greeted(self, window: int = 0) -> Wire:
         """Open a connection and read the greeting."""
@@ -142,11 +160,15 @@ class Server(abc.ABC):
 
     def logs(self) -> str:
         """Return what the server logged so far."""
-        raise NotOfferedError("no logs")
+        raise UnseenError("no logs")
 
     def runs(self, verb: str) -> int:
         """Return how many commands of this verb the server ran so far."""
-        raise NotOfferedError("no count of commands")
+        raise UnseenError("no count of commands")
+
+    def sessions(self) -> int:
+        """Return how many sessions the server has now."""
+        raise UnseenError("no count of sessions")
 
     def is_alive(self) -> bool:
         """Whether a new client is served."""
@@ -171,12 +193,16 @@ class Target(abc.ABC):
     """A kind of server.
 
     `is_strict` asks that every reply keeps PrixFixe's own promises; `is_direct` says that nothing,
-    such as an engine's proxy, stands between and adds its own delays and segments.
+    such as an engine's proxy, stands between and adds its own delays and segments. `takes_batches`
+    says whether more than one command may be on its way, `knows_order` whether the last message
+    told is the last that was sent.
     """
 
     name = "?"
     is_strict = False
     is_direct = True
+    takes_batches = True
+    knows_order = True
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -310,6 +336,11 @@ class Mailbox(Server):
             msg = f"{method} {path}: {answer.status} {octets!r:.200}"
             raise RuntimeError(msg)
         return octets
+
+    def sessions(self) -> int:
+        text = self._ask("GET", "/metrics").decode()
+        active = re.findall(r"^prixfixe_smtp_connections_active{.*} (\d+)", text, re.MULTILINE)
+        return sum(map(int, active))
 
     def runs(self, verb: str) -> int:
         text = self._ask("GET", "/metrics").decode()

@@ -7,6 +7,7 @@ waits longer than its deadline. Refuses: judging replies; see `replies`.
 from __future__ import annotations
 
 import contextlib
+import re
 import select
 import socket
 import ssl
@@ -18,6 +19,8 @@ __all__ = ["DEADLINE", "ClosedError", "Link", "Wire"]
 
 DEADLINE = 20.0  # seconds; generous, because machines are busy
 READ_OCTETS = 65536
+# A header's first line, or the end of a message that is to be empty.
+_HEADED = re.compile(rb"[!-9;-~]+:|\.\r\n")
 
 
 class ClosedError(Exception):
@@ -85,8 +88,14 @@ class Wire:
         self.deadline = deadline
         self.buffer = b""
         self.segments = 0
+        self.takes_batches = True
+        self.preface = b""  # sent before a message without a header
+        self.is_message_due = False
 
     def send(self, octets: bytes, *, by_octet: bool = False) -> None:
+        if self.is_message_due and self.preface and not _HEADED.match(octets):
+            octets = self.preface + octets
+        self.is_message_due = False
         step = 1 if by_octet else max(len(octets), 1)
         # A server may say why and close before it has read everything.
         with contextlib.suppress(ConnectionError):
@@ -118,6 +127,7 @@ class Wire:
             self.buffer = rest
             lines += line + found
             if line[3:4] != b"-":
+                self.is_message_due = lines[:3] == b"354"
                 return lines
 
     def replies(self, count: int) -> list[int]:
@@ -125,9 +135,14 @@ class Wire:
         return [int(self.reply()[:3]) for _ in range(count)]
 
     def ask(self, octets: bytes, count: int = 1) -> list[int]:
-        """Send and return the codes of that many replies."""
-        self.send(octets)
-        return self.replies(count)
+        """Send and return the codes of that many replies.
+
+        To a server that takes no batches each line is sent when the one before was answered.
+        """
+        if self.takes_batches or count == 1 or count != octets.count(b"\r\n"):
+            self.send(octets)
+            return self.replies(count)
+        return [self.ask(line)[0] for line in octets.splitlines(keepends=True)]
 
     def rest(self) -> bytes:
         """Return everything up to the end of the connection, however it ends."""

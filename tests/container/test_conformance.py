@@ -123,6 +123,4 @@ def target(image, tmp_path_factory):
     ("case", "variant"), PLAYS, ids=[f"{case.id}-{variant}" for case, variant in PLAYS]
 )
 def test_case(case, variant, target):
-    if case.id == "X06":
-        pytest.skip("the engine's proxy holds a client that never reads after the server let go")
     play(case, variant, target)

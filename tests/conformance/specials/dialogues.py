@@ -58,7 +58,7 @@ def random_lines(target: Target) -> None:
     stuffed = b"".join((b"." if line[:1] == b"." else b"") + line + b"\r\n" for line in lines)
     with server.hello() as wire:
         assert send_message(wire, stuffed) == 250
-    assert only(server).body == body
+    assert only(server).has_body(body)
 
 
 def many_lines(target: Target) -> None:
@@ -67,7 +67,7 @@ def many_lines(target: Target) -> None:
     body = b"".join(b"%06d %s\r\n" % (number, b"x" * 66) for number in range(60000))
     with server.hello() as wire:
         assert send_message(wire, body) == 250
-    assert only(server).body == body
+    assert only(server).has_body(body)
 
 
 def cut_at_the_end_of_data(target: Target) -> None:
@@ -81,7 +81,7 @@ def cut_at_the_end_of_data(target: Target) -> None:
             # Another session's answer: the first segment was read by then.
             assert server.is_alive()
             assert wire.ask(tail[cut:]) == [250]
-        assert only(server).body == b"x\r\n"
+        assert only(server).has_body(b"x\r\n")
 
 
 def limits_are_per_session(target: Target) -> None:
@@ -96,10 +96,15 @@ def limits_are_per_session(target: Target) -> None:
 
 
 def limits_do_not_grow(target: Target) -> None:
+    line = b"MAIL FROM:<a@x.test>" + b" " * 878 + b"\r\n"
+    with target.using("D").hello() as wire:
+        before = wire.ask(line)
     with target.using("D").greeted() as wire:
-        assert set(wire.ask(b"EHLO c.test\r\n" * 400, 400)) == {250}
-        code = wire.ask(b"MAIL FROM:<a@x.test>" + b" " * 878 + b"\r\n")[0]
-        assert code in (500, 501), f"900 octets: {code}"
+        # Some take no second greeting: then it raises nothing either.
+        assert set(wire.ask(b"EHLO c.test\r\n" * 400, 400)) <= {250, 503}
+        code = wire.ask(line)[0]
+        assert [code] == before, f"900 octets: {before}, then {code}"
+        assert code in (500, 501) or not target.is_strict, f"900 octets: {code}"
 
 
 def orcpt_as_offered(target: Target) -> None:
@@ -132,7 +137,7 @@ def shell_text_is_inert(target: Target) -> None:
         assert wire.ask(b"RCPT TO:<b@y.test>\r\n") == [250]
         assert wire.ask(b"DATA\r\n") == [354]
         assert wire.ask(b"x\r\n.\r\n") == [250]
-    assert list(only(server).recipients) == [*taken, "b@y.test"]
+    assert only(server).is_for([*taken, "b@y.test"])
 
 
 def enhanced_codes(target: Target) -> None:
@@ -142,8 +147,8 @@ def enhanced_codes(target: Target) -> None:
         b"MAIL FROM:<a@x.test> FOO=1\r\nMAIL FROM:<a@x.test> SIZE=x\r\nEHLO\r\nVRFY\r\nQUIT\r\n"
     )
     with target.using("D").hello() as wire:
-        wire.send(commands)
-        for _ in range(commands.count(b"\n")):
+        for line in commands.splitlines(keepends=True):
+            wire.send(line)
             _check_codes(wire.reply())
         _check_message_codes(target)
 

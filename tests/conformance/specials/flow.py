@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.conformance.targets import Server, Target
+    from tests.conformance.wire import Wire
 
 __all__ = [
     "early_talker",
@@ -68,10 +69,20 @@ def _flood(server: Server, started: threading.Barrier) -> None:
         while replies < NOOPS and time.monotonic() < until:
             readable, writable, _ = select.select([wire.socket], [wire.socket] * bool(left), [], 5)
             if readable:
-                replies += wire.socket.recv(1 << 20).count(b"\n")
+                octets = _received(wire)
+                if not octets:
+                    return  # turned away
+                replies += octets.count(b"\n")
             if writable:
-                with contextlib.suppress(BlockingIOError):
+                with contextlib.suppress(BlockingIOError, ConnectionError):
                     left = left[wire.socket.send(left) :]
+
+
+def _received(wire: Wire) -> bytes:
+    try:
+        return wire.socket.recv(1 << 20)
+    except ConnectionError:
+        return b""
 
 
 @contextlib.contextmanager
@@ -150,6 +161,7 @@ def gone_during_commit(target: Target) -> None:
             assert not wire.has_more(0.05), "the commit was not slow"
         wire.reset() if is_reset else wire.close()
         found = server.settled(lambda messages: len(messages) == 1, 2.0)
-        assert len(found) == 1, "a whole message was received and lost"
-        assert found[0].body == b"x\r\n"
+        # It was not acknowledged, so others may keep none.
+        assert len(found) == 1 or (not found and not target.is_strict), f"{len(found)} kept"
+        assert all(one.has_body(b"x\r\n") for one in found)
         assert server.is_alive()
