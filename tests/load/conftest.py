@@ -1,5 +1,8 @@
 """Options and fixtures of the load suite: containers under compose's limits, and what they did."""
 
+import os
+import resource
+
 import pytest
 from docker.types import Ulimit
 
@@ -46,6 +49,21 @@ def start(start_box):
 def is_all(request):
     """Whether scenarios take their full length."""
     return request.config.getoption("--all")
+
+
+@pytest.fixture
+def descriptors():
+    """Have so many descriptors in this process: `descriptors(1100)`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def have(count):
+        if count > hard:
+            reason = f"{count} descriptors are needed, and the hard limit is {hard}"
+            pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count), hard))
+
+    yield have
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture

@@ -1,0 +1,40 @@
+"""Bringing a server to where more of the same changes nothing.
+
+Owns: the load that fills what fills once: SQLite's cache, the allocator's sizes.
+Promises: all of it is accepted, and in the account. Refuses: measuring (see `vitals`).
+"""
+
+from dataclasses import replace
+
+import uvloop
+
+from prixfixe.load import Plan, run
+from prixfixe.load.plan import KIB
+
+__all__ = ["aimed", "fill", "warm_up"]
+
+FILL = 2000  # messages of 10 KiB: more than SQLite's cache holds
+SECONDS = 60.0  # for any one answer; machines are busy
+
+
+def aimed(box, plan=None, **numbers):
+    """Return a plan against this box."""
+    host, port = box.address()
+    return replace(plan or Plan(timeout=SECONDS), host=host, port=port, **numbers)
+
+
+def fill(box, account):
+    """Fill the cache."""
+    carry_out(aimed(box, messages=FILL, workers=10, sizes=(10 * KIB,)), account)
+
+
+def warm_up(plan, account):
+    """Fill the cache by the plan's own workers, then send a tenth of the plan."""
+    carry_out(replace(plan, messages=FILL, sizes=(10 * KIB,), rate=None), account)
+    same = max(plan.messages // 10, plan.workers)
+    carry_out(replace(plan, messages=same, rate=None), account)
+
+
+def carry_out(plan, account):
+    outcome = uvloop.run(run(plan, account.post()))
+    assert (outcome.codes, outcome.errors) == ({250: plan.messages}, {})
