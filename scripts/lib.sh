@@ -40,9 +40,10 @@ need_docker() {
 
 # --- settings
 
-# Read .env as compose does: what the environment has already, wins.
+# Read .env as compose does: what the environment has already, wins, then the last line of a name.
 # shellcheck disable=SC2034 # the scripts use what is set here
 load_env() {
+    given=$(awk 'BEGIN { for (name in ENVIRON) printf " %s ", name }')
     if [ -f "$root/.env" ]; then
         while IFS= read -r line || [ -n "$line" ]; do
             take_setting "$line"
@@ -63,7 +64,7 @@ take_setting() {
     key=$(printf '%s\n' "${line%%=*}" | sed 's/[[:space:]]*$//')
     case $key in *[!A-Z0-9_]*) unreadable "NAME=value" ;; esac
     value=$(unquoted "${line#*=}")
-    printenv "$key" >/dev/null || export "$key=$value"
+    case $given in *" $key "*) ;; *) export "$key=$value" ;; esac
 }
 
 # A value without its quotes; an unquoted one also without a comment after it. What compose would

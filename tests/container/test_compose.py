@@ -103,6 +103,19 @@ def test_a_tls_port_is_published_when_there_is_one(deploy):
         assert deploy.is_greeted_in_tls(smtps)
 
 
+def test_a_shell_beside_it_sees_it_and_leaves_it_alone(deploy):
+    deploy.environ["PRIXFIXE_DEBUG_IMAGE"] = f"{deploy.name}:debug"
+    up(deploy)
+    before = deploy.container.id, deploy.state["StartedAt"]
+    shell = ("run", "--rm", "--no-deps", "debug", "-c")
+    look = f"ps -o args; ls /var/mail; wget -qO- http://127.0.0.1:{deploy.api}/livez"
+    told = deploy.succeed("compose.sh", *shell, look).stdout
+    assert "/usr/local/bin/prixfixe serve" in told
+    assert "prixfixe.db" in told
+    assert '{"status":"ok"}' in told
+    assert (deploy.container.id, deploy.state["StartedAt"]) == before
+
+
 def test_a_server_that_dies_is_started_again(deploy):
     """By a signal that the engine did not send, from outside: PID 1 ignores it from inside."""
     up(deploy)

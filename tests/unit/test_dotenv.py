@@ -88,6 +88,13 @@ def test_a_name_is_found_where_compose_finds_it(shell, line):
     assert read(shell) == composed(shell) == "a"
 
 
+def test_of_two_lines_the_last_wins(shell):
+    """What is appended to .env, as DEPLOYMENT.md does, holds."""
+    shell.dotenv("SMTP_DOMAIN=a\nSMTP_DOMAIN=b\n")
+    assert read(shell) == composed(shell) == "b"
+    assert read(shell, SMTP_DOMAIN="c") == "c"
+
+
 def test_the_last_line_needs_no_end(shell):
     shell.dotenv("PATH=/nowhere\nSMTP_DOMAIN=a")
     assert read(shell) == composed(shell) == "a"
