@@ -231,6 +231,11 @@ async def test_both_clients_name_errors_alike(client, monkeypatch):
     assert (refused.codes, refused.errors) == ({550: 2}, {})
 
 
+async def test_an_open_loop_begins_at_its_phase():
+    outcome, _ = await against(lambda n: b"250 ok\r\n", messages=1, rate=5.0, phase=0.5)
+    assert outcome.seconds >= 0.1
+
+
 @pytest.mark.parametrize("size", [1, 100, 1024, 10240])
 def test_messages_have_the_size_asked_for(size):
     octets = message(1, size)

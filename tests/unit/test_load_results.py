@@ -166,7 +166,7 @@ def test_a_page_of_nothing_has_no_drawings():
     assert page.count("<p>None.</p>") == 3
 
 
-@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "$\\frac{", "_hidden", "&amp;"])
+@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "$\\frac{$", "_hidden", "&amp;"])
 def test_names_are_text_in_page_and_drawings(name):
     page = as_html([(name, outcome_of()), ("other", outcome_of(errors=[name]))], faults=[name])
     assert "<script" not in page
