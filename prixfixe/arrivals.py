@@ -38,19 +38,24 @@ class ArrivalsClosedError(Exception):
 class Subscription:
     """One waiter's view: the ids that arrived since it was last asked."""
 
-    __slots__ = ("_ids", "_is_closed", "_wakeup", "missed")
+    __slots__ = ("_has_missed", "_ids", "_is_closed", "_wakeup")
 
     def __init__(self, backlog: int) -> None:
         self._ids: deque[str] = deque(maxlen=backlog)
         self._wakeup = asyncio.Event()
         self._is_closed = False
-        self.missed = False
+        self._has_missed = False
 
     def add(self, message_id: str) -> None:
-        """Note an arrival; the oldest goes when the backlog is full, and `missed` says so."""
-        self.missed = self.missed or len(self._ids) == self._ids.maxlen
+        """Note an arrival; the oldest goes when the backlog is full, and is noted as missed."""
+        self._has_missed = self._has_missed or len(self._ids) == self._ids.maxlen
         self._ids.append(message_id)
         self._wakeup.set()
+
+    def take_missed(self) -> bool:
+        """Whether ids were lost since this was last asked: if so, search the store now."""
+        has_missed, self._has_missed = self._has_missed, False
+        return has_missed
 
     def close(self) -> None:
         """Wake the waiter for the last time."""

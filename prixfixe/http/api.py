@@ -160,19 +160,24 @@ class Api:
     ) -> dict[str, Summary]:
         """Collect matches, oldest first: those there are, then those that come."""
         deadline = asyncio.get_running_loop().time() + seconds
-        there = await self._mailbox.search(query)
-        found = {summary.record["ID"]: summary for summary in reversed(there)}
+        found = await self._there(query)
         while len(found) < count:
             arrived = await _arrived_or_gone(request, waiter, deadline)
             if not arrived:
                 break
-            if waiter.missed:  # More came at once than are remembered: look at the store again.
-                return await self._gather(request, query, count, _left(deadline), waiter)
+            if waiter.take_missed():  # More came at once than are remembered: look at all again.
+                found |= await self._there(query)
+                continue
             for message_id in arrived:
                 summary = await self._mailbox.match(query, message_id)
                 if summary is not None:
                     found[message_id] = summary
         return found
+
+    async def _there(self, query: Query) -> dict[str, Summary]:
+        """Return what the store has now, by id, oldest first."""
+        there = await self._mailbox.search(query)
+        return {summary.record["ID"]: summary for summary in reversed(there)}
 
 
 def _left(deadline: float) -> float:

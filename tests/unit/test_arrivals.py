@@ -49,10 +49,11 @@ async def test_a_backlog_is_bounded_and_says_so():
     board = Arrivals(backlog=1)
     with board.subscribe() as waiter:
         board.publish(message("a"))
-        assert not waiter.missed
+        assert not waiter.take_missed()
         board.publish(message("b"))
         assert await waiter.arrived() == ["b"]
-        assert waiter.missed
+        assert waiter.take_missed()
+        assert not waiter.take_missed()
 
 
 async def test_closing_sends_everyone_away():

@@ -347,6 +347,31 @@ async def test_a_read_right_after_the_250_never_misses(serve, client):
         assert page["messages"][0]["ID"] == name
 
 
+async def test_a_wait_searches_once_for_each_overrun(serve, client, monkeypatch):
+    from prixfixe.http.mailbox import Mailbox
+    from tests.conftest import until
+
+    running = await serve()
+    monkeypatch.setattr(running.server.context.arrivals, "_backlog", 3)
+    searches, search = [], Mailbox.search
+
+    async def search_while_mail_comes(mailbox, query):
+        searches.append(query)
+        found = await search(mailbox, query)
+        for _ in range(5 if len(searches) == 1 else 0):
+            await deliver(running)
+        return found
+
+    monkeypatch.setattr(Mailbox, "search", search_while_mail_comes)
+    wait = asyncio.create_task(client.get(running.http + "/api/v1/wait?query=subject:last"))
+    await until(lambda: len(searches) == 2)
+    await deliver(running)
+    await deliver(running)
+    last = await deliver(running, b"Subject: last\r\n\r\n")
+    assert [one["ID"] for one in (await wait).json()["messages"]] == [last]
+    assert len(searches) == 2
+
+
 async def test_a_waiter_that_hangs_up_is_forgotten(serve):
     from tests.conftest import until
 
