@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["PORTS", "Walk", "WalkError", "clone", "taken"]
 
 # What the documents publish: SMTP, HTTP, Prometheus.
-PORTS = (2525, 8025, 9090)
+PORTS = (2525, 8025, 9091)
 STEP_SECONDS = 300
 REPEAT_SECONDS = 40
 END_SECONDS = 20
@@ -183,6 +183,9 @@ class Walk:
             raise WalkError(f"{block.where}: nothing runs in the background")
         while self._behind:
             process = self._behind.pop()
+            if process.poll() is not None:
+                msg = f"{block.where}: what ran ended by itself with {process.returncode}"
+                raise WalkError(msg)
             os.killpg(process.pid, signal.SIGINT)
             try:
                 process.wait(END_SECONDS)
