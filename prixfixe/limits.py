@@ -101,8 +101,9 @@ class Admission:
         if self._expected and self._admit_probe(host, port):
             return None
         if self._total >= self._max_connections:
-            if self._is_over_share(host):
-                return Refusal.OVER_IP_LIMIT
+            refusal = self._refusal(host)
+            if refusal is not None:  # Nobody has to go for one that may not stay.
+                return refusal
             if not make_room():
                 return Refusal.OVER_LIMIT
         refusal = self.identify(host)
@@ -124,6 +125,14 @@ class Admission:
         if self._rate and not self._rate.take(network, self._clock()):
             return Refusal.RATE_LIMITED
         self._per_peer[network] = count + 1
+        return None
+
+    def _refusal(self, host: str) -> Refusal | None:
+        """Return what `identify` would, counting nothing."""
+        if self._is_over_share(host):
+            return Refusal.OVER_IP_LIMIT
+        if host and self._rate and not self._rate.has(self._network(host), self._clock()):
+            return Refusal.RATE_LIMITED
         return None
 
     def _is_over_share(self, host: str) -> bool:
@@ -185,6 +194,9 @@ class _Rate:
         # A hair more than the window, so that rounding does not cost a peer its last token.
         self._burst = _RATE_WINDOW_SECONDS * (1 + 1e-9)
         self._full_at: dict[str, float] = {}
+
+    def has(self, peer: str, now: float) -> bool:
+        return max(self._full_at.get(peer, now), now) + self._interval - now <= self._burst
 
     def take(self, peer: str, now: float) -> bool:
         self._drop_idle(now)

@@ -105,6 +105,7 @@ class Connection(Entrance):
 
     def start_tls(self) -> None:
         """Stop reading in clear and shake hands (RFC 3207 section 4)."""
+        self._is_deaf = True
         self.transport.pause_reading()
         self._start(self._shake_hands("starttls"))
 

@@ -230,6 +230,7 @@ class Conversation:
         """Say 220 and drop what was sent in clear after the command (RFC 3207 section 4.2)."""
         self.say(replies.START_TLS)
         self._forget_input()
+        self.forget_transaction()
         self.mode = Mode.WAITING
         self.outside.start_tls()
 

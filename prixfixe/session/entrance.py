@@ -57,8 +57,15 @@ class Entrance(Placed):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Admit the peer; then read its PROXY header, shake hands or greet it."""
-        context = self.context
         self.transport = transport
+        try:
+            self._arrive(transport)
+        except Exception as error:  # noqa: BLE001 - as in `pump`; the loop would not close it
+            self._broken(error)
+            self.cut()
+
+    def _arrive(self, transport: asyncio.BaseTransport) -> None:
+        context = self.context
         self.session = self._create_session()
         self._set_peer(transport.get_extra_info("peername"))
         context.sessions.add(self)
@@ -170,9 +177,13 @@ class Entrance(Placed):
         return b"" if reader is None else bytes(reader._buffer)  # type: ignore[attr-defined]  # noqa: SLF001
 
     def _take_hello(self) -> bytes:
-        """Return what was kept, for TLS, which is not told that a client has left meanwhile."""
+        """Return what was kept, for TLS, which is not told that a client has left meanwhile.
+
+        From here on all that is received was encrypted: what the dialogue has was not.
+        """
         if self._is_ended:
             raise ConnectionResetError("the client left")
+        self.dialogue.tls_begins()
         return self._take_early()
 
     def drain(self) -> None:
@@ -185,6 +196,8 @@ class Entrance(Placed):
     def _expects_proxy(self) -> bool:
         networks = self.context.proxy_networks
         if not networks or self.context.admission.is_expected(*self._peer):
+            return False
+        if not self._peer[0]:  # It left before it was asked for its name.
             return False
         address = ip_address(self._peer[0].partition("%")[0])
         return any(address in network for network in networks)
@@ -231,8 +244,6 @@ class Entrance(Placed):
             self.abort()
             return
         self._handshake = mode
-        # What is received was encrypted even before the next call returns.
-        self.dialogue.tls_begins()
         try:
             transport = await shake_hands(
                 self.transport,
@@ -261,7 +272,7 @@ class Entrance(Placed):
             self._say_farewell(self._farewell)
             return
         self.dialogue.tls_started(describe(tls), is_greeted=mode == "starttls")
-        self._is_reading_paused = False
+        self._is_deaf = self._is_reading_paused = False
         self.pump()
 
     def cut(self) -> None:

@@ -63,6 +63,7 @@ class Link(smtp.SMTP):
         self._is_reading_paused = False
         self._is_writing_paused = False
         self._is_ended = False
+        self._is_deaf = False  # reading stays paused, whatever the flow says
         self._early: asyncio.StreamReader | None = None  # takes what is not for the dialogue
         # Time.
         self.pace = Pace(context.limits, context.loop.time())
@@ -189,6 +190,8 @@ class Link(smtp.SMTP):
             self._is_writing_paused or dialogue.is_starved or dialogue.buffered > PAUSE_OCTETS
         )
         if self.transport is None or self.transport.is_closing() or self._is_ended:
+            return
+        if self._is_deaf:
             return
         if is_wanted == self._is_reading_paused:
             self._is_reading_paused = not is_wanted

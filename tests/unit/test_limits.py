@@ -440,3 +440,20 @@ BudgetMachine.TestCase.settings = settings(
     max_examples=120, stateful_step_count=40, deadline=None, database=None
 )
 TestBudget = BudgetMachine.TestCase
+
+
+def test_nobody_gives_way_to_one_that_may_not_stay(clock):
+    admission = Admission(2, max_per_minute=1, clock=clock)
+    asked = []
+
+    def make_room():
+        asked.append(True)
+        return False
+
+    assert [admission.admit(f"192.0.2.{last}", 1) for last in (1, 2)] == [None, None]
+    assert admission.admit("192.0.2.1", 2, make_room) is Refusal.RATE_LIMITED
+    assert asked == []
+    assert admission.admit("192.0.2.3", 1, make_room) is Refusal.OVER_LIMIT
+    assert asked == [True]
+    admission.leave("192.0.2.2", 1)
+    assert admission.admit("192.0.2.3", 1, make_room) is None, "a look takes no token"

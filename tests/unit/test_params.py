@@ -77,6 +77,22 @@ def test_rcpt_parameter_is_refused(text):
         parse_parameters(text, RCPT_PARAMETERS)
 
 
+@pytest.mark.parametrize("octet", [chr(code) for code in range(0x21, 0x7F)] + ["+2B", "\u00e9"])
+@pytest.mark.parametrize("end", ["+", "=", "\u0085"])
+def test_no_value_takes_long_to_refuse(octet, end):
+    """One whose octets fit two alternatives of a pattern takes years at this length."""
+    for name in MAIL_PARAMETERS:
+        refuse(f" {name}={octet * 90}{end}", MAIL_PARAMETERS)
+    for name in RCPT_PARAMETERS:
+        refuse(f" {name}=rfc822;{octet * 400}{end}", RCPT_PARAMETERS)
+        refuse(f" {name}={'NEVER,' * 80}{octet}{end}", RCPT_PARAMETERS)
+
+
+def refuse(text, known):
+    with pytest.raises(ParameterError):
+        parse_parameters(text, known)
+
+
 @pytest.mark.parametrize("text", [" FOO=BAR", " X-FOO=BAR", " NOTIFY=NEVER"])
 def test_unknown_keyword_is_555(text):
     with pytest.raises(ParameterError) as caught:
