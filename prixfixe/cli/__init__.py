@@ -80,6 +80,9 @@ def _restore_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--replace", action="store_true", help="move a store that holds mail to NAME.replaced"
     )
+    parser.add_argument(
+        "--damaged", action="store_true", help="take a copy with faults too, for what is left of it"
+    )
 
 
 def _config_arguments(parser: argparse.ArgumentParser) -> None:

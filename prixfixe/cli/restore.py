@@ -1,4 +1,8 @@
-"""`prixfixe restore`: put what `backup` wrote in the place of a stopped server's store."""
+"""`prixfixe restore`: put what `backup` wrote in the place of a stopped server's store.
+
+Owns: the command's words. Promises: exit 0 means the copy is the store now, anything else that
+nothing was changed. Refuses: a damaged copy, unless `--damaged` asks for what is left of it.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from prixfixe.cli.backup import failures, report
-from prixfixe.cli.environment import settings
+from prixfixe.cli.environment import Failure, complain, settings
 from prixfixe.stores import database_path
-from prixfixe.stores.sqlite_backup import restore
+from prixfixe.stores.sqlite_backup import DamagedCopyError, restore
 
 if TYPE_CHECKING:
     import argparse
@@ -22,11 +26,25 @@ __all__ = ["run"]
 def run(args: argparse.Namespace) -> int:
     """Prove, then put in place."""
     url = settings().store
-    with failures(args.file), _opened(args.file) as stream:
+    with failures(args.file), _unharmed(args.file), _opened(args.file) as stream:
         store = database_path(url, "restore")
-        copied, old = restore(store, stream, replace=args.replace)
+        copied, old = restore(store, stream, replace=args.replace, damaged=args.damaged)
     kept = f"; the store that was there is now {old}" if old else ""
-    return report(copied, f"restored to {store}{kept}")
+    report(copied, f"restored to {store}{kept}")
+    return 0
+
+
+@contextmanager
+def _unharmed(file: str) -> Iterator[None]:
+    """Say what is wrong with a copy that was left alone."""
+    try:
+        yield
+    except DamagedCopyError as error:
+        for fault in error.copied.faults:
+            complain(fault)
+        name = "standard input" if file == "-" else file
+        msg = f"{name} is damaged: nothing was changed; --damaged restores what is left of it"
+        raise Failure(1, msg) from None
 
 
 @contextmanager

@@ -4,8 +4,8 @@ Owns: the snapshot, its way to a file that appears whole or not at all, and the 
 message in it is as it was written.
 Promises: a copy holds every message that was acknowledged before it began, and the first of those
 that came meanwhile, without a gap; nothing that exists is overwritten; the server is not stopped,
-and its log grows by what it takes in while the copy is made. What is restored is proven first, and
-the store it replaces is kept.
+and its log grows by what it takes in while the copy is made. What is restored is proven first,
+what is found damaged changes nothing unless that is asked for, and the store it replaces is kept.
 Refuses: a copy that would leave a server without its reserve of free space, and a restore under a
 running server.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["Copied", "back_up", "restore"]
+__all__ = ["Copied", "DamagedCopyError", "back_up", "restore"]
 
 # One step of the copy, between which an interrupt is heard: 16 MiB.
 STEP_PAGES = 2048
@@ -44,6 +44,14 @@ class Copied(NamedTuple):
     messages: int
     bytes: int
     faults: tuple[str, ...] = ()
+
+
+class DamagedCopyError(Exception):
+    """What was to be restored is not as it was written; nothing was changed."""
+
+    def __init__(self, copied: Copied) -> None:
+        super().__init__(f"{len(copied.faults)} faults")
+        self.copied = copied
 
 
 def back_up(
@@ -183,10 +191,15 @@ def _publish(partial: Path, target: Path) -> None:
 # --- restore
 
 
-def restore(store: Path, stream: IO[bytes], *, replace: bool) -> tuple[Copied, Path | None]:
+def restore(
+    store: Path, stream: IO[bytes], *, replace: bool, damaged: bool = False
+) -> tuple[Copied, Path | None]:
     """Put a copy in the store's place; return what it holds and where the old store is now.
 
+    `damaged` takes a copy with faults too: the best there is.
+
     Raises:
+        DamagedCopyError: the copy has faults.
         StoreOpenError: a server runs, what comes is no store of ours, or mail is in the way.
         OSError: it cannot be written.
 
@@ -199,6 +212,8 @@ def restore(store: Path, stream: IO[bytes], *, replace: bool) -> tuple[Copied, P
             with partial.open("wb") as file:
                 shutil.copyfileobj(stream, file, 1 << 20)
             copied = _prove(partial)
+            if copied.faults and not damaged:
+                raise DamagedCopyError(copied)
             _sync(partial)
             old = _set_aside(store, replace=replace)
             partial.rename(store)

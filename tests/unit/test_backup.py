@@ -252,6 +252,44 @@ async def test_restore_keeps_the_mail_it_replaces(store, tmp_path, capsys):
     assert "move" in capsys.readouterr().err
 
 
+def spoil(store, copy, one):
+    """Make a copy whose one message is not as it was written."""
+    assert main(["backup", str(copy)]) == 0
+    with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as database:
+        database.execute("UPDATE message SET body = CAST(? AS BLOB) WHERE id = ?", ("no", one))
+
+
+async def test_a_damaged_copy_changes_nothing(store, tmp_path, capsys):
+    ids = await fill(store)
+    spoil(store, tmp_path / "copy.db", ids[2])
+    before = {path.name: path.read_bytes() for path in store.parent.iterdir()}
+    capsys.readouterr()
+    assert main(["restore", "--replace", str(tmp_path / "copy.db")]) == 1
+    told = capsys.readouterr().err
+    assert f"message {ids[2]}" in told
+    assert "copy.db is damaged: nothing was changed; --damaged" in told
+    assert "restored to" not in told
+    assert (
+        before.items() <= {path.name: path.read_bytes() for path in store.parent.iterdir()}.items()
+    )
+    assert mail_in(store) == ids
+    assert not list(store.parent.glob("*.replaced"))
+
+
+async def test_a_damaged_copy_is_restored_when_that_is_asked_for(store, tmp_path, capsys):
+    ids = await fill(store)
+    spoil(store, tmp_path / "copy.db", ids[2])
+    capsys.readouterr()
+    assert main(["restore", "--replace", "--damaged", str(tmp_path / "copy.db")]) == 0
+    told = capsys.readouterr().err
+    assert "restored to" in told
+    assert f"message {ids[2]}" in told
+    assert mail_in(store.with_name("prixfixe.db.replaced")) == ids
+    with contextlib.closing(open_reader(url(store))) as reader:
+        assert len(reader.ids()) == 5
+        assert reader.get(ids[1]) is not None
+
+
 async def test_restore_into_an_empty_store(store, tmp_path):
     ids = await fill(store)
     assert main(["backup", str(tmp_path / "copy.db")]) == 0
