@@ -2,13 +2,15 @@
 
 Owns: finding our files. Promises: mail moved from `new/` to `cur/` is found, deleted mail is gone,
 what another program delivered there is passed over; a damaged file is an error of its own only.
-Order is that of the ids, which sort by the time they were made.
-Refuses: to keep an index; the folders are the truth.
+Order is that of the ids, which sort by the time they were made. Reading what was listed looks at
+the folders once, and once more when a file is not where it was, not once for each message.
+Refuses: to keep an index; the folders are the truth, where a file was last is a hint.
 """
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from prixfixe.stores.base import DamagedError, StoreError, StoreOpenError, Totals
@@ -17,7 +19,6 @@ from prixfixe.stores.maildir_file import Name, decode, parse_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from prixfixe.message import Message
 
@@ -51,6 +52,8 @@ class MaildirReader:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._places: dict[str, str] = {}  # id -> path, at the last look; replaced as a whole
+        self._gone: frozenset[str] = frozenset()  # seen since the last listing, and no more
         try:
             scan(root)
         except FileNotFoundError:
@@ -61,35 +64,51 @@ class MaildirReader:
 
     def ids(self, start: int = 0, limit: int | None = None) -> Sequence[str]:
         """Return ids, newest first."""
-        newest = [entry.name.id for entry in reversed(self._scan())]
+        newest = [entry.name.id for entry in reversed(self._listed())]
         return newest[start : None if limit is None else start + limit]
 
     def get(self, message_id: str) -> Message | None:
         """Return one message or None. Raises `DamagedError`."""
+        place = self._places.get(message_id)
         for _ in range(_TRIES):
-            paths = [entry.path for entry in self._scan() if entry.name.id == message_id]
-            if not paths:
+            place = place or self._found(message_id)
+            if place is None:
                 return None
             try:
-                return decode(paths[0].read_bytes())
+                return decode(Path(place).read_bytes())
             except FileNotFoundError:
-                continue
+                place = None
             except DamagedError as error:
-                raise DamagedError(f"message {message_id} in {paths[0]}: {error}") from error
+                raise DamagedError(f"message {message_id} in {place}: {error}") from error
             except OSError as error:
                 raise DamagedError(f"message {message_id}: {error}") from error
         return None
 
     def totals(self) -> Totals:
         """Return the counts, from the names alone."""
-        sizes = [entry.name.size for entry in self._scan()]
+        sizes = [entry.name.size for entry in self._listed()]
         return Totals(len(sizes), sum(sizes))
 
     def close(self) -> None:
         """Do nothing: no file stays open."""
 
+    def _listed(self) -> list[Entry]:
+        found, self._gone = self._scan(), frozenset()
+        return found
+
+    def _found(self, message_id: str) -> str | None:
+        """Look where a file is now; all that is gone by then costs no other look."""
+        if message_id in self._gone:
+            return None
+        before = self._places.keys() | self._gone
+        self._scan()
+        self._gone = frozenset(before - self._places.keys())
+        return self._places.get(message_id)
+
     def _scan(self) -> list[Entry]:
         try:
-            return scan(self._root)
+            found = scan(self._root)
         except OSError as error:
             raise StoreError(str(error)) from error
+        self._places = {entry.name.id: str(entry.path) for entry in found}
+        return found

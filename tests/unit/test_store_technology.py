@@ -301,6 +301,40 @@ async def test_maildir_mail_moved_to_cur_is_found_and_deleted_mail_is_gone(maild
     assert [each.name for each in (maildir / "new").iterdir()] == ["1234.M1P2.elsewhere"]
 
 
+@pytest.fixture
+def looks(monkeypatch):
+    """Count the looks at the folders."""
+    from prixfixe.stores import maildir_reader
+
+    made, scan = [], maildir_reader.scan
+    monkeypatch.setattr(maildir_reader, "scan", lambda root: made.append(root) or scan(root))
+    return made
+
+
+async def test_maildir_is_looked_at_once_for_all_that_is_listed(maildir, looks):
+    ids = await keep(f"maildir:{maildir}", 20)
+    with reading(f"maildir:{maildir}") as reader:
+        looks.clear()
+        assert [reader.get(each).id for each in reader.ids()] == ids[::-1]
+    assert len(looks) == 1
+
+
+async def test_maildir_moves_and_deletions_while_it_is_read_cost_one_look(maildir, looks):
+    ids = await keep(f"maildir:{maildir}", 20)
+    with reading(f"maildir:{maildir}") as reader:
+        reader.ids()
+        for number, path in enumerate(sorted((maildir / "new").iterdir())):
+            if number < 10:
+                path.rename(maildir / "cur" / f"{path.name}:2,S")
+            else:
+                path.unlink()
+        looks.clear()
+        assert [each for each in ids if reader.get(each)] == ids[:10]
+        assert len(looks) == 1
+        later = (await keep(f"maildir:{maildir}", 1))[0]
+        assert reader.get(later).id == later
+
+
 async def test_maildir_sweeps_its_own_residue_and_nobody_elses(maildir):
     await keep(f"maildir:{maildir}", 1)
     (path,) = (maildir / "new").iterdir()
