@@ -118,9 +118,11 @@ class DataReader:
         buffer, self._buffer = self._buffer, bytearray()
         if whole is not None:
             return whole
-        if self._dotless_to >= 0:
-            return bytes(memoryview(buffer)[2:])
-        return bytes(buffer.replace(_DOT_LINE, b"\r\n")[2:])
+        if self._dotless_to < 0:
+            buffer = buffer.replace(
+                _DOT_LINE, b"\r\n"
+            )  # the one before goes, so two are held at most
+        return bytes(memoryview(buffer)[2:])
 
 
 class ChunkReader:

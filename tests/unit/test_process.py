@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import platform
 import re
 import signal
 import smtplib
@@ -267,3 +268,27 @@ def test_http_answers_in_the_same_process(process):
     send(server.port)
     with urllib.request.urlopen(f"http://{server.http}/metrics", timeout=10) as answer:
         assert b'result="accepted"} 1.0' in answer.read()
+
+
+ABOVE = """
+import re
+from prixfixe.process import give_back_memory
+
+def held():
+    return int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1]) << 10
+
+give_back_memory()
+del (large := [b"x" * (24 << 20)])[0]  # glibc takes what is smaller from its heap from now on
+before = held()
+large = b"x" * (20 << 20)
+above = b"x" * (200 << 10)
+assert held() - before > 20 << 20
+del large
+print(held() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another library of C")
+def test_the_memory_of_a_large_message_goes_back_whatever_lies_above_it():
+    ran = subprocess.run([sys.executable, "-c", ABOVE], capture_output=True, text=True, check=True)
+    assert int(ran.stdout) < 2 << 20

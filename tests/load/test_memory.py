@@ -1,0 +1,40 @@
+"""Big mail from many at once: more than fits in memory, all of it kept, nothing killed."""
+
+import pytest
+import uvloop
+
+from prixfixe.load import run
+from prixfixe.load.plan import KIB
+from tests.load import figures, vitals
+from tests.load.account import Account
+from tests.load.warm import aimed
+
+MIB = 1024 * KIB
+CLIENTS = 32
+# docs/limits.md says what fits.
+SMALL = {"SMTP_MAX_MESSAGE_SIZE": "6MiB", "SMTP_MAX_INFLIGHT": "8MiB"}
+LIMITS = {"64m": (SMALL, 5 * MIB), "": ({}, 9 * MIB)}
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit or "compose's")
+def test_big_mail_from_many_at_once_is_kept_within_the_memory(limit, start, record):
+    options = {"mem_limit": limit, "memswap_limit": limit} if limit else {}
+    environ, octets = LIMITS[limit]
+    box = start(environ, **options)
+    account = Account(box)
+    plan = aimed(box, messages=CLIENTS, workers=CLIENTS, sizes=(octets,), timeout=180.0)
+    before = vitals.settled(box)
+    outcome = uvloop.run(run(plan, account.post()))
+    after = vitals.of(box)
+    record(
+        figures.row(
+            f"{CLIENTS} x {octets // MIB} MiB in {limit or 'the default'}", outcome, before, after
+        )
+    )
+    assert (outcome.codes, outcome.errors) == ({250: plan.messages}, {})
+    assert not box.state["OOMKilled"]
+    assert box.container.attrs["RestartCount"] == 0
+    assert box.stop() == 0
+    # Another server reads it, so that the reading takes nothing of the small memory.
+    account.settle(start(volume=box.volume))
