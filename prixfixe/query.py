@@ -4,7 +4,8 @@ Owns: parsing and matching `to:`, `from:`, `cc:`, `bcc:`, `subject:`, `message-i
 bare words, and negation by `!` or `-`.
 Promises: every term must hold (AND); comparison is by substring, without regard to case, as in
 Mailpit, so put a unique tag in the address of each test.
-Refuses: an empty query, with `QueryError`.
+Refuses, with `QueryError`: an empty query or value, and what it would misunderstand: Mailpit's
+other prefixes, and a negated word that looks like one (its negation holds for all mail).
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ from typing import NamedTuple
 __all__ = ["FIELDS", "Query", "QueryError", "SearchText", "parse_query"]
 
 FIELDS = ("to", "from", "cc", "bcc", "subject", "message-id")
+UNSUPPORTED = (
+    *("addressed", "after", "before", "has", "is", "larger", "reply-to", "smaller", "tag"),
+)
 MAX_QUERY = 1000  # characters
-_TERM = re.compile(r'([!-]?)(?:([A-Za-z-]+):)?("[^"]*"|[^\s"]+)')
+_TERM = re.compile(r'([!-]?)(?:([A-Za-z-]+):("[^"]*"|[^\s"]*)|("[^"]*"|[^\s"]+))')
 
 
 class QueryError(ValueError):
@@ -67,7 +71,7 @@ def parse_query(text: str) -> Query:
     """Parse a query.
 
     Raises:
-        QueryError: it is empty, too long, or has a stray quote.
+        QueryError: it is empty, too long, has a stray quote, or a term that means something else.
 
     """
     if len(text) > MAX_QUERY:
@@ -76,14 +80,32 @@ def parse_query(text: str) -> Query:
     if text.count('"') % 2:
         raise QueryError("query: a quote is not closed")
     terms = tuple(_term(*match) for match in _TERM.findall(text))
-    if not any(term.value for term in terms):
+    if not terms:
         raise QueryError("query: expected words or to:, from:, subject:, message-id:")
-    return Query(tuple(term for term in terms if term.value))
+    return Query(terms)
 
 
-def _term(negation: str, name: str, value: str) -> Term:
+def _term(negation: str, name: str, prefixed: str, bare: str) -> Term:
     field = name.lower()
-    if field and field not in FIELDS:  # Text with a colon, such as an address of the web.
-        field, value = "", f"{name}:{value}"
-    bare = value.strip('"').lower()
-    return Term(field, bare.strip("<>") if field == "message-id" else bare, bool(negation))
+    value = (prefixed if name else bare).strip('"').lower()
+    if field not in FIELDS and name:
+        _check_unknown(negation, field, value)
+        field, value = "", f"{field}:{value}"
+    if field == "message-id":
+        value = value.strip("<>")
+    if not value:
+        msg = f"query: expected text after {negation}{name and name + ':'}"
+        raise QueryError(msg)
+    return Term(field, value, bool(negation))
+
+
+def _check_unknown(negation: str, field: str, value: str) -> None:
+    """Refuse a prefix that means something else in Mailpit, or may be misspelled and negated."""
+    if field in UNSUPPORTED:
+        msg = (
+            f'query: {field}: is not supported; write it in quotes ("{field}:...") to find the text'
+        )
+        raise QueryError(msg)
+    if negation and not value.startswith("//"):  # An address of the web is plain text.
+        msg = f'query: {field}: is no prefix; write {negation}"{field}:..." to exclude the text'
+        raise QueryError(msg)

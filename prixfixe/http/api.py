@@ -2,7 +2,7 @@
 
 Owns: lists, searches, single messages, deleting, and waiting for mail.
 Promises: a wait misses nothing that is kept after it was asked; a request body is read to its
-bound and no further; what is deleted was named.
+bound and no further; what is deleted was named: a DELETE that is not understood deletes nothing.
 Refuses: reading stores (see `mailbox`) and shaping records (see `mailpit`).
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -41,6 +42,9 @@ __all__ = ["Api"]
 MAX_BODY_OCTETS = 1024 * 1024
 MAX_WAIT_SECONDS = 300.0
 MAX_LIMIT = 1000
+# RFC 6838 4.2, and `'*%`: whatever else a sender writes there, HTTP may not take for a header.
+_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+'*%-]{1,127}/[A-Za-z0-9!#$&^_.+'*%-]{1,127}")
+_UNKNOWN_TYPE = "application/octet-stream"
 
 
 class Api:
@@ -131,7 +135,7 @@ class Api:
         parsed = await self._view(request, lambda one: parse_message(one.body))
         for part in parsed.parts:
             if part.number == wanted:
-                kind = part.content_type.encode("ascii", "replace").decode()
+                kind = part.content_type if _TYPE.fullmatch(part.content_type) else _UNKNOWN_TYPE
                 headers = {"Content-Type": kind, "Content-Disposition": "attachment"}
                 return Response(part.content, headers=headers)
         raise HTTPException(404, "no such part")
@@ -222,17 +226,33 @@ def _named_ids(body: bytes, request: Request) -> list[str] | None:
 
     Only no body, `{}` or an empty list means all: a misspelled request must not delete more.
     """
-    if not body.strip():
+    if not body.strip() and not request.query_params:
         return None
     try:
-        if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-            fields: dict[str, Any] = dict(parse_qs(body.decode(), strict_parsing=True))
-        else:
-            fields = dict(json.loads(body))
-    except (ValueError, TypeError):
+        fields = {"": None} if request.query_params else _fields_of(body, request)
+    except (ValueError, RecursionError):
         fields = {"": None}
-    named = {name.lower(): value for name, value in fields.items()}  # Go's JSON ignores case.
-    ids = named.pop("ids", [])
-    if named or not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
+    ids = fields.pop("ids", []) if isinstance(fields, dict) else None
+    if fields or not isinstance(ids, list) or not all(_is_name(one) for one in ids):
         raise HTTPException(400, 'expected {"IDs": ["ID", ...]}')
     return ids or None
+
+
+def _fields_of(body: bytes, request: Request) -> Any:  # noqa: ANN401 - whatever JSON can hold
+    kind = request.headers.get("content-type", "").lower()
+    if not kind.startswith("application/x-www-form-urlencoded"):
+        return json.loads(body, object_pairs_hook=_fields)
+    form = parse_qs(body.decode(), keep_blank_values=True, strict_parsing=True)
+    return _fields(list(form.items()))
+
+
+def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object by names in lower case: Go's JSON ignores case. One of two is refused."""
+    fields = {name.lower(): value for name, value in pairs}
+    if len(fields) != len(pairs):
+        raise ValueError("a name is written twice")
+    return fields
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())

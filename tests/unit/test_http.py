@@ -203,6 +203,25 @@ async def test_hostile_mail_hides_no_other_mail(serve, client):
     assert (await client.get(running.http + "/api/v1/search?query=word")).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        (b"text/ht\r\n ml; x=y", "application/octet-stream"),
+        (b"text/h\x01ml; x=y", "application/octet-stream"),
+        (b"text/\xc3\xa4", "application/octet-stream"),
+        (b"text/" + b"x" * 900, "application/octet-stream"),
+        (b"application/vnd.x-y+xml", "application/vnd.x-y+xml"),
+    ],
+    ids=["folded", "control", "8-bit", "long", "good"],
+)
+async def test_a_part_of_any_type_can_be_fetched(serve, client, written, sent):
+    running = await serve()
+    await deliver(running, b"Content-Type: " + written + b"\r\n\r\nhi\r\n")
+    answer = await client.get(running.http + "/api/v1/message/latest/part/1")
+    assert (answer.status_code, answer.content) == (200, b"hi\r\n")
+    assert answer.headers["content-type"] == sent
+
+
 async def test_search(serve, client):
     running = await serve()
     name = await deliver(running)
@@ -233,21 +252,52 @@ async def test_delete(serve, client):
     assert await left() == names[:1:-1]
     await client.request("DELETE", running.http + "/api/v1/search", params={"query": "subject:2"})
     assert await left() == names[3:]
-    for wrong in (
-        b"{",
-        b'{"IDs": 5}',
-        b"5",
-        b'{"Id": ["x"]}',
-        b'{"IDs": [], "x": 1}',
-        b'{"IDs": null}',
-    ):
-        answer = await client.request("DELETE", url, content=wrong)
-        assert answer.status_code == 400
-    assert (await client.request("DELETE", url, data={"foo": "bar"})).status_code == 400
     assert (await client.request("DELETE", url, json={"ids": ["nope"]})).status_code == 200
     assert await left() == names[3:]
     await client.delete(url)
     assert await left() == []
+
+
+WRONG_JSON = [
+    b"{",
+    b"5",
+    b"[]",
+    b'""',
+    b"null",
+    b"[" * 100_000,
+    b'{"IDs": 5}',
+    b'{"IDs": null}',
+    b'{"IDs": ""}',
+    b'{"IDs": [""]}',
+    b'{"IDs": [" "]}',
+    b'{"Id": ["x"]}',
+    b'{"IDs": [], "x": 1}',
+    b'{"IDs": ["x"], "ids": []}',
+    b'{"IDs": ["x"], "IDs": []}',
+]
+WRONG_FORMS = [b"foo=bar", b"IDs=", b"id=", b"Ids=&x=", b"IDs=x&ids=", b"IDs", b"IDs=%20", b"&"]
+WRONG_QUERIES = [
+    "!is:read", "-tag:keep", "!has:attachment", "-before:2020-01-01", "is:unread", "after:2020",
+    "larger:1M", "smaller:1M", "addressed:a@x.test", "reply-to:x", "!to:", "to:", "to: b@y.test",
+    'subject:0 to:""', 'subject:0 !""', "message-id:<>", "-form:alice", "!sender:", "--to:x",
+]  # fmt: skip
+
+
+async def test_a_delete_that_is_not_understood_deletes_nothing(serve, client):
+    running = await serve()
+    kept = [await deliver(running, b"Subject: 0\r\n\r\n") for _ in range(2)]
+    url, search = (f"{running.http}/api/v1/{path}" for path in ("messages", "search"))
+    kinds = {"application/json": WRONG_JSON, "application/x-www-form-urlencoded": WRONG_FORMS}
+    asked = [
+        client.build_request("DELETE", url, content=body, headers={"Content-Type": kind})
+        for kind, bodies in kinds.items()
+        for body in bodies
+    ]
+    asked += [client.build_request("DELETE", search, params={"query": q}) for q in WRONG_QUERIES]
+    asked += [client.build_request("DELETE", url, params={"IDs": kept[0]})]
+    understood = [one for one in asked if (await client.send(one)).status_code != 400]
+    assert [(str(one.url), one.content) for one in understood] == []
+    assert (await client.get(url)).json()["count"] == 2
 
 
 async def test_info(serve, client):

@@ -37,11 +37,36 @@ def test_text_with_a_colon_is_a_word():
     assert parse_query("http://x.test").terms[0] == ("", "http://x.test", False)
 
 
-@pytest.mark.parametrize("query", ["", "  ", '""', '"open', "x" * 1001, "to:"])
+@pytest.mark.parametrize(
+    ("query", "value"),
+    [
+        ('!"tag:keep"', "tag:keep"),
+        ('"to:"', "to:"),
+        ("-http://x", "http://x"),
+        ('re:"a b"', "re:a b"),
+    ],
+)
+def test_a_quoted_word_is_no_prefix(query, value):
+    assert parse_query(query).terms[0][:2] == ("", value)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "  ",
+        '""',
+        'x !""',
+        '"open',
+        "x" * 1001,
+        "to:",
+        "!to:",
+        "message-id:<>",
+        "tag:x",
+        "-form:x",
+    ],
+)
 def test_query_is_refused(query):
-    if query == "to:":
-        assert parse_query(query).terms[0].value == "to:"
-        return
     with pytest.raises(QueryError, match="query: "):
         parse_query(query)
 
