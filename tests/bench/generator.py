@@ -55,20 +55,24 @@ WORKLOADS = {
 }
 
 
-def command(address: tuple[str, int], workload: Workload, count: int) -> list[str]:
+def command(
+    address: tuple[str, int], workload: Workload, count: int, connections: int = CONNECTIONS
+) -> list[str]:
     """Return the command that sends so many messages."""
     if not address[0].startswith("127."):
         raise GeneratorError(f"{address[0]} is not this machine")
-    words = ["smtp-source", "-s", str(CONNECTIONS), "-l", str(workload.size_kib * 1024)]
+    words = ["smtp-source", "-s", str(connections), "-l", str(workload.size_kib * 1024)]
     words += [] if workload.is_own else ["-d"]
     words += ["-f", "bench@example.com", "-t", "bench@example.com", "-M", "bench.example.com"]
     return [*words, "-m", str(count), f"{address[0]}:{address[1]}"]
 
 
-def send(address: tuple[str, int], workload: Workload, count: int) -> float:
+def send(
+    address: tuple[str, int], workload: Workload, count: int, connections: int = CONNECTIONS
+) -> float:
     """Send and return the seconds it took."""
     began = time.perf_counter()
-    asked = command(address, workload, count)
+    asked = command(address, workload, count, connections)
     try:
         done = subprocess.run(asked, capture_output=True, text=True, timeout=_SECONDS)
     except subprocess.TimeoutExpired:

@@ -85,7 +85,7 @@ class Rounds:
             for name in turned([one for one in self._rivals if one not in self.failed], number):
                 with self._excused(name):
                     servers[name] = stack.enter_context(started(self._rivals[name]))
-                    send(servers[name].address, self._workloads[0], WARM_UP)
+                    self._send(name, servers[name], self._workloads[0], WARM_UP)
             for workload in self._workloads:
                 self._tell(f"round {number + 1}: {workload.title}, load {os.getloadavg()[0]:.1f}")
                 for name, server in servers.items():
@@ -95,7 +95,7 @@ class Rounds:
 
     def _sample(self, number: int, name: str, server: Running, workload: Workload) -> None:
         count = self._counts.get((name, workload.key)) or self._fitting(name, server, workload)
-        seconds = send(server.address, workload, count)
+        seconds = self._send(name, server, workload, count)
         self.samples.append(
             {
                 "round": number,
@@ -113,11 +113,14 @@ class Rounds:
         """Find how many messages last as long as a sample should; those sent do not count."""
         count = WARM_UP
         for part in (0.3, 1.0):
-            seconds = send(server.address, workload, count)
+            seconds = self._send(name, server, workload, count)
             count = messages_for(count / seconds, part * self._seconds)
         rest(server)
         self._counts[name, workload.key] = count
         return count
+
+    def _send(self, name: str, server: Running, workload: Workload, count: int) -> float:
+        return send(server.address, workload, count, self._rivals[name].connections)
 
     @contextlib.contextmanager
     def _excused(self, name: str) -> Iterator[None]:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from tests.bench.generator import CONNECTIONS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -76,6 +78,7 @@ class Rival(abc.ABC):
     key: str
     title: str
     program: str
+    connections = CONNECTIONS  # of the generator
 
     @abc.abstractmethod
     def missing(self) -> str:
