@@ -8,10 +8,13 @@ import json
 import os
 import platform
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from tests.bench import document, plots
 from tests.bench.generator import WORKLOADS, GeneratorError
@@ -32,6 +35,7 @@ ROOT = Path(__file__).parents[2]
 EVIDENCE = ROOT / "evidence" / "bench.json"
 CROWDED = ("prixfixe-discard", "prixfixe-sqlite", "aiosmtpd-asyncio", "aiosmtpd-uvloop")
 TIMED = ("prixfixe-discard", "prixfixe-sqlite")
+FAILURES = (NotStartedError, GeneratorError, OSError, EOFError, psutil.Error)
 BEGAN = time.monotonic()
 
 
@@ -65,6 +69,7 @@ def main(words: list[str]) -> int:
         if not shutil.which("smtp-source"):
             sys.stderr.write("smtp-source is missing: it is in Debian's postfix\n")
             return 2
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped
         record = measured(chosen)
         EVIDENCE.parent.mkdir(exist_ok=True)
         EVIDENCE.write_text(json.dumps(record, indent=1))
@@ -118,7 +123,7 @@ def _each(
             tell(f"{what}: {name}")
             try:
                 found[name] = how(rivals[name])
-            except (NotStartedError, GeneratorError) as error:
+            except FAILURES as error:
                 tell(f"  {error}")
     return found
 

@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from tests.bench.generator import GeneratorError, messages_for, send
 from tests.bench.rivals.base import NotStartedError
 from tests.bench.summary import turned
@@ -126,6 +128,6 @@ class Rounds:
     def _excused(self, name: str) -> Iterator[None]:
         try:
             yield
-        except (NotStartedError, GeneratorError) as error:
+        except (NotStartedError, GeneratorError, psutil.Error) as error:
             self.failed[name] = str(error)
             self._tell(f"  {name} is out: {error}")

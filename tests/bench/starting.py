@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from tests.bench.rivals.base import NotStartedError
 from tests.bench.runner import rest, started
 from tests.bench.summary import turned
@@ -31,7 +33,7 @@ def starts(
                 with started(rivals[name]) as server:
                     rest(server)
                     rss = server.rss_bytes()
-            except NotStartedError as error:
+            except (NotStartedError, psutil.Error) as error:
                 tell(f"  {name}: {error}")
                 continue
             found.append({"round": number, "server": name, "seconds": server.seconds, "rss": rss})
