@@ -12,7 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from tests.bench.generator import WORKLOADS
-from tests.bench.summary import CLAIMS, figure, measure, medians, rates
+from tests.bench.summary import CLAIMS, costs, figure, measure, medians, rates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,6 +53,7 @@ def parts(record: dict[str, Any]) -> dict[str, str]:
         "run": _run(record),
         "throughput": _throughput(record),
         "claims": _claims(record),
+        "costs": _costs(record),
         "resources": _resources(record),
         "latency": _latency(record),
     }
@@ -68,17 +69,25 @@ def _run(record: dict[str, Any]) -> str:
 
 
 def _throughput(record: dict[str, Any]) -> str:
-    keys = [key for key in WORKLOADS if key in {one["workload"] for one in record["samples"]}]
-    found = medians(record["samples"])
+    return _by_workload("messages a second", record, medians(record["samples"]))
+
+
+def _costs(record: dict[str, Any]) -> str:
+    return _by_workload("us of processor time", record, costs(record["samples"]))
+
+
+def _by_workload(what: str, record: dict[str, Any], found: dict[tuple[str, str], float]) -> str:
+    keys = [key for key in WORKLOADS if any(workload == key for _, workload in found)]
     rows = []
     for name, title in record["titles"].items():
         if name in record["failed"]:
-            cells = [f"not measured: {record['failed'][name].splitlines()[-1]}"]
+            why = record["failed"][name].strip().splitlines()[-1]
+            cells = [f"not measured: {why[-80:]}"]
             cells += [NONE] * (len(keys) - 1)
         else:
             cells = [figure(found[name, key]) if (name, key) in found else NONE for key in keys]
         rows.append([title, *cells])
-    return table(["messages a second", *(WORKLOADS[key].title for key in keys)], rows)
+    return table([what, *(WORKLOADS[key].title for key in keys)], rows)
 
 
 def _claims(record: dict[str, Any]) -> str:

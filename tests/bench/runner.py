@@ -97,7 +97,9 @@ class Rounds:
 
     def _sample(self, number: int, name: str, server: Running, workload: Workload) -> None:
         count = self._counts.get((name, workload.key)) or self._fitting(name, server, workload)
+        before = server.busy_seconds()
         seconds = self._send(name, server, workload, count)
+        rest(server)
         self.samples.append(
             {
                 "round": number,
@@ -105,11 +107,11 @@ class Rounds:
                 "workload": workload.key,
                 "messages": count,
                 "seconds": round(seconds, 4),
+                "busy": round(server.busy_seconds() - before, 3),
                 "load": os.getloadavg()[0],
             }
         )
         self._tell(f"  {name:<20}{count / seconds:>10,.0f} a second")
-        rest(server)
 
     def _fitting(self, name: str, server: Running, workload: Workload) -> int:
         """Find how many messages last as long as a sample should; those sent do not count."""

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["CLAIMS", "Claim", "Measured", "figure", "measure", "medians", "rates", "ratio_of"]
+__all__ = [
+    "CLAIMS",
+    "Claim",
+    "Measured",
+    "costs",
+    "figure",
+    "measure",
+    "medians",
+    "rates",
+    "ratio_of",
+]
 
 
 class Claim(NamedTuple):
@@ -57,6 +67,15 @@ def rates(samples: Iterable[dict[str, Any]]) -> Rates:
 def medians(samples: Iterable[dict[str, Any]]) -> dict[tuple[str, str], float]:
     """Return the median rate by server and workload."""
     return {key: median(values.values()) for key, values in rates(samples).items()}
+
+
+def costs(samples: Iterable[dict[str, Any]]) -> dict[tuple[str, str], float]:
+    """Return the median of the server's processor time for a message, in microseconds."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for one in samples:
+        place = found.setdefault((one["server"], one["workload"]), [])
+        place.append(one["busy"] / one["messages"] * 1e6)
+    return {key: median(values) for key, values in found.items()}
 
 
 def ratio_of(ours: dict[int, float], theirs: dict[int, float]) -> Measured | None:

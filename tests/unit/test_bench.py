@@ -10,7 +10,17 @@ from tests.bench.generator import (
     command,
     messages_for,
 )
-from tests.bench.summary import CLAIMS, Claim, figure, measure, medians, rates, ratio_of, turned
+from tests.bench.summary import (
+    CLAIMS,
+    Claim,
+    costs,
+    figure,
+    measure,
+    medians,
+    rates,
+    ratio_of,
+    turned,
+)
 
 
 def sample(server, rate, number=0, workload="1KiB-same"):
@@ -20,6 +30,7 @@ def sample(server, rate, number=0, workload="1KiB-same"):
         "workload": workload,
         "messages": 100,
         "seconds": 100 / rate,
+        "busy": 50 / rate,
         "load": 1.0,
     }
 
@@ -32,6 +43,10 @@ SAMPLES = [
 
 def test_the_median_is_of_the_rounds():
     assert medians(SAMPLES) == pytest.approx({("a", "1KiB-same"): 200, ("b", "1KiB-same"): 20})
+
+
+def test_the_cost_is_of_one_message():
+    assert costs(SAMPLES)["a", "1KiB-same"] == pytest.approx(0.5 / 200 * 1e6)
 
 
 def test_a_ratio_is_of_medians_and_its_range_of_rounds():
@@ -123,6 +138,7 @@ def test_the_tables_tell_the_record(record):
         "| messages a second | 1 KiB, same |\n| --- | --- |\n| Ours | 900 |" in found["throughput"]
     )
     assert "| Postfix | not measured: not installed |" in found["throughput"]
+    assert "| us of processor time | 1 KiB, same |\n| --- | --- |\n| Ours | 556 |" in found["costs"]
     assert "| The sink (C) | 2.00 | 1 | 2.0 |" in found["resources"]
     assert "43.0 MB" in found["resources"]
     assert "| Ours | 100 | 50 | 1.00 | 2.00 | 12 | 20 | 21 | 12.0 | **no** |" in found["latency"]

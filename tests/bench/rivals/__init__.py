@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.bench.rivals.bare import Bare
 from tests.bench.rivals.image import Image
 from tests.bench.rivals.opensmtpd import OpenSmtpd
 from tests.bench.rivals.ours import PrixFixe
@@ -29,5 +30,6 @@ RIVALS: dict[str, Rival] = {
         Postfix(),
         OpenSmtpd(),
         Sink(),
+        Bare(),
     )
 }

@@ -58,8 +58,8 @@ class Running(abc.ABC):
         return sum(_ask(one, lambda one: one.memory_info().rss) for one in self.processes())
 
     def busy_seconds(self) -> float:
-        """Return the processor time that the living processes took so far."""
-        return sum(_ask(one, lambda one: sum(one.cpu_times()[:2])) for one in self.processes())
+        """Return the processor time taken so far, kernel included, that of ended children too."""
+        return sum(_ask(one, lambda one: sum(one.cpu_times()[:4])) for one in self.processes())
 
 
 def _ask(process: psutil.Process, question: Callable[[psutil.Process], float]) -> float:

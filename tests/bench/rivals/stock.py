@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.bench.rivals.base import Rival, Running, Spawned
 
-__all__ = ["Stock"]
+__all__ = ["Stock", "port_said"]
 
 SERVER = Path(__file__).with_name("stock_server.py")
 
@@ -31,9 +31,10 @@ class Stock(Rival):
 
     def start(self, folder: Path, **settings: str) -> Running:
         # By its path: as a module it would load this package, and its memory is measured.
-        return Spawned([sys.executable, str(SERVER), self.loop], folder, _ready, settings)
+        return Spawned([sys.executable, str(SERVER), self.loop], folder, port_said, settings)
 
 
-def _ready(server: Spawned) -> tuple[str, int] | None:
+def port_said(server: Spawned) -> tuple[str, int] | None:
+    """Return the address when the process has said its port."""
     said = server.log()
     return ("127.0.0.1", int(said.split()[-1])) if said.endswith("\n") else None
