@@ -43,7 +43,7 @@ def arguments(words: list[str]) -> argparse.Namespace:
     """Return what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=0.8, help="of a sample, about")
+    parser.add_argument("--seconds", type=float, default=0.6, help="of a sample, about")
     parser.add_argument("--quick", action="store_true", help="two short rounds of 1 KiB")
     parser.add_argument("--only", help="servers, by comma: " + ", ".join(RIVALS))
     parser.add_argument("--write", action="store_true", help="write docs/performance.md")

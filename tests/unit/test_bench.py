@@ -1,8 +1,10 @@
 """The arithmetic and the tables of `nox -s bench`; what it measures is not measured here."""
 
+import re
+
 import pytest
 
-from tests.bench import document
+from tests.bench import document, plots
 from tests.bench.generator import (
     CONNECTIONS,
     WORKLOADS,
@@ -167,3 +169,13 @@ def test_only_marked_parts_of_a_document_are_replaced():
 def test_the_document_has_every_mark(record):
     text = document.DOCUMENT.read_text()
     assert document.filled(text, document.parts(record)) != text
+
+
+def test_the_same_record_gives_the_same_plots(record, tmp_path):
+    for name in ("a", "b"):
+        plots.draw(record, tmp_path / name)
+    drawn = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
+    assert drawn == {path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()}
+    shown = {f"performance/{name}" for name in drawn}
+    assert shown == set(re.findall(r"!\[.*?\]\((.*?)\)", document.DOCUMENT.read_text()))
+    assert b"1 KiB, same" in drawn["throughput.svg"]

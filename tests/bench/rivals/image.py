@@ -64,7 +64,8 @@ class Image(Rival):
         return "" if image_bytes() else f"no image {IMAGE} (`nox -s image`)"
 
     def version(self) -> str:
-        return docker("image", "inspect", "--format={{slice .Id 7 19}}", IMAGE)
+        label = '{{index .Config.Labels "org.opencontainers.image.revision"}}'
+        return f"of commit {docker('image', 'inspect', f'--format={label}', IMAGE)[:7]}"
 
     def start(self, folder: Path, **settings: str) -> Running:
         settings = {"SMTP_STORE": STORES[self.store], **settings}

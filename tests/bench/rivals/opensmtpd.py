@@ -46,11 +46,7 @@ class OpenSmtpd(Rival):
     connections = 5  # its listen queue has that many places, and the generator knocks all at once
 
     def missing(self) -> str:
-        if image_bytes(IMAGE):
-            return ""
-        if not image_bytes(BASE):
-            return f"no image {BASE} to build OpenSMTPD on"
-        return "" if _build() else "OpenSMTPD cannot be installed on the base image"
+        return "" if image_bytes(IMAGE) or _build() else f"OpenSMTPD cannot be had on {BASE}"
 
     def version(self) -> str:
         asked = ("dpkg-query", "--show", "--showformat=${Version}", "opensmtpd")
@@ -80,5 +76,10 @@ class OpenSmtpd(Rival):
 
 
 def _build() -> bool:
+    """Make the image; the base image is pulled where it is not here."""
     words = ["docker", "build", "--quiet", "--network=host", f"--tag={IMAGE}", "-"]
-    return not subprocess.run(words, input=DOCKERFILE, text=True, capture_output=True).returncode
+    try:
+        done = subprocess.run(words, input=DOCKERFILE, text=True, capture_output=True)
+    except FileNotFoundError:
+        return False
+    return not done.returncode
