@@ -17,6 +17,7 @@ nox.options.download_python = "never"
 
 CODE = ("prixfixe", "tests", "docker", "release", "noxfile.py")
 EVIDENCE = Path("evidence")
+PEERS = "tests/conformance/peers/*"
 WORKFLOWS = ".github/workflows/*.yml"
 
 
@@ -59,10 +60,10 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", *CODE)
     session.run("ruff", "format", "--check", *CODE)
     session.run("codespell")
-    scripts = _files("scripts/*.sh", "deployment/**/*.sh", ".ci/*")
+    scripts = _files("scripts/*.sh", "deployment/**/*.sh", ".ci/*", f"{PEERS}/start")
     session.run("shellcheck", *scripts, external=True)  # Debian's where no wheel is
     session.run("shfmt", "-i", "4", "-d", *scripts)
-    session.run("hadolint", "Dockerfile", "docker/debug.Dockerfile")
+    session.run("hadolint", *_files("Dockerfile", "docker/*.Dockerfile", f"{PEERS}/Dockerfile"))
     _lint_github(session)
     for path in _files("docker-compose*.yml"):
         session.run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", path)

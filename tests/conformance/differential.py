@@ -34,7 +34,7 @@ TARGETS: dict[str, type[Target]] = {
     "aiosmtpd": StockTarget,
     **{target.title: target for target in PEERS.values()},
 }
-AT_ONCE = 2  # more, and fairness and time limits would be judged on a busy machine
+AT_ONCE = 3  # more, and fairness and time limits would be judged on a busy machine
 
 
 def column(title: str) -> Column:
@@ -72,7 +72,8 @@ def _is_for(title: str, name: str) -> bool:
 def main() -> int:
     """Play, and write the document."""
     with ProcessPoolExecutor(AT_ONCE, max_tasks_per_child=1) as pool:
-        columns = list(pool.map(column, TARGETS))
+        found = {one.title: one for one in pool.map(column, reversed(TARGETS))}  # slowest first
+    columns = [found[title] for title in TARGETS]
     for path in DOCUMENTS:  # The second is what a workflow keeps.
         path.parent.mkdir(exist_ok=True)
         path.write_text(document(columns, load()), encoding="utf-8")

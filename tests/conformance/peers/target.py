@@ -167,10 +167,19 @@ class PeerTarget(Target):
     def version(self) -> str:
         """The version of the package."""
         command = ["-W", "-f", "${Version}", self.package or self.name]
-        told = engine.client().containers.run(
-            self.image, command, entrypoint="dpkg-query", remove=True, network_mode="none"
+        asked = engine.client().containers.run(
+            self.image,
+            command,
+            entrypoint="dpkg-query",
+            network_mode="none",
+            detach=True,
+            labels=engine.labels(),
         )
-        return re.sub(rb"^\d+:", b"", told).decode()
+        try:
+            asked.wait(timeout=START_SECONDS)
+            return re.sub(rb"^\d+:", b"", asked.logs()).decode().strip()
+        finally:
+            asked.remove(force=True)
 
     def close(self) -> None:
         super().close()

@@ -52,7 +52,7 @@ def random_lines(target: Target) -> None:
     server = target.using("D")
     server.clear()
     source = random.Random(1321)
-    octets = bytes(set(range(256)) - {10, 13})
+    octets = bytes(set(range(256)) - {0, 10, 13})  # NUL is a case of its own
     lines = [bytes(source.choices(octets, k=source.randrange(120))) for _ in range(1200)]
     body = b"".join(line + b"\r\n" for line in lines)
     stuffed = b"".join((b"." if line[:1] == b"." else b"") + line + b"\r\n" for line in lines)
@@ -144,7 +144,7 @@ def enhanced_codes(target: Target) -> None:
     commands = (
         b"MAIL FROM:<a@x.test>\r\nMAIL FROM:<a@x.test>\r\nRCPT TO:<b@y.test>\r\nRCPT TO:<>\r\n"
         b"NOOP\r\nVRFY x\r\nEXPN x\r\nFOO\r\nHELP\r\nRSET\r\nDATA\r\nRCPT TO:<b@y.test>\r\n"
-        b"MAIL FROM:<a@x.test> FOO=1\r\nMAIL FROM:<a@x.test> SIZE=x\r\nEHLO\r\nVRFY\r\nQUIT\r\n"
+        b"MAIL FROM:<a@x.test> FOO=1\r\nMAIL FROM:<a@x.test> SIZE=x\r\nVRFY\r\nQUIT\r\n"
     )
     with target.using("D").hello() as wire:
         for line in commands.splitlines(keepends=True):
