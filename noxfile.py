@@ -171,7 +171,10 @@ def teeth(session: nox.Session) -> None:
 
 @nox.session
 def load(session: nox.Session) -> None:
-    """Load the container and account for every message: [--all] [--image ID]; needs Docker."""
+    """Load the container and account for every message; needs Docker.
+
+    [--all] for every scenario in full length, [--soak MINUTES], [--image ID].
+    """
     _install(session)
     report = EVIDENCE / "load.xml"
     session.run("pytest", "tests/load", f"--junitxml={report}", *session.posargs)

@@ -47,7 +47,7 @@ class Account:
         reader = reader or self._box
         evidence = Evidence(found=list(read(reader)))
         problems = compare(self._ledger, evidence)
-        assert not problems, f"{len(problems)} breaches, the first: {problems[:5]}"
+        assert not problems, f"{len(problems)} breaches: {problems[:3]} … {problems[-3:]}"
         unknown = {one.number for one in self._ledger.sent if not one.code}
         assert len(evidence.found) - self.acknowledged <= len(unknown)
         assert reader.http("/api/v1/messages?limit=1").json["total"] == len(evidence.found)

@@ -19,11 +19,26 @@ _rows = pytest.StashKey[list]()
 
 
 def pytest_addoption(parser):
-    parser.addoption("--all", action="store_true", help="every scenario in its full length")
+    parser.addoption("--all", action="store_true", help="every test, in its full length")
+    parser.addoption("--soak", type=float, default=0, metavar="MINUTES", help="send for so long")
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "full: takes its time, left out unless --all is given")
     config.stash[_rows] = []
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what was not asked for, and give the soak its time."""
+    minutes = config.getoption("--soak")
+    soaks = [item for item in items if "soak" in item.fixturenames]
+    for item in soaks:
+        item.add_marker(pytest.mark.timeout(minutes * 60 + 600))
+    left = [] if minutes else soaks
+    if not config.getoption("--all"):
+        left += [item for item in items if item.get_closest_marker("full")]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in left]
 
 
 def pytest_terminal_summary(terminalreporter, config):
@@ -49,6 +64,12 @@ def start(start_box):
 def is_all(request):
     """Whether scenarios take their full length."""
     return request.config.getoption("--all")
+
+
+@pytest.fixture
+def soak(request):
+    """How many minutes a soak takes."""
+    return request.config.getoption("--soak")
 
 
 @pytest.fixture

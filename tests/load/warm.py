@@ -23,14 +23,15 @@ def aimed(box, plan=None, **numbers):
     return replace(plan or Plan(timeout=SECONDS), host=host, port=port, **numbers)
 
 
-def fill(box, account):
-    """Fill the cache."""
-    carry_out(aimed(box, messages=FILL, workers=10, sizes=(10 * KIB,)), account)
+def fill(box, account, workers=10):
+    """Fill the cache, and have the thread there that reads for the API."""
+    carry_out(aimed(box, messages=FILL, workers=workers, sizes=(10 * KIB,)), account)
+    assert box.http("/api/v1/messages?limit=1").status == 200
 
 
-def warm_up(plan, account):
-    """Fill the cache by the plan's own workers, then send a tenth of the plan."""
-    carry_out(replace(plan, messages=FILL, sizes=(10 * KIB,), rate=None), account)
+def warm_up(box, plan, account):
+    """Fill the cache, then send a tenth of the plan."""
+    fill(box, account, plan.workers)
     same = max(plan.messages // 10, plan.workers)
     carry_out(replace(plan, messages=same, rate=None), account)
 

@@ -1,0 +1,28 @@
+"""What is true of every load: all is accepted, all is kept, the server is as it was.
+
+Owns: the order in which a server is warmed up, measured, loaded, measured again and asked.
+Promises: any message lost, doubled, changed or invented, and any memory, descriptor or thread left
+behind is an `AssertionError`. Refuses: which plan it is.
+"""
+
+import uvloop
+
+from prixfixe.load import run
+from tests.load import vitals
+from tests.load.account import Account
+from tests.load.warm import warm_up
+
+__all__ = ["prove"]
+
+
+def prove(box, plan, record=lambda outcome, before, after: None):
+    """Carry out a plan, tell its outcome and the vitals around it, and check them."""
+    account = Account(box)
+    warm_up(box, plan, account)
+    before, already = vitals.settled(box), account.acknowledged
+    outcome = uvloop.run(run(plan, account.post()))
+    record(outcome, before, vitals.of(box))
+    assert (outcome.codes, outcome.errors) == ({250: plan.messages}, {})
+    assert account.acknowledged - already == plan.messages
+    account.settle()
+    vitals.check_back(box, before)
