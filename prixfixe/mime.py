@@ -1,30 +1,23 @@
 """From a stored message to what an API client wants to read: headers, parts, text.
 
-Owns: tolerant parsing with the standard library's email package, and part numbers.
-Promises: no input raises; work is bounded in depth and number of parts; nothing is rendered,
-fetched or executed.
+Owns: what fields and parts say, leniently, and part numbers.
+Promises: no input raises; work is bounded (see `mimetree`); nothing is rendered, fetched or
+executed.
 Refuses: knowing HTTP or Mailpit's JSON (see `http.mailpit`).
 """
 
 from __future__ import annotations
 
-import re
 from email.header import decode_header, make_header
 from email.message import Message as MimeMessage
-from email.parser import BytesFeedParser
-from email.policy import compat32
 from email.utils import getaddresses
 from typing import NamedTuple
 
+from prixfixe import charsets
+from prixfixe.mimetree import parse_header, parse_tree
+
 __all__ = ["Address", "Parsed", "Part", "header_fields", "parse_message"]
 
-MAX_PARTS = 1000
-_BOUNDARY = re.compile(rb"boundary[ \t]*=", re.IGNORECASE)
-MAX_LINES = 200_000  # each costs the library some 60 octets; 10 MiB of base64 have 138,000
-MAX_NESTING = 200  # boundaries open at once; deeper mail is shown as one part
-MAX_HEADER_OCTETS = 256 * 1024  # of the message
-MAX_PART_HEADER_OCTETS = 64 * 1024  # of each part
-_PIECE_OCTETS = 64 * 1024
 MAX_FIELD_CHARACTERS = 64 * 1024  # looked at for addresses or decoding
 
 
@@ -54,11 +47,7 @@ class Part(NamedTuple):
 
     def text(self, octets: int | None = None) -> str:
         """Return the content, or its beginning, as text, whatever its charset claims."""
-        content = self.content[:octets]
-        try:
-            text = content.decode(self.charset or "utf-8", "replace")
-        except (LookupError, ValueError):  # No such charset, or one that is no text encoding.
-            text = content.decode("utf-8", "replace")
+        text = charsets.decode(self.content[:octets], self.charset)
         return text.encode("utf-8", "replace").decode("utf-8").replace("\r\n", "\n")
 
 
@@ -81,7 +70,7 @@ class Parsed(NamedTuple):
         values = [value[:MAX_FIELD_CHARACTERS] for value in self._values(name)]
         try:
             pairs = getaddresses(values)
-        except Exception:  # noqa: BLE001 - as in _parse; nested comments exhaust the stack
+        except Exception:  # noqa: BLE001 - nested comments exhaust the stack, and who knows what else
             return []
         return [Address(decoded(shown), decoded(box)) for shown, box in pairs if box]
 
@@ -95,10 +84,18 @@ def decoded(raw: str) -> str:
     """Decode RFC 2047 words; text with a lying charset comes back as it is."""
     raw = raw[:MAX_FIELD_CHARACTERS]
     try:
-        text = str(make_header(decode_header(raw)))
-    except Exception:  # noqa: BLE001 - as in _parse
+        text = str(make_header([_word(*chunk) for chunk in decode_header(raw)]))
+    except Exception:  # noqa: BLE001 - hostile mail finds ways the library did not expect
         text = raw
     return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
+
+
+def _word(text: str | bytes, charset: str | None) -> tuple[str | bytes, str | None]:
+    """Return a piece of a field with a charset the library may look up."""
+    known = None if charset is None else charsets.canonical(charset)
+    if known is None and charset is not None:
+        raise LookupError(charset)
+    return text, known
 
 
 def _text(value: object) -> str:
@@ -109,60 +106,25 @@ def _text(value: object) -> str:
 
 def header_fields(body: bytes) -> list[tuple[str, str]]:
     """Return the header fields in order, unfolded, undecoded."""
-    root = _parse(body[: _header_end(body)])
+    root = parse_header(body)
     return [(name, " ".join(_text(value).split())) for name, value in root.raw_items()]
 
 
-def _header_end(body: bytes) -> int:
-    end = body.find(b"\r\n\r\n", 0, MAX_HEADER_OCTETS)
-    return min(len(body), MAX_HEADER_OCTETS) if end < 0 else end + 4
-
-
-def _parse(octets: bytes) -> MimeMessage:
-    try:
-        # In pieces: given everything at once, the library makes five copies of it.
-        parser = BytesFeedParser(policy=compat32)
-        for at in range(0, len(octets), _PIECE_OCTETS):
-            parser.feed(octets[at : at + _PIECE_OCTETS])
-        return parser.close()
-    except Exception:  # noqa: BLE001 - hostile mail finds ways the parser did not expect
-        return MimeMessage(policy=compat32)
-
-
 def parse_message(body: bytes) -> Parsed:
-    """Take a message apart."""
-    is_whole = _is_bounded(body)
-    root = _parse(body if is_whole else body[: _header_end(body)])
+    """Take a message apart; one that would cost too much is shown as one part."""
+    root, rest = parse_tree(body)
     parts: list[Part] = []
-    if not is_whole:
-        parts.append(_part(root, "1", body[_header_end(body) :]))
-    else:
+    if rest is None:
         _collect(root, "", parts)
+    else:
+        parts.append(_part(root, "1", rest))
     return Parsed(root, tuple(parts))
-
-
-def _is_bounded(body: bytes) -> bool:
-    """Whether the library may take a message apart: it builds every part before we can count."""
-    if _header_end(body) >= MAX_HEADER_OCTETS:
-        return False
-    if len(_BOUNDARY.findall(body)) > MAX_NESTING or body.count(b"\n") > MAX_LINES:
-        return False
-    at = body.find(b"\n--")
-    for _ in range(2 * MAX_PARTS):
-        if at < 0:
-            return True
-        end = body.find(b"\r\n\r\n", at, at + MAX_PART_HEADER_OCTETS)
-        if end < 0 and len(body) - at > MAX_PART_HEADER_OCTETS:
-            return False
-        at = body.find(b"\n--", at + 1)
-    return False
 
 
 def _collect(node: MimeMessage, prefix: str, parts: list[Part]) -> None:
     children = node.get_payload() if node.is_multipart() else None
     if not isinstance(children, list) or node.get_content_type() == "message/rfc822":
-        if len(parts) < MAX_PARTS:
-            parts.append(_part(node, prefix or "1", _content(node)))
+        parts.append(_part(node, prefix or "1", _content(node)))
         return
     for number, child in enumerate(children, 1):
         if isinstance(child, MimeMessage):
@@ -174,7 +136,7 @@ def _content(node: MimeMessage) -> bytes:
         if node.is_multipart():  # An attached message.
             return b"".join(bytes(child) for child in node.get_payload())  # type: ignore[arg-type]
         content = node.get_payload(decode=True)
-    except Exception:  # noqa: BLE001 - as in _parse
+    except Exception:  # noqa: BLE001 - as in decoded
         return b""
     return content if isinstance(content, bytes) else b""
 
@@ -184,16 +146,31 @@ def _part(node: MimeMessage, number: str, content: bytes) -> Part:
         number,
         node.get_content_type(),
         _quietly(node.get_content_disposition),
-        decoded(_quietly(node.get_filename)),
+        decoded(
+            _parameter(node, "Content-Disposition", "filename")
+            or _parameter(node, "Content-Type", "name")
+        ),
         str(node.get("Content-ID", "")).strip().strip("<>"),
-        _quietly(node.get_content_charset),
+        _parameter(node, "Content-Type", "charset"),
         content,
     )
+
+
+def _parameter(node: MimeMessage, field: str, name: str) -> str:
+    """Return a parameter of a field, decoded as RFC 2231 says."""
+    try:
+        value = node.get_param(name, "", field)
+        if not isinstance(value, tuple):
+            return str(value).strip()
+        charset, _language, text = value
+        return charsets.decode(text.encode("raw-unicode-escape"), charset or "us-ascii").strip()
+    except Exception:  # noqa: BLE001 - as in decoded
+        return ""
 
 
 def _quietly(ask: object) -> str:
     """Return what a method of the email package says, "" when hostile mail makes it fail."""
     try:
         return str(ask() or "") if callable(ask) else ""
-    except Exception:  # noqa: BLE001 - as in _parse
+    except Exception:  # noqa: BLE001 - as in decoded
         return ""

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from prixfixe.http.mailpit import summarise
 from prixfixe.message import Envelope, Message
-from prixfixe.mime import MAX_PARTS, decoded, header_fields, parse_message
+from prixfixe.mime import decoded, header_fields, parse_message
+from prixfixe.mimetree import MAX_PARTS
 
 
 def whole():
