@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["RULES", "Rule", "broken"]
 
+# A row of SQLite ends at 10**9 octets; the envelope and the rest of the row have the difference.
+SQLITE_MESSAGE_OCTETS = 900_000_000
+
 
 class Rule(NamedTuple):
     """A forbidden combination: the attributes it looks at, the one to blame first.
@@ -76,6 +79,11 @@ RULES: tuple[Rule, ...] = (
         ("max_inflight", "max_message_size"),
         lambda inflight, message: inflight < message,
         "at least SMTP_MAX_MESSAGE_SIZE ({1})",
+    ),
+    Rule(
+        ("max_message_size", "store"),
+        lambda size, store: store.startswith("sqlite:") and size > SQLITE_MESSAGE_OCTETS,
+        f"at most {SQLITE_MESSAGE_OCTETS} with a sqlite: store, which cannot keep a larger one",
     ),
 )
 

@@ -1,4 +1,6 @@
+import contextlib
 import dataclasses
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from prixfixe.settings import (
     sources,
     warnings,
 )
+from prixfixe.settings.rules import SQLITE_MESSAGE_OCTETS
 
 # variable: (wrong value, words of what was expected)
 WRONG = {
@@ -99,7 +102,19 @@ TOGETHER = {
         {"SMTP_MAX_INFLIGHT": "1MiB"},
         "at least SMTP_MAX_MESSAGE_SIZE (10485760)",
     ),
+    "more than SQLite keeps": (
+        {"SMTP_MAX_MESSAGE_SIZE": "900000001", "SMTP_MAX_INFLIGHT": "1GB"},
+        "at most 900000000 with a sqlite: store",
+    ),
 }
+
+
+def test_what_sqlite_is_said_to_keep_is_below_its_limit():
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        limit = connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
+    assert limit - 50_000_000 > SQLITE_MESSAGE_OCTETS
+    others = {"SMTP_STORE": "maildir:mail", "SMTP_MAX_INFLIGHT": "1GB"}
+    assert load({"SMTP_MAX_MESSAGE_SIZE": "900000001", **others})
 
 
 def test_defaults_are_the_interface(settings):
