@@ -86,7 +86,7 @@ def make_folder(folder: Path) -> None:
 def write_probe(folder: Path) -> None:
     """Write, sync and remove a small file, as a commit would."""
     path = folder / PROBE_NAME
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    descriptor = _create(path)
     try:
         os.write(descriptor, b"probe\n")
         os.fsync(descriptor)
@@ -94,6 +94,16 @@ def write_probe(folder: Path) -> None:
         os.close(descriptor)
         with contextlib.suppress(OSError):
             path.unlink()
+
+
+def _create(path: Path) -> int:
+    """Make a file, in the place of one that a dead process left: that one is not written to."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o600)
+    except FileExistsError:
+        path.unlink()
+        return os.open(path, flags, 0o600)
 
 
 class FolderLock:
@@ -111,7 +121,8 @@ class FolderLock:
 
     def take(self, store: Path) -> None:
         """Take the lock. Raises `StoreOpenError` naming the holder, or `OSError`."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC  # what is locked is written
+        descriptor = os.open(self._path, flags, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(descriptor, 0)

@@ -6,8 +6,8 @@ Promises: a copy holds every message that was acknowledged before it began, and 
 that came meanwhile, without a gap; nothing that exists is overwritten; the server is not stopped,
 and its log grows by what it takes in while the copy is made. What is restored is proven first,
 what is found damaged changes nothing unless that is asked for, and the store it replaces is kept.
-Refuses: a copy that would leave a server without its reserve of free space, and a restore under a
-running server.
+Refuses: a copy that would leave a server without its reserve of free space, a restore under a
+running server, and to write to a file it did not make.
 """
 
 from __future__ import annotations
@@ -148,7 +148,8 @@ def _partial(target: Path) -> Iterator[Path]:
     if target.exists():
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
     path = target.with_name(target.name + ".partial")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    _clear(path)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         _claim(descriptor, path)
         try:
@@ -159,13 +160,33 @@ def _partial(target: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
+def _clear(path: Path) -> None:
+    """Remove what a dead process left; never write to a file that another made.
+
+    In a folder that others may write to, the name could be a link to a file of ours.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StoreError(f"{path} is no file of a backup ({error.strerror}); remove it") from error
+    try:
+        _claim(descriptor, path)
+        path.unlink()
+    finally:
+        os.close(descriptor)
+
+
 def _claim(descriptor: int, path: Path) -> None:
-    """Take over a file that a dead process left; refuse one that is being written."""
+    """Lock a file, unless another process writes it or has put its own in its place."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise StoreError(f"{path} is being written by another process") from None
-    os.ftruncate(descriptor, 0)
+        is_ours = os.path.samestat(os.fstat(descriptor), path.lstat())
+    except (BlockingIOError, FileNotFoundError):
+        is_ours = False
+    if not is_ours:
+        raise StoreError(f"{path} is being written by another process")
 
 
 def _sync(path: Path) -> None:
