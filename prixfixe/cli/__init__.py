@@ -135,6 +135,9 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] 
     "version": ("print the version", _no_arguments, "prixfixe.cli.version"),
 }
 
+# What is of use only whole: a reader of the others takes what it wants.
+WHOLE = frozenset({"backup"})
+
 
 def _parser(wanted: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
@@ -170,9 +173,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Failure as failure:
         complain(failure)
         return failure.code
-    except BrokenPipeError:  # `prixfixe messages | head`
-        _forget_output()
-        return EXIT_OK
+    except BrokenPipeError:
+        return _left_by_its_reader(args.command)
     except OSError as error:  # A full disk under an export or a redirected output.
         if args.command == "serve":
             raise
@@ -184,11 +186,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+def _left_by_its_reader(command: str) -> int:
+    _forget_output()
+    if command not in WHOLE:  # `prixfixe messages | head`
+        return EXIT_OK
+    complain("standard output was closed before all was written: what is there is of no use")
+    return EXIT_FAILED
+
+
 def _accept_all_letters() -> None:
     """Let no locale's character set turn a sender's letters into a traceback."""
+    _write_all_octets()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _write_all_octets() -> None:
+    """With PYTHONUNBUFFERED a write that wrote a part of it passes for one that wrote all."""
+    stream = sys.stdout
+    raw = getattr(stream, "buffer", None)
+    if isinstance(raw, io.RawIOBase) and sys.stdout is sys.__stdout__:
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding)
 
 
 def _forget_output() -> None:

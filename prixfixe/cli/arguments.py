@@ -31,6 +31,8 @@ def address(text: str) -> tuple[str, int]:
     is_port = port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536
     if not colon or "/" in host or is_bare_ipv6 or not is_port:
         raise _wrong(text, "HOST:PORT, such as 127.0.0.1:2525 or [::1]:2525")
+    if not host.isprintable():
+        raise _wrong(text, "a host's name or address")
     return host.strip("[]") or "localhost", int(port)
 
 

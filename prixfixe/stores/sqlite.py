@@ -158,7 +158,7 @@ class _Database:
         self._has_free_pages = True
         if ids is None:
             return self._transact(lambda: self._remove("1"))
-        unique = list(dict.fromkeys(ids))
+        unique = [each for each in dict.fromkeys(ids) if each.isascii()]  # as in the reader's `get`
         return self._transact(lambda: sum(map(self._remove_some, _slices(unique))))
 
     def _remove_some(self, ids: Sequence[str]) -> int:

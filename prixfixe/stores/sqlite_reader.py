@@ -45,6 +45,8 @@ class SqliteReader:
 
     def get(self, message_id: str) -> Message | None:
         """Return one message or None. Raises `DamagedError`."""
+        if not message_id.isascii():  # none of ours, and SQLite takes no half of a character
+            return None
         try:
             rows = self._fetch(_ROW, (message_id,))
         except StoreError as error:
@@ -118,7 +120,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _open(path: Path, options: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        f"file:{quote(str(path))}?{options}",
+        f"file:{quote(os.fsencode(path))}?{options}",
         uri=True,
         isolation_level=None,
         timeout=files.BUSY_SECONDS,

@@ -1,5 +1,6 @@
 """`prixfixe backup` and `restore`: a copy made while mail arrives, and the drill of using it."""
 
+import asyncio
 import contextlib
 import itertools
 import os
@@ -148,6 +149,28 @@ async def test_through_pipes(store, tmp_path):
     assert not [path.name for path in store.parent.iterdir() if "backup" in path.name]
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_goes_away_makes_no_backup(store, monkeypatch, unbuffered):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    asyncio.run(fill(store, 3, b"x" * 100_000))
+    command = [sys.executable, "-m", "prixfixe", "backup", "-"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as backup:
+        assert len(backup.stdout.read(5000)) == 5000
+        backup.stdout.close()
+        told = backup.stderr.read()
+    assert backup.returncode == 1
+    assert b"standard output was closed before all was written" in told
+    assert b"copied to" not in told
+    assert not list(store.parent.glob("*.partial"))
+
+
+async def test_names_that_are_no_text(store, tmp_path):
+    ids = await fill(store)
+    copy = tmp_path / os.fsdecode(b"\xff\xfe.db")
+    assert main(["backup", str(copy)]) == 0
+    assert mail_in(copy) == ids
+
+
 async def test_what_is_there_is_not_overwritten(store, tmp_path, capsys):
     await fill(store)
     copy = tmp_path / "copy.db"
@@ -196,6 +219,16 @@ async def test_what_a_dead_backup_left_is_taken_over(store, tmp_path):
     (tmp_path / "copy.db.partial").write_bytes(b"rubbish" * 5000)
     assert main(["backup", str(tmp_path / "copy.db")]) == 0
     assert mail_in(tmp_path / "copy.db") == ids
+
+
+@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
+async def test_a_link_planted_at_the_partial_name_harms_nothing(store, tmp_path, link):
+    await fill(store)
+    (tmp_path / "precious").write_text("precious")
+    getattr(tmp_path / "copy.db.partial", link)(tmp_path / "precious")
+    code = main(["backup", str(tmp_path / "copy.db")])
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert code == (1 if link == "symlink_to" else 0)
 
 
 async def test_two_backups_to_one_name(store, tmp_path):

@@ -245,6 +245,7 @@ def test_check_speaks_ipv6(stub):
         (["--smtp", "::1:2525"], "expected HOST:PORT"),
         (["--smtp", "a:0"], "expected HOST:PORT"),
         (["--smtp", "a:99999"], "expected HOST:PORT"),
+        (["--smtp", "\udcff:25"], "expected a host's name or address"),
         (["--http", "https://a:80"], "expected HOST:PORT"),
         (["--http", "http://a:80/readyz"], "expected HOST:PORT"),
         (["--timeout", "nan"], "expected seconds"),

@@ -129,7 +129,9 @@ def test_show_latest_is_the_newest(kept, capfdbinary):
     assert capfdbinary.readouterr().out == render(MAIL[-1])
 
 
-@pytest.mark.parametrize("wanted", ["latest", "f" * 28, "../../etc/passwd", "", "%", "a\x1bb"])
+@pytest.mark.parametrize(
+    "wanted", ["latest", "f" * 28, "../../etc/passwd", "", "%", "a\x1bb", "\udcff"]
+)
 async def test_show_names_an_id_that_is_not_there(store, capsys, wanted):
     await store.delete(None)
     assert main(["show", wanted]) == 1

@@ -253,6 +253,8 @@ async def test_delete(serve, client):
     await client.request("DELETE", running.http + "/api/v1/search", params={"query": "subject:2"})
     assert await left() == names[3:]
     assert (await client.request("DELETE", url, json={"ids": ["nope"]})).status_code == 200
+    half = b'{"ids": ["\\ud800"]}'
+    assert (await client.request("DELETE", url, content=half)).status_code == 200
     assert await left() == names[3:]
     await client.delete(url)
     assert await left() == []

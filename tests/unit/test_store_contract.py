@@ -57,6 +57,31 @@ async def test_kept_message_survives_reopening(durable):
             assert [reader.get(each.id) for each in messages] == messages
 
 
+async def test_links_planted_in_the_folder_harm_nothing(durable, tmp_path):
+    async with opened(durable):
+        locks = list(tmp_path.rglob("*.lock"))
+    (tmp_path / "precious").write_text("precious")
+    probes = [each / ".prixfixe-probe" for each in tmp_path.rglob("*") if each.is_dir()]
+    for path in [tmp_path / ".prixfixe-probe", *probes]:
+        path.symlink_to(tmp_path / "precious")
+    async with opened(durable) as store:
+        await store.probe()
+    (lock,) = locks
+    lock.unlink()
+    lock.symlink_to(tmp_path / "precious")
+    with pytest.raises(StoreOpenError):
+        await open_store(durable).open()
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+async def test_an_id_that_is_no_text_is_no_message(url):
+    async with opened(url) as store:
+        await store.put(make(IdSource()))
+        assert await store.delete(["\udcff"]) == 0
+        with reading(url, store) as reader:
+            assert reader.get("\udcff") is None
+
+
 texts = st.text(max_size=60)
 params = st.lists(st.tuples(texts, st.none() | texts), max_size=3).map(tuple)
 addresses = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=80)
