@@ -91,22 +91,23 @@ def _by_workload(what: str, record: dict[str, Any], found: dict[tuple[str, str],
 
 
 def _claims(record: dict[str, Any]) -> str:
-    found = rates(record["samples"])
+    found, spent = rates(record["samples"]), costs(record["samples"])
     rows = []
     for claim in CLAIMS:
         measured = measure(claim, found)
-        cells = [NONE, NONE, "not measured"]
+        cells = [NONE, NONE, "not measured", NONE]
         if measured:
             holds = "yes" if measured.ratio >= claim.least else "**no**"
             cells = [
                 f"{measured.ratio:.2f}",
                 f"{measured.low:.2f} to {measured.high:.2f}",
                 holds,
+                f"{spent[claim.rival, claim.workload] / spent[claim.server, claim.workload]:.2f}",
             ]
         who = f"`{claim.server}` / `{claim.rival}`"
         rows.append([who, WORKLOADS[claim.workload].title, f"{claim.least:g}", *cells])
     head = ["messages a second", "workload", "at least", "measured", "single rounds", "holds"]
-    return table(head, rows)
+    return table([*head, "by processor time"], rows)
 
 
 def _resources(record: dict[str, Any]) -> str:
