@@ -14,6 +14,8 @@ WALKED = [name for name, found in FOUND.items() if any(not one.why_not for one i
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("document", WALKED)
 def test_every_command_does_what_the_document_says(walk, document):
+    if any("--profile monitoring" in block.text for block in FOUND[document]):
+        walk.replace_prometheus()
     for block in FOUND[document]:
         if block.why_not:
             sys.stderr.write(f"{block.where}: not run: {block.why_not}\n")

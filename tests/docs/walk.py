@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PORTS", "Walk", "WalkError", "clone", "taken"]
 
-# What the documents publish: SMTP, HTTP, Prometheus.
-PORTS = (2525, 8025, 9091)
+# What the documents publish: SMTP, HTTP, Prometheus in a container and without one.
+PORTS = (2525, 8025, 9090, 9091)
 STEP_SECONDS = 300
 REPEAT_SECONDS = 40
 END_SECONDS = 20
@@ -128,6 +128,19 @@ class Walk:
             "PRIXFIXE_HEALTH_INTERVAL": "1s",
         }
         self._behind: list[subprocess.Popen[str]] = []
+
+    def replace_prometheus(self) -> None:
+        """Have Debian's Prometheus in the place of the image that compose would pull."""
+        name = f"{self.name}-prometheus"
+        file = "prometheus.Dockerfile"
+        engine.client().images.build(
+            path=str(Path(__file__).parent),
+            dockerfile=file,
+            tag=name,
+            labels=engine.labels(),
+            rm=True,
+        )
+        self.environ["PROMETHEUS_IMAGE"] = name
 
     def follow(self, block: Block) -> None:
         """Do what a block says.

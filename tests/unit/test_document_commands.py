@@ -9,7 +9,7 @@ FOUND = {name: blocks(name, text) for name, text in TEXTS.items()}
 # What the two documents of a newcomer leave to others, by how the block begins.
 LEFT_OUT = {
     "README.md": {"python3 -m venv .venv && .venv/bin/pip install --quiet 'nox[uv]'"},
-    "DEPLOYMENT.md": {"scripts/compose.sh --profile monitoring up"},
+    "DEPLOYMENT.md": {"scripts/compose.sh --profile monitoring up --detach --wait grafana"},
 }
 
 
