@@ -1,7 +1,8 @@
 """Health and metrics over HTTP.
 
 Owns: `/livez`, `/readyz`, `/metrics`.
-Promises: liveness asks nothing but the loop; readiness and a scrape run every check.
+Promises: liveness asks nothing but the loop; readiness and a scrape run every check; a search that
+takes long delays neither.
 Refuses: the checks themselves (see `readiness`).
 """
 
@@ -9,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from starlette.responses import Response
 
@@ -17,12 +19,18 @@ from prixfixe.http.answers import Json
 from prixfixe.stores.base import StoreError, StoreOpenError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.requests import Request
 
     from prixfixe.http.mailbox import Mailbox
     from prixfixe.http.server import HttpContext
 
 __all__ = ["Health"]
+
+TOTALS_SECONDS = 2.0  # to wait for a long search; then the last totals are repeated
+
+T = TypeVar("T")
 
 
 class Health:
@@ -53,11 +61,19 @@ class Health:
         """Return the counts."""
         metrics, accept = self._context.metrics, request.headers.get("accept")
         await self._context.readiness.check()
-        with contextlib.suppress(StoreError, StoreOpenError):
-            metrics.totals = await self._mailbox.totals()
-        loop = asyncio.get_running_loop()
-        page, kind = await loop.run_in_executor(None, metrics.exposition, accept)
+        with contextlib.suppress(StoreError, StoreOpenError, TimeoutError):
+            async with asyncio.timeout(TOTALS_SECONDS):
+                metrics.totals = await self._mailbox.totals()
+        page, kind = await _beside_the_loop(partial(metrics.exposition, accept))
         return Response(page, headers={"Content-Type": kind})
+
+
+async def _beside_the_loop(work: Callable[[], T]) -> T:
+    """Work in a thread, or in the loop where the process may start no more threads."""
+    try:
+        return await asyncio.get_running_loop().run_in_executor(None, work)
+    except RuntimeError:
+        return work()
 
 
 def _is_local(request: Request) -> bool:

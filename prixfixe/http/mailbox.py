@@ -1,17 +1,19 @@
 """Reading the store for HTTP: one thread, one reader, a cache of summaries.
 
 Owns: the reading thread and what is remembered of messages (they never change).
-Promises: the event loop never waits for a disk or a parser; memory for summaries is bounded.
+Promises: the event loop never waits for a disk or a parser, nor does a server that stops; memory
+for summaries is bounded.
 Refuses: writing.
 """
 
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
+import contextlib
 from typing import TYPE_CHECKING, TypeVar
 
 from prixfixe.http import mailpit
+from prixfixe.http.worker import Worker
 from prixfixe.mime import parse_message
 from prixfixe.stores.base import DamagedError
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Mailbox"]
 
+CLOSE_SECONDS = 1.0  # for the reader; what the thread is at may take longer, and is left
 MAX_SUMMARIES = 2000  # about 1 KiB each
 
 T = TypeVar("T")
@@ -36,7 +39,7 @@ class Mailbox:
     def __init__(self, open_reader: Callable[[], Reader]) -> None:
         self._open = open_reader
         self._opened: Reader | None = None
-        self._thread = ThreadPoolExecutor(1, "prixfixe-read")
+        self._thread = Worker("prixfixe-read")
         self._summaries: dict[str, Summary] = {}
 
     async def _run(self, work: Callable[[], T]) -> T:
@@ -79,13 +82,19 @@ class Mailbox:
         """Return the message's summary if it matches."""
         return await self._run(lambda: next(self._matching(query, [message_id]), None))
 
-    def close(self) -> None:
-        """End the thread and release the reader."""
+    async def close(self) -> None:
+        """Give up what was asked, release the reader and end the thread, unless it is busy."""
+        self._thread.give_up()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._run(self._release)
         self._thread.shutdown()
-        if self._opened is not None:
-            self._opened.close()
 
     # --- in the thread
+
+    def _release(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
 
     def _get(self, message_id: str) -> Message | None:
         if message_id == "latest":

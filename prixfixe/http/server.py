@@ -7,7 +7,6 @@ Refuses: paths; see `app`.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -89,4 +88,4 @@ class HttpServer:
         if self._socket is not None:
             self._uvicorn.should_exit = True
             await self._uvicorn.shutdown(sockets=[self._socket])
-        await asyncio.get_running_loop().run_in_executor(None, self._mailbox.close)
+        await self._mailbox.close()

@@ -4,6 +4,9 @@ import asyncio
 import json
 import os
 import socket
+import subprocess
+import sys
+import threading
 
 import httpx
 import pytest
@@ -446,6 +449,66 @@ async def test_waiters_are_sent_away_when_the_server_stops(serve, client):
     stopping = asyncio.create_task(running.server.stop())
     assert (await wait).status_code == 503
     await stopping
+
+
+# --- a reading thread that is busy
+
+
+@pytest.fixture
+async def busy(serve, client):
+    """Return a server whose reading thread works until the test is over."""
+    running, done = await serve(), threading.Event()
+    name = await deliver(running)
+    mailbox = running.server._http._mailbox
+    begun = threading.Event()
+
+    def work(_message):
+        begun.set()
+        done.wait(120)  # What waits for the thread fails by its own deadline before.
+
+    task = asyncio.create_task(mailbox.view(name, work))
+    await asyncio.to_thread(begun.wait, 10)
+    yield running
+    done.set()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_scrape_waits_for_no_search(busy, client):
+    answer = await client.get(busy.http + "/metrics")
+    assert answer.status_code == 200
+    assert (await client.get(busy.http + "/readyz")).status_code == 200
+
+
+async def test_stopping_waits_for_no_search(busy, client):
+    asked = asyncio.create_task(client.get(busy.http + "/api/v1/info"))
+    async with asyncio.timeout(60):
+        await busy.server.stop()
+    await asyncio.gather(asked, return_exceptions=True)
+
+
+def test_the_interpreter_ends_while_the_thread_works():
+    program = (
+        "import threading; from prixfixe.http.worker import Worker\n"
+        "worker, begun = Worker('x'), threading.Event()\n"
+        "worker.submit(lambda: (begun.set(), threading.Event().wait()))\n"
+        "begun.wait(); print('end')"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], timeout=60, check=True, capture_output=True, text=True
+    )
+    assert (ended.stdout, ended.stderr) == ("end\n", "")
+
+
+async def test_reading_needs_no_new_thread(serve, client, monkeypatch):
+    running = await serve()
+    await deliver(running)
+
+    def start(_thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    for path in ("/api/v1/messages", "/api/v1/search?query=words", "/metrics", "/readyz"):
+        assert (await client.get(running.http + path)).status_code == 200
 
 
 # --- a client that nobody here wrote
