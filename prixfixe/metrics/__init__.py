@@ -136,8 +136,8 @@ class Metrics:
 
     def recovered(self, recovery: Recovery) -> None:
         """Record what opening the store found."""
-        for outcome, amount in recovery._asdict().items():
-            self._count("store_recovered", (outcome,), amount)
+        for outcome in ("complete", "discarded_partial", "quarantined"):
+            self._count("store_recovered", (outcome,), getattr(recovery, outcome))
 
     def store_retry(self, kind: str) -> None:
         """Count one group of messages tried again message by message."""

@@ -97,11 +97,16 @@ class StoreOptions:
 
 
 class Recovery(NamedTuple):
-    """What a crash left behind and what opening did with it, in counts of messages or files."""
+    """What a crash left behind and what opening did with it, in counts of messages or files.
+
+    SQLite counts the commits it discards or quarantines: up to 500 messages each. `saved` is the
+    path of a copy of what it would not take, where that may hold acknowledged mail.
+    """
 
     complete: int = 0
     discarded_partial: int = 0
     quarantined: int = 0
+    saved: str | None = None
 
 
 class Probe(NamedTuple):

@@ -10,15 +10,15 @@ once and may drop the pages, so the log's tail cannot be trusted. A new connecti
 beside the old (which keeps SQLite's index of the log, so the failed frames stay dead), the good
 part is folded into the database and synced, the log is cut to nothing, and only then is mail taken.
 Recovery: `complete` is the messages in a store that was not closed; `discarded_partial` counts a
-last commit that was never finished; `quarantined` counts finished commits behind a damaged frame,
-whose log is saved as PATH-wal.damaged before SQLite drops it.
+last commit that was never finished, or is not as it was written; `quarantined` counts finished
+commits behind a damaged frame. A log that SQLite would drop such a commit of is copied first: see
+`sqlite_log`.
 Refuses: decisions on when to write; `writer` groups.
 """
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sqlite3
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,6 +26,7 @@ from prixfixe.stores import sqlite_file as files
 from prixfixe.stores.base import Probe, Recovery, StoreError, StoreOpenError
 from prixfixe.stores.diskspace import DiskSpace
 from prixfixe.stores.folder import FolderLock, explain, make_folder, store_error, write_probe
+from prixfixe.stores.sqlite_log import rescue
 from prixfixe.stores.writer import GroupLimits, GroupStore
 
 if TYPE_CHECKING:
@@ -96,22 +97,17 @@ class _Database:
             raise files.translate(error, self._path) from error
 
     def _recover(self) -> Recovery:
-        log = files.log_path(self._path)
-        commits = files.commits_in(log)  # read before SQLite may write there
+        rescued = rescue(self._path)  # before SQLite may write to the log
         self._connection = connection = files.connect(self._path)
-        _, frames, _ = _fold(connection, "PASSIVE")  # leaves the log as it is
-        partial, lost = files.past(commits, frames)
-        if lost > 1:
-            shutil.copyfile(log, log.with_name(log.name + ".damaged"))
         if _fold(connection, "TRUNCATE")[0]:
             msg = f"store {self._path} is held by a reader that does not end; end it"
             raise StoreOpenError(msg)
         files.check_file(connection, self._path)
         self._has_free_pages = files.pragma(connection, "freelist_count") > 0
-        if not commits:
+        if not rescued.has_commits:
             return Recovery()
         kept = connection.execute("SELECT messages FROM totals").fetchone()[0]
-        return Recovery(kept, partial + (lost == 1), lost if lost > 1 else 0)
+        return Recovery(kept, rescued.left.unfinished, rescued.left.damaged, rescued.saved)
 
     def commit(self, messages: Sequence[Message]) -> None:
         size = COMMIT_BYTES + sum(len(each.body) + ROW_BYTES for each in messages)

@@ -23,6 +23,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 from prixfixe.stores import sqlite_file as files
 from prixfixe.stores.base import DamagedError, StoreError, StoreOpenError
 from prixfixe.stores.folder import FolderLock, explain, make_folder, sync_folder
+from prixfixe.stores.sqlite_log import rescue
 from prixfixe.stores.sqlite_reader import message_of, open_reading
 
 if TYPE_CHECKING:
@@ -278,6 +279,7 @@ def _count(store: Path) -> int | None:
 
 def _fold(store: Path) -> None:
     """Bring the log home, so that the store is one file: the last one out removes the log."""
+    rescue(store)
     files.connect(store).close()
 
 

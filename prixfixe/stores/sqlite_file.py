@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import struct
 import zlib
 from typing import TYPE_CHECKING
 
@@ -17,19 +16,17 @@ from prixfixe.stores.base import StoreError, StoreOpenError
 from prixfixe.stores.folder import sync_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 __all__ = [
     "check_file",
     "check_version",
     "checksum",
-    "commits_in",
     "connect",
     "create",
     "lock_path",
     "log_path",
-    "past",
     "pragma",
     "store_error",
     "translate",
@@ -210,39 +207,3 @@ def store_error(error: sqlite3.Error) -> StoreError:
     made = StoreError(f"{getattr(error, 'sqlite_errorname', 'SQLite')}: {error}", kind=kind)
     made.__cause__ = error
     return made
-
-
-# --- the write-ahead log, as SQLite's file format describes it: a 32-octet header with the page
-# size at 8 and two salts at 16, then frames of a 24-octet header (at 4 the size of the database
-# after a commit, else 0; at 8 the salts) and a page. A frame of other salts is of an older round.
-
-
-def _frames(log: Path) -> Iterator[bool]:
-    """Yield for each frame of the present round, whole or torn, whether it ends a commit."""
-    with log.open("rb") as file:
-        header = file.read(32)
-        if len(header) < 32:
-            return
-        page = struct.unpack(">I", header[8:12])[0]
-        salts = header[16:24]
-        while len(frame := file.read(24)) == 24 and frame[8:16] == salts:
-            yield frame[4:8] != bytes(4)
-            file.seek(page, os.SEEK_CUR)
-
-
-def commits_in(log: Path) -> list[bool]:
-    """Return for each frame of a log left behind whether it ends a commit."""
-    try:
-        return list(_frames(log))
-    except FileNotFoundError:
-        return []
-
-
-def past(commits: list[bool], whole_frames: int) -> tuple[int, int]:
-    """Return how many unfinished and how many finished commits lie past the valid frames.
-
-    A crash leaves at most one commit that SQLite does not accept. More of them mean that a frame
-    in the middle was damaged, and that acknowledged mail may be behind it.
-    """
-    rest = commits[whole_frames:]
-    return int(bool(rest) and not rest[-1]), sum(rest)

@@ -332,11 +332,9 @@ async def test_restore_into_an_empty_store(store, tmp_path):
     assert mail_in(store) == ids
 
 
-async def test_a_log_of_before_does_not_meet_the_copy(store, tmp_path):
-    """After a crash the log holds commits; on another database they would be damage."""
-    old = await fill(store, 2)
-    assert main(["backup", str(tmp_path / "copy.db")]) == 0
-    crash = (
+def crash(store):
+    """Leave a log of nine commits behind."""
+    program = (
         "import asyncio, os, sys; sys.path.insert(0, os.getcwd())\n"
         "from tests.unit.store_support import *\n"
         "async def go():\n"
@@ -345,13 +343,33 @@ async def test_a_log_of_before_does_not_meet_the_copy(store, tmp_path):
         "    os._exit(9)\n"
         "asyncio.run(go())"
     )
-    done = subprocess.run([sys.executable, "-c", crash], env=dict(os.environ))
+    done = subprocess.run([sys.executable, "-c", program], env=dict(os.environ))
     assert done.returncode == 9
     assert store.with_name("prixfixe.db-wal").stat().st_size > 0
+
+
+async def test_a_log_of_before_does_not_meet_the_copy(store, tmp_path):
+    """After a crash the log holds commits; on another database they would be damage."""
+    old = await fill(store, 2)
+    assert main(["backup", str(tmp_path / "copy.db")]) == 0
+    crash(store)
     assert main(["restore", "--replace", str(tmp_path / "copy.db")]) == 0
     assert mail_in(store) == old
     assert len(mail_in(store.with_name("prixfixe.db.replaced"))) == 11
     assert not store.with_name("prixfixe.db-wal").exists()
+
+
+async def test_a_damaged_log_is_saved_before_the_store_is_set_aside(store, tmp_path):
+    await fill(store, 2)
+    assert main(["backup", str(tmp_path / "copy.db")]) == 0
+    crash(store)
+    log = store.with_name("prixfixe.db-wal")
+    content = bytearray(log.read_bytes())
+    content[len(content) // 2] ^= 1
+    log.write_bytes(content)
+    assert main(["restore", "--replace", str(tmp_path / "copy.db")]) == 0
+    assert store.with_name("prixfixe.db-wal.damaged.1").read_bytes() == content
+    assert not log.exists()
 
 
 async def test_a_damaged_store_is_replaced_and_kept_with_its_log(store, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import sqlite3
@@ -212,7 +213,7 @@ async def recovered(database: Path):
 async def test_sqlite_log_of_a_crash_is_recovered_whole(database):
     ids = await crashed(database, 5)
     recovery, kept = await recovered(database)
-    assert (recovery, kept) == ((5, 0, 0), ids)
+    assert (recovery, kept) == ((5, 0, 0, None), ids)
 
 
 @pytest.mark.parametrize("cut", [1, 4000, 8191, 8192 + 10, 8192 + 24])
@@ -222,20 +223,134 @@ async def test_sqlite_torn_log_loses_only_the_last_commit(database, cut):
     os.truncate(log, log.stat().st_size - cut)
     recovery, kept = await recovered(database)
     assert kept == ids[:4]
-    assert recovery == (4, 1, 0)
+    assert recovery == (4, 1, 0, None)  # what every crash may leave: nothing is saved
+    assert not list(database.parent.glob("*.torn.*"))
+
+
+def damage(path: Path, *places: int) -> bytes:
+    """Flip a bit at each place, and return what the file holds now."""
+    content = bytearray(path.read_bytes())
+    for at in places:
+        content[at] ^= 1
+    path.write_bytes(content)
+    return bytes(content)
+
+
+FRAME = 24 + 8192
 
 
 async def test_sqlite_damage_within_the_log_is_counted_and_the_log_saved(database):
     ids = await crashed(database, 6)
     log = database.with_name("x.db-wal")
-    content = bytearray(log.read_bytes())
-    content[len(content) // 2] ^= 1
-    log.write_bytes(content)
+    content = damage(log, log.stat().st_size // 2)
     recovery, kept = await recovered(database)
     assert kept == ids[: len(kept)]
     assert recovery.complete == len(kept) < 6
     assert recovery.quarantined == 6 - len(kept)
-    assert database.with_name("x.db-wal.damaged").read_bytes() == bytes(content)
+    copy = database.with_name("x.db-wal.damaged.1")
+    assert recovery.saved == str(copy)
+    assert copy.read_bytes() == content
+    assert copy.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "places",
+    [(16,), (8,), (9,), (31,), (16, 20), (32 + 8,), (32 + 24 + 100,), (32 + FRAME * 4 + 8,)],
+    ids=["salt", "page size", "same", "checksum", "salts", "first frame", "schema", "a frame"],
+)
+async def test_sqlite_damage_to_any_header_hides_no_commit(database, places):
+    await crashed(database, 6)
+    content = damage(database.with_name("x.db-wal"), *places)
+    recovery, kept = await recovered(database)
+    assert recovery.quarantined >= 6 - len(kept) > 0
+    assert database.with_name("x.db-wal.damaged.1").read_bytes() == content
+
+
+async def test_sqlite_last_commit_damaged_is_saved_and_no_alarm(database):
+    ids = await crashed(database, 6)
+    log = database.with_name("x.db-wal")
+    content = damage(log, log.stat().st_size - 100)
+    recovery, kept = await recovered(database)
+    copy = database.with_name("x.db-wal.torn.1")
+    assert (recovery, kept) == ((5, 1, 0, str(copy)), ids[:5])
+    assert copy.read_bytes() == content
+
+
+async def test_sqlite_copies_overwrite_nothing_and_of_torn_logs_three_stay(database):
+    for name in ("damaged", "torn"):
+        for number in range(1, 5):
+            await crashed(database, 6)
+            log = database.with_name("x.db-wal")
+            at = log.stat().st_size - 100 if name == "torn" else log.stat().st_size // 2
+            damage(log, at)
+            recovery, _ = await recovered(database)
+            assert recovery.saved == str(log.with_name(f"{log.name}.{name}.{number}"))
+            database.unlink()
+    copies = sorted(path.name for path in database.parent.glob("*-wal.*"))
+    kept = [f"damaged.{number}" for number in (1, 2, 3, 4)] + [f"torn.{n}" for n in (2, 3, 4)]
+    assert copies == [f"x.db-wal.{name}" for name in kept]
+
+
+async def test_sqlite_copy_and_its_name_are_synced_before_the_log_is_opened(database, monkeypatch):
+    from prixfixe.stores import sqlite_file
+
+    await crashed(database, 6)
+    log = database.with_name("x.db-wal")
+    damage(log, log.stat().st_size // 2)
+    seen, sync, connect = [], os.fsync, sqlite_file.connect
+
+    def syncing(descriptor):
+        seen.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        sync(descriptor)
+
+    def connecting(path):
+        seen.append("opened")
+        return connect(path)
+
+    monkeypatch.setattr(os, "fsync", syncing)
+    monkeypatch.setattr(sqlite_file, "connect", connecting)
+    await recovered(database)
+    copy = str(log.with_name("x.db-wal.damaged.1"))
+    assert seen[seen.index(copy) :][:3] == [copy, str(database.parent), "opened"]
+
+
+async def test_sqlite_log_that_cannot_be_saved_stays(database, monkeypatch):
+    await crashed(database, 6)
+    log = database.with_name("x.db-wal")
+    content = damage(log, log.stat().st_size // 2)
+
+    def full(*_args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("prixfixe.stores.sqlite_log.shutil.copyfileobj", full)
+        for _ in range(2):
+            with pytest.raises(StoreOpenError, match="full file system"):
+                await open_store(f"sqlite:{database}").open()
+            assert log.read_bytes() == content
+    assert not list(database.parent.glob("*.damaged.*"))
+    recovery, _ = await recovered(database)
+    assert recovery.quarantined > 0
+    assert database.with_name("x.db-wal.damaged.1").read_bytes() == content
+
+
+async def test_sqlite_log_that_is_saved_is_not_saved_again(database, monkeypatch):
+    """A start that goes no further than the copy may be tried for ever."""
+    await crashed(database, 6)
+    log = database.with_name("x.db-wal")
+    damage(log, log.stat().st_size // 2)
+
+    def stuck(*_args):
+        raise StoreOpenError("no further")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("prixfixe.stores.sqlite.files.connect", stuck)
+        for _ in range(3):
+            with pytest.raises(StoreOpenError, match="no further"):
+                await open_store(f"sqlite:{database}").open()
+    recovery, _ = await recovered(database)
+    assert recovery.saved == str(log.with_name("x.db-wal.damaged.1"))
+    assert len(list(database.parent.glob("*.damaged.*"))) == 1
 
 
 # --- Maildir
@@ -341,7 +456,7 @@ async def test_maildir_sweeps_its_own_residue_and_nobody_elses(maildir):
     shutil.copy(path, maildir / "tmp" / path.name)
     (maildir / "tmp" / "1234.M1P2.elsewhere").write_text("being delivered")
     store = open_store(f"maildir:{maildir}")
-    assert await store.open() == (0, 1, 0)
+    assert await store.open() == (0, 1, 0, None)
     assert [each.name for each in (maildir / "tmp").iterdir()] == ["1234.M1P2.elsewhere"]
     await store.close()
 
