@@ -57,19 +57,19 @@ class Parsed(NamedTuple):
     root: MimeMessage
     parts: tuple[Part, ...]
 
-    def header(self, name: str) -> str:
-        """Return a field's decoded text, "" when there is none."""
-        return decoded(next(iter(self._values(name)), ""))
+    def header(self, name: str, characters: int = MAX_FIELD_CHARACTERS) -> str:
+        """Return the decoded text of a field, or of its beginning, "" when there is none."""
+        return decoded(next(iter(self.values(name)), "")[:characters])
 
-    def _values(self, name: str) -> list[str]:
+    def values(self, name: str) -> list[str]:
+        """Return all fields of this name as they are written."""
         wanted = name.lower()
         return [_text(value) for key, value in self.root.raw_items() if key.lower() == wanted]
 
-    def addresses(self, name: str) -> list[Address]:
-        """Return the mailboxes of all fields of this name."""
-        values = [value[:MAX_FIELD_CHARACTERS] for value in self._values(name)]
+    def addresses(self, name: str, characters: int = MAX_FIELD_CHARACTERS) -> list[Address]:
+        """Return the mailboxes in the first characters of all fields of this name."""
         try:
-            pairs = getaddresses(values)
+            pairs = getaddresses(_begin(self.values(name), characters))
         except Exception:  # noqa: BLE001 - nested comments exhaust the stack, and who knows what else
             return []
         return [Address(decoded(shown), decoded(box)) for shown, box in pairs if box]
@@ -78,6 +78,18 @@ class Parsed(NamedTuple):
         """Return the joined text, or the beginnings, of all bodies of this type."""
         bodies = [part for part in self.parts if part.is_text]
         return "\n".join(part.text(octets) for part in bodies if part.content_type == content_type)
+
+
+def _begin(values: list[str], characters: int) -> list[str]:
+    """Return whole addresses, as long as they are within the first characters of all values."""
+    kept = []
+    for value in values:
+        is_whole = len(value) <= characters
+        kept.append(value if is_whole else value[:characters].rpartition(",")[0])
+        characters -= len(value)
+        if characters <= 0:
+            break
+    return kept
 
 
 def decoded(raw: str) -> str:

@@ -1,19 +1,17 @@
 """Mailpit's read API, and two paths beyond it.
 
 Owns: lists, searches, single messages, deleting, and waiting for mail.
-Promises: a wait misses nothing that is kept after it was asked; a request body is read to its
-bound and no further; what is deleted was named: a DELETE that is not understood deletes nothing.
-Refuses: reading stores (see `mailbox`) and shaping records (see `mailpit`).
+Promises: a wait misses nothing that is kept after it was asked.
+Refuses: reading stores (see `mailbox`), shaping records (see `mailpit`) and understanding what is
+to be deleted (see `named`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -21,6 +19,7 @@ from starlette.responses import Response
 from prixfixe.arrivals import ArrivalsClosedError, TooManyWaitersError
 from prixfixe.http import mailpit
 from prixfixe.http.answers import Json, number
+from prixfixe.http.named import named_ids
 from prixfixe.message import render
 from prixfixe.mime import header_fields, parse_message
 from prixfixe.query import parse_query
@@ -32,14 +31,13 @@ if TYPE_CHECKING:
 
     from prixfixe.arrivals import Subscription
     from prixfixe.http.mailbox import Mailbox
-    from prixfixe.http.mailpit import Summary
+    from prixfixe.http.mailpit import Entry
     from prixfixe.http.server import HttpContext
     from prixfixe.message import Message
     from prixfixe.query import Query
 
 __all__ = ["Api"]
 
-MAX_BODY_OCTETS = 1024 * 1024
 MAX_WAIT_SECONDS = 300.0
 MAX_LIMIT = 1000
 # RFC 6838 4.2, and `'*%`: whatever else a sender writes there, HTTP may not take for a header.
@@ -61,25 +59,25 @@ class Api:
         limit = int(number(request, "limit", 50, MAX_LIMIT))
         found = await self._mailbox.page(start, limit)
         total = (await self._mailbox.totals()).messages
-        return Json(mailpit.listing(found, total, total, start))
+        return _page(mailpit.listing(found, total, total, start))
 
     async def delete(self, request: Request) -> Response:
         """Delete the messages named in `IDs`, or all of them without a body."""
-        await self._context.store.delete(_named_ids(await _body(request), request))
+        await self._context.store.delete(await named_ids(request))
         return Response(b"ok", media_type="text/plain")
 
     async def search(self, request: Request) -> Response:
         """List what matches, newest first."""
         start = int(number(request, "start", 0, 1e9))
         limit = int(number(request, "limit", 50, MAX_LIMIT))
-        found = await self._mailbox.search(_query(request))
+        found, count = await self._mailbox.search(_query(request), start, limit)
         total = (await self._mailbox.totals()).messages
-        return Json(mailpit.listing(found[start : start + limit], total, len(found), start))
+        return _page(mailpit.listing(found, total, count, start))
 
     async def delete_found(self, request: Request) -> Response:
         """Delete what matches."""
-        found = await self._mailbox.search(_query(request))
-        await self._context.store.delete([summary.record["ID"] for summary in found])
+        found = await self._mailbox.matching_ids(_query(request))
+        await self._context.store.delete(found)
         return Response(b"ok", media_type="text/plain")
 
     async def info(self, _request: Request) -> Response:
@@ -157,11 +155,11 @@ class Api:
         if len(found) < count:
             raise HTTPException(408, f"{len(found)} of {count} messages came in {timeout:g} s")
         total = (await self._mailbox.totals()).messages
-        return Json(mailpit.listing(list(reversed(found.values())), total, len(found), 0))
+        return _page(mailpit.listing(list(reversed(found.values())), total, len(found), 0))
 
     async def _gather(
         self, request: Request, query: Query, count: int, seconds: float, waiter: Subscription
-    ) -> dict[str, Summary]:
+    ) -> dict[str, Entry]:
         """Collect matches, oldest first: those there are, then those that come."""
         deadline = asyncio.get_running_loop().time() + seconds
         found = await self._there(query)
@@ -173,15 +171,19 @@ class Api:
                 found |= await self._there(query)
                 continue
             for message_id in arrived:
-                summary = await self._mailbox.match(query, message_id)
-                if summary is not None:
-                    found[message_id] = summary
+                entry = await self._mailbox.match(query, message_id)
+                if entry is not None:
+                    found[message_id] = entry
         return found
 
-    async def _there(self, query: Query) -> dict[str, Summary]:
-        """Return what the store has now, by id, oldest first."""
-        there = await self._mailbox.search(query)
-        return {summary.record["ID"]: summary for summary in reversed(there)}
+    async def _there(self, query: Query) -> dict[str, Entry]:
+        """Return the newest that the store has now, by id, oldest first."""
+        there, _count = await self._mailbox.search(query, 0, MAX_LIMIT)
+        return {entry.id: entry for entry in reversed(there)}
+
+
+def _page(listing: bytes) -> Response:
+    return Response(listing, media_type=Json.media_type)
 
 
 def _left(deadline: float) -> float:
@@ -210,49 +212,3 @@ async def _gone(request: Request) -> None:
 
 def _query(request: Request) -> Query:
     return parse_query(request.query_params.get("query", ""))
-
-
-async def _body(request: Request) -> bytes:
-    octets = b""
-    async for chunk in request.stream():
-        octets += chunk
-        if len(octets) > MAX_BODY_OCTETS:
-            raise HTTPException(413, f"expected at most {MAX_BODY_OCTETS} octets")
-    return octets
-
-
-def _named_ids(body: bytes, request: Request) -> list[str] | None:
-    """Return the ids a DELETE names, as JSON or as a form; None for all of them.
-
-    Only no body, `{}` or an empty list means all: a misspelled request must not delete more.
-    """
-    if not body.strip() and not request.query_params:
-        return None
-    try:
-        fields = {"": None} if request.query_params else _fields_of(body, request)
-    except (ValueError, RecursionError):
-        fields = {"": None}
-    ids = fields.pop("ids", []) if isinstance(fields, dict) else None
-    if fields or not isinstance(ids, list) or not all(_is_name(one) for one in ids):
-        raise HTTPException(400, 'expected {"IDs": ["ID", ...]}')
-    return ids or None
-
-
-def _fields_of(body: bytes, request: Request) -> Any:  # noqa: ANN401 - whatever JSON can hold
-    kind = request.headers.get("content-type", "").lower()
-    if not kind.startswith("application/x-www-form-urlencoded"):
-        return json.loads(body, object_pairs_hook=_fields)
-    form = parse_qs(body.decode(), keep_blank_values=True, strict_parsing=True)
-    return _fields(list(form.items()))
-
-
-def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object by names in lower case: Go's JSON ignores case. One of two is refused."""
-    fields = {name.lower(): value for name, value in pairs}
-    if len(fields) != len(pairs):
-        raise ValueError("a name is written twice")
-    return fields
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())

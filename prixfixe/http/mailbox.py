@@ -13,6 +13,7 @@ import contextlib
 from typing import TYPE_CHECKING, TypeVar
 
 from prixfixe.http import mailpit
+from prixfixe.http.summaries import Summaries
 from prixfixe.http.worker import Worker
 from prixfixe.mime import parse_message
 from prixfixe.stores.base import DamagedError
@@ -20,7 +21,7 @@ from prixfixe.stores.base import DamagedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from prixfixe.http.mailpit import Summary
+    from prixfixe.http.mailpit import Entry, Summary
     from prixfixe.message import Message
     from prixfixe.query import Query
     from prixfixe.stores.base import Reader, Totals
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Mailbox"]
 
 CLOSE_SECONDS = 1.0  # for the reader; what the thread is at may take longer, and is left
-MAX_SUMMARIES = 2000  # about 1 KiB each
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ class Mailbox:
         self._open = open_reader
         self._opened: Reader | None = None
         self._thread = Worker("prixfixe-read")
-        self._summaries: dict[str, Summary] = {}
+        self._summaries = Summaries()
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -68,18 +68,35 @@ class Mailbox:
 
         return await self._run(work)
 
-    async def page(self, start: int, limit: int) -> list[Summary]:
-        """Return summaries, newest first."""
+    async def page(self, start: int, limit: int) -> list[Entry]:
+        """Return entries, newest first."""
         return await self._run(
-            lambda: [one for name in self._reader.ids(start, limit) if (one := self._summary(name))]
+            lambda: [
+                one.entry for name in self._reader.ids(start, limit) if (one := self._summary(name))
+            ]
         )
 
-    async def search(self, query: Query) -> list[Summary]:
-        """Return the summaries of all messages that match, newest first."""
-        return await self._run(lambda: list(self._matching(query, self._reader.ids())))
+    async def search(self, query: Query, start: int, limit: int) -> tuple[list[Entry], int]:
+        """Return a page of what matches, newest first, and how many do."""
 
-    async def match(self, query: Query, message_id: str) -> Summary | None:
-        """Return the message's summary if it matches."""
+        def work() -> tuple[list[Entry], int]:
+            page, count = [], 0
+            for entry in self._matching(query, self._reader.ids()):
+                if start <= count < start + limit:
+                    page.append(entry)
+                count += 1
+            return page, count
+
+        return await self._run(work)
+
+    async def matching_ids(self, query: Query) -> list[str]:
+        """Return the ids of all messages that match."""
+        return await self._run(
+            lambda: [entry.id for entry in self._matching(query, self._reader.ids())]
+        )
+
+    async def match(self, query: Query, message_id: str) -> Entry | None:
+        """Return the message's entry if it matches."""
         return await self._run(lambda: next(self._matching(query, [message_id]), None))
 
     async def close(self) -> None:
@@ -109,9 +126,7 @@ class Mailbox:
         if message is None:
             return None
         summary = mailpit.summarise(message, parse_message(message.body))
-        if len(self._summaries) >= MAX_SUMMARIES:
-            del self._summaries[next(iter(self._summaries))]
-        self._summaries[message_id] = summary
+        self._summaries.add(summary)
         return summary
 
     def _whole(self, message_id: str) -> Message | None:
@@ -120,7 +135,7 @@ class Mailbox:
         except DamagedError:  # Listed nowhere, an error when asked for by its id.
             return None
 
-    def _matching(self, query: Query, ids: object) -> Iterator[Summary]:
+    def _matching(self, query: Query, ids: object) -> Iterator[Entry]:
         for message_id in list(ids):  # type: ignore[call-overload]
             summary = self._summary(message_id)
             if summary is None:
@@ -132,4 +147,4 @@ class Mailbox:
                     continue
                 text = text._replace(text=mailpit.searchable_body(parse_message(message.body)))
             if query.matches(text):
-                yield summary
+                yield summary.entry

@@ -1,34 +1,57 @@
 """Mailpit's JSON shapes, so that its clients work unchanged.
 
 Owns: the records of /api/v1 as `mailpit-api-client` and others read them.
-Promises: names and types as Mailpit's; where it guesses a Bcc from the envelope, so do we.
+Promises: names and types as Mailpit's; where it guesses a Bcc from the envelope, so do we; what a
+list holds of a message is bounded, a single message is shown with all its addresses.
 Refuses: parsing (see `mime`).
 """
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prixfixe.message import render
-from prixfixe.mime import Address
+from prixfixe.mime import MAX_FIELD_CHARACTERS, Address
 from prixfixe.query import SearchText
 
 if TYPE_CHECKING:
     from prixfixe.message import Message
     from prixfixe.mime import Parsed, Part
 
-__all__ = ["Summary", "detail", "envelope", "listing", "searchable_body", "summarise"]
+__all__ = ["Entry", "Summary", "detail", "envelope", "listing", "searchable_body", "summarise"]
 
 SNIPPET_CHARACTERS = 200
 SNIPPET_OCTETS = 16 * SNIPPET_CHARACTERS  # of each text part; the rest of it is not split in words
 
 
+_ADDRESSED = ("From", "To", "Cc", "Bcc", "Reply-To")
+
+
+class _Bound(NamedTuple):
+    """How much of each field of addresses is shown, in addresses and in characters."""
+
+    contacts: int
+    characters: int
+
+
+LISTED = _Bound(200, 4096)  # an entry must not weigh what its sender likes
+SHOWN = _Bound(MAX_FIELD_CHARACTERS, MAX_FIELD_CHARACTERS)
+
+
+class Entry(NamedTuple):
+    """A message in a list; `record` is JSON, a tenth of the memory of what it encodes."""
+
+    id: str
+    record: bytes
+
+
 class Summary(NamedTuple):
     """A message in a list, and what searches look at."""
 
-    record: dict[str, Any]
+    entry: Entry
     search: SearchText
 
 
@@ -36,31 +59,37 @@ def _contact(address: Address) -> dict[str, str]:
     return {"Name": address.name, "Address": address.address}
 
 
-def _sender(message: Message, parsed: Parsed) -> Address:
-    found = parsed.addresses("From")
-    return found[0] if found else Address("", message.envelope.sender)
-
-
-def _bcc(message: Message, parsed: Parsed) -> list[Address]:
-    """Return written Bcc fields and the envelope recipients that no field names."""
-    named = [one for field in ("To", "Cc", "Bcc") for one in parsed.addresses(field)]
-    known = {one.address.lower() for one in named}
-    hidden = [
-        Address("", recipient.address)
-        for recipient in message.envelope.recipients
-        if recipient.address.lower() not in known
-    ]
-    return parsed.addresses("Bcc") + hidden
-
-
-def _contacts(message: Message, parsed: Parsed) -> dict[str, Any]:
+def _contacts(message: Message, parsed: Parsed, bound: _Bound) -> dict[str, Any]:
+    most, characters = bound
+    named = {field: parsed.addresses(field, characters)[:most] for field in _ADDRESSED}
+    sender = named["From"][:1] or [Address("", message.envelope.sender)]
+    bcc = (named["Bcc"] + _hidden(message, parsed, named, bound))[:most]
     return {
-        "From": _contact(_sender(message, parsed)),
-        "To": [_contact(one) for one in parsed.addresses("To")],
-        "Cc": [_contact(one) for one in parsed.addresses("Cc")],
-        "Bcc": [_contact(one) for one in _bcc(message, parsed)],
-        "ReplyTo": [_contact(one) for one in parsed.addresses("Reply-To")],
+        "From": _contact(sender[0]),
+        "To": [_contact(one) for one in named["To"]],
+        "Cc": [_contact(one) for one in named["Cc"]],
+        "Bcc": [_contact(one) for one in bcc],
+        "ReplyTo": [_contact(one) for one in named["Reply-To"]],
     }
+
+
+def _hidden(
+    message: Message, parsed: Parsed, named: dict[str, list[Address]], bound: _Bound
+) -> list[Address]:
+    """Return the envelope recipients that no field names."""
+    fields = [(named[field], ", ".join(parsed.values(field))) for field in ("To", "Cc", "Bcc")]
+    known = {one.address.lower() for found, _ in fields for one in found}
+    cut = "\n".join(  # Fields that were not read to their end may name the others.
+        text.lower()
+        for found, text in fields
+        if len(text) > bound.characters or len(found) >= bound.contacts
+    )
+    recipients = [one.address for one in message.envelope.recipients]
+    return [
+        Address("", one)
+        for one in recipients
+        if one.lower() not in known and one.lower() not in cut
+    ]
 
 
 def _time(seconds: float) -> str:
@@ -78,21 +107,20 @@ def _date(message: Message, parsed: Parsed) -> str:
         return _time(message.received_at)
 
 
-def _message_id(parsed: Parsed) -> str:
-    return parsed.header("Message-ID").strip("<>")
+def _message_id(parsed: Parsed, bound: _Bound) -> str:
+    return parsed.header("Message-ID", bound.characters).strip("<>")
 
 
 def summarise(message: Message, parsed: Parsed) -> Summary:
     """Return a message's entry in a list."""
-    contacts = _contacts(message, parsed)
     text = " ".join(parsed.body("text/plain", SNIPPET_OCTETS).split())
     attached = [part for part in parsed.parts if _is_attachment(part)]
     record = {
         "ID": message.id,
-        "MessageID": _message_id(parsed),
+        "MessageID": _message_id(parsed, LISTED),
         "Read": False,
-        **contacts,
-        "Subject": parsed.header("Subject"),
+        **_contacts(message, parsed, LISTED),
+        "Subject": parsed.header("Subject", LISTED.characters),
         "Created": _time(message.received_at),
         "Username": message.envelope.user or "",
         "Tags": [],
@@ -100,7 +128,11 @@ def summarise(message: Message, parsed: Parsed) -> Summary:
         "Attachments": len(attached),
         "Snippet": text[:SNIPPET_CHARACTERS],
     }
-    return Summary(record, _search(message, record))
+    return Summary(Entry(message.id, _encoded(record)), _search(message, record))
+
+
+def _encoded(record: dict[str, Any]) -> bytes:
+    return json.dumps(record, separators=(",", ":")).encode("ascii")
 
 
 def _search(message: Message, record: dict[str, Any]) -> SearchText:
@@ -147,9 +179,9 @@ def detail(message: Message, parsed: Parsed) -> dict[str, Any]:
     """Return one message taken apart."""
     return {
         "ID": message.id,
-        "MessageID": _message_id(parsed),
+        "MessageID": _message_id(parsed, SHOWN),
         "Read": True,
-        **_contacts(message, parsed),
+        **_contacts(message, parsed, SHOWN),
         "ReturnPath": message.envelope.sender,
         "Subject": parsed.header("Subject"),
         "ListUnsubscribe": {"Header": "", "Links": [], "Errors": "", "HeaderPost": ""},
@@ -164,9 +196,9 @@ def detail(message: Message, parsed: Parsed) -> dict[str, Any]:
     }
 
 
-def listing(found: list[Summary], total: int, count: int, start: int) -> dict[str, Any]:
+def listing(found: list[Entry], total: int, count: int, start: int) -> bytes:
     """Return a page of messages; `total` is of the store, `count` of what was asked for."""
-    return {
+    page = {
         "total": total,
         "unread": total,
         "count": len(found),
@@ -174,8 +206,10 @@ def listing(found: list[Summary], total: int, count: int, start: int) -> dict[st
         "messages_unread": count,
         "start": start,
         "tags": [],
-        "messages": [summary.record for summary in found],
+        "messages": [],
     }
+    head = _encoded(page).removesuffix(b"]}")
+    return b"".join((head, b",".join(entry.record for entry in found), b"]}\n"))
 
 
 def envelope(message: Message) -> dict[str, Any]:

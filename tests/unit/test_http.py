@@ -239,6 +239,9 @@ async def test_search(serve, client):
     assert await found('subject:"hé one"') == [name]
     assert await found("words -subject:other") == [name]
     assert await found("to:nobody") == []
+    page = (await client.get(running.http + "/api/v1/search?query=from:a@x.test&start=1")).json()
+    assert (page["count"], page["messages_count"], page["start"]) == (1, 2, 1)
+    assert page["messages"][0]["ID"] == name
 
 
 async def test_delete(serve, client):
@@ -410,9 +413,9 @@ async def test_a_wait_searches_once_for_each_overrun(serve, client, monkeypatch)
     monkeypatch.setattr(running.server.context.arrivals, "_backlog", 3)
     searches, search = [], Mailbox.search
 
-    async def search_while_mail_comes(mailbox, query):
+    async def search_while_mail_comes(mailbox, query, *page):
         searches.append(query)
-        found = await search(mailbox, query)
+        found = await search(mailbox, query, *page)
         for _ in range(5 if len(searches) == 1 else 0):
             await deliver(running)
         return found

@@ -1,3 +1,5 @@
+import gc
+import json
 import tracemalloc
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -6,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prixfixe.http.mailpit import summarise
-from prixfixe.message import Envelope, Message
+from prixfixe.http.mailpit import detail, summarise
+from prixfixe.http.summaries import MAX_OCTETS, Summaries
+from prixfixe.message import Envelope, Message, Recipient
 from prixfixe.mime import decoded, header_fields, parse_message
 from prixfixe.mimetree import MAX_PARTS
 
@@ -126,6 +129,76 @@ def test_a_list_entry_costs_a_few_times_the_message(line):
     finally:
         tracemalloc.stop()
     assert peak < 6 * len(body)
+
+
+ADDRESSES = {
+    "short": b"a@b, ",
+    "names": b'"\xf0\x9f\x93\xa7 name" <a@b.test>, ',
+    "words": b"=?utf-8?q?a?= <a@b>, ",
+    "commas": b"a,",
+    "one": b"x",
+}
+
+
+def worst(address, subject=b"\xf0\x9f\x93\xa7"):
+    fields = (b"To: ", b"Cc: ", b"Bcc: ", b"Reply-To: ")
+    lines = b"".join(name + address * (50_000 // len(address)) + b"\r\n" for name in fields)
+    ids = b"Message-ID: " + b"m" * 10_000 + b"\r\nSubject: " + subject * 5000 + b"\r\n"
+    return Message("1", 0.0, Envelope("a@b.test", ()), lines + ids + b"\r\n" + subject * 5000)
+
+
+@pytest.mark.parametrize("address", ADDRESSES.values(), ids=ADDRESSES)
+def test_what_is_kept_of_a_list_entry_is_bounded(address):
+    message = worst(address)
+    summarise(message, parse_message(message.body))  # imports and caches are not counted
+    tracemalloc.start()
+    try:
+        kept = summarise(message, parse_message(message.body))
+        gc.collect()
+        octets = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert kept
+    assert octets < 256 * 1024
+
+
+def test_what_is_remembered_of_all_entries_is_bounded():
+    message = worst(ADDRESSES["names"])
+    summary, summaries = summarise(message, parse_message(message.body)), Summaries()
+    usual = summarise(Message("0", 0.0, message.envelope, whole()), parse_message(whole()))
+    for name in range(1000):
+        summaries.add(usual._replace(entry=usual.entry._replace(id=f"usual {name}")))
+    assert summaries.get("usual 0")
+    for name in range(1000):
+        summaries.add(summary._replace(entry=summary.entry._replace(id=str(name))))
+    assert MAX_OCTETS / 2 < summaries.octets <= MAX_OCTETS
+    assert summaries.get("usual 0") is None
+    assert summaries.get("0") is None
+    assert summaries.get("999")
+
+
+def test_a_list_shows_the_first_addresses_and_a_message_all():
+    named = [f"u{n}@x.test" for n in range(2000)]
+    recipients = tuple(Recipient(box) for box in ("u0@x.test", "u1999@x.test", "hidden@x.test"))
+    body = f"To: {', '.join(named)}\r\n\r\n".encode()
+    message, parsed = Message("1", 0.0, Envelope("", recipients), body), parse_message(body)
+    listed = json.loads(summarise(message, parsed).entry.record)
+    shown = detail(message, parsed)
+    assert [one["Address"] for one in listed["To"]] == named[:200]
+    assert [one["Address"] for one in shown["To"]] == named
+    for record in (listed, shown):
+        assert [one["Address"] for one in record["Bcc"]] == ["hidden@x.test"]
+
+
+def test_an_address_is_not_cut():
+    parsed = parse_message(b"To: a@b.test, c@d.test\r\nTo: e@f.test\r\n\r\n")
+    boxes = [[box for _, box in parsed.addresses("To", most)] for most in (17, 22, 25, 99)]
+    assert boxes == [
+        ["a@b.test"],
+        ["a@b.test", "c@d.test"],
+        ["a@b.test", "c@d.test"],
+        ["a@b.test", "c@d.test", "e@f.test"],
+    ]
 
 
 def test_header_fields_keep_order_and_repeats():

@@ -1,0 +1,73 @@
+"""What a DELETE names.
+
+Owns: reading the body of such a request, as JSON or as a form.
+Promises: it is read to its bound and no further; what is deleted was named: a request that is not
+understood deletes nothing.
+Refuses: deleting.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from starlette.exceptions import HTTPException
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+__all__ = ["named_ids"]
+
+MAX_BODY_OCTETS = 1024 * 1024
+
+
+async def named_ids(request: Request) -> list[str] | None:
+    """Return the ids a DELETE names; None for all messages; or answer 400 or 413."""
+    return _ids(await _body(request), request)
+
+
+async def _body(request: Request) -> bytes:
+    octets = b""
+    async for chunk in request.stream():
+        octets += chunk
+        if len(octets) > MAX_BODY_OCTETS:
+            raise HTTPException(413, f"expected at most {MAX_BODY_OCTETS} octets")
+    return octets
+
+
+def _ids(body: bytes, request: Request) -> list[str] | None:
+    """Return the ids a DELETE names, as JSON or as a form; None for all of them.
+
+    Only no body, `{}` or an empty list means all: a misspelled request must not delete more.
+    """
+    if not body.strip() and not request.query_params:
+        return None
+    try:
+        fields = {"": None} if request.query_params else _fields_of(body, request)
+    except (ValueError, RecursionError):
+        fields = {"": None}
+    ids = fields.pop("ids", []) if isinstance(fields, dict) else None
+    if fields or not isinstance(ids, list) or not all(_is_name(one) for one in ids):
+        raise HTTPException(400, 'expected {"IDs": ["ID", ...]}')
+    return ids or None
+
+
+def _fields_of(body: bytes, request: Request) -> Any:  # noqa: ANN401 - whatever JSON can hold
+    kind = request.headers.get("content-type", "").lower()
+    if not kind.startswith("application/x-www-form-urlencoded"):
+        return json.loads(body, object_pairs_hook=_fields)
+    form = parse_qs(body.decode(), keep_blank_values=True, strict_parsing=True)
+    return _fields(list(form.items()))
+
+
+def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object by names in lower case: Go's JSON ignores case. One of two is refused."""
+    fields = {name.lower(): value for name, value in pairs}
+    if len(fields) != len(pairs):
+        raise ValueError("a name is written twice")
+    return fields
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
