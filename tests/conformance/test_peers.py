@@ -1,7 +1,10 @@
 """What is made of other servers' answers: their deliveries read back, their column in the report."""
 
+import re
+
 import pytest
 
+from tests.conformance.differential import DOCUMENTS
 from tests.conformance.document import Column, document
 from tests.conformance.peers import PEERS
 from tests.conformance.peers.kept import kept
@@ -79,6 +82,12 @@ def test_the_document_has_every_row_and_why_a_column_is_missing():
     assert "Postfix was not run: no engine" in text
     assert "- O11, Exim: " in text
     assert "- O11, Postfix: " not in text
+
+
+def test_the_document_that_is_there_has_every_row_played():
+    rows = dict(re.findall(r"^\| ([A-Z]\d\d) \|(.*)", DOCUMENTS[0].read_text(), re.MULTILINE))
+    assert set(rows) == set(CASES)
+    assert [name for name, row in rows.items() if "| not run |" in row] == []
 
 
 def test_notes_are_about_rows_that_bind_and_servers_that_are_played():
