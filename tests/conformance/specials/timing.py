@@ -6,13 +6,14 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
+from tests.conformance.script import ENVELOPE
 from tests.conformance.specials.dialogues import DATA
 
 if TYPE_CHECKING:
     from tests.conformance.targets import Target
     from tests.conformance.wire import Wire
 
-__all__ = ["dripping", "idle", "never_reads", "slow_but_steady"]
+__all__ = ["dripping", "idle", "never_reads", "slow_but_steady", "slow_but_steady_chunk"]
 
 READERS = 20
 WINDOW = 4096  # so that it takes little to stop a server that writes to one who never reads
@@ -45,6 +46,19 @@ def slow_but_steady(target: Target) -> None:
             wire.send(b"a line\r\n")
         assert wire.ask(b".\r\n") == [250]
     assert server.messages()[-1].has_body(b"a line\r\n" * 12)
+
+
+def slow_but_steady_chunk(target: Target) -> None:
+    server = target.using("O")
+    server.clear()
+    with server.hello() as wire:
+        assert wire.ask(ENVELOPE, 2) == [250, 250]
+        wire.send(b"BDAT 110 LAST\r\nSubject: x\r\n\r\n")
+        for _ in range(12):  # 3 seconds, twice the limit
+            assert not wire.has_more(0.25), wire.rest()
+            wire.send(b"a line\r\n")
+        assert wire.replies(1) == [250]
+    assert server.messages()[-1].has_body(b"Subject: x\r\n\r\n" + b"a line\r\n" * 12)
 
 
 def never_reads(target: Target) -> None:
