@@ -59,18 +59,17 @@ def _is_free(port: int) -> bool:
 
 
 # Tagged in the origin once the newcomer has a clone: a release to upgrade to, under the very name
-# that the documents use. One file more in the package makes it another image.
+# that the documents use. One label more makes it another image, with all the cache of the first.
 RELEASE = """
 git clone --quiet "$origin" release && cd release
-echo '# A release.' >prixfixe/released.py
-git add prixfixe/released.py
-git -c user.name=Us -c user.email=us@example.com commit --quiet --message "release: vX.Y.Z"
+echo "LABEL prixfixe.release=$name" >>Dockerfile
+git -c user.name=Us -c user.email=us@example.com commit --quiet --all --message "release: vX.Y.Z"
 git tag vX.Y.Z
 git push --quiet origin vX.Y.Z
 """
 
 
-def clone(folder: Path) -> None:
+def clone(folder: Path, name: str) -> None:
     """Clone the checkout, with the changes that are not committed yet, and release a version after it."""
     origin = folder.parent / "origin.git"
     subprocess.run(["git", "clone", "--quiet", "--bare", ROOT, origin], check=True)
@@ -78,7 +77,7 @@ def clone(folder: Path) -> None:
     subprocess.run(
         ["bash", "-ec", RELEASE],
         cwd=folder.parent,
-        env=os.environ | {"origin": str(origin)},
+        env=os.environ | {"origin": str(origin), "name": name},
         check=True,
     )
     _take_changes(folder)
@@ -119,7 +118,7 @@ class Walk:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.name = engine.new_name()
-        clone(folder)
+        clone(folder, self.name)
         self.environ = label(folder, _environ()) | {
             "PRIXFIXE_NAME": self.name,
             "COMPOSE_PROJECT_NAME": self.name,
@@ -240,6 +239,9 @@ class Walk:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         remove_named(self.name)
+        released = {"label": f"prixfixe.release={self.name}"}  # it lost its name to the one before
+        for image in engine.client().images.list(filters=released):
+            engine.client().images.remove(image.id)
 
 
 @contextlib.contextmanager
