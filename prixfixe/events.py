@@ -142,6 +142,11 @@ EVENTS: dict[str, Event] = {
     "records withheld": Event(
         "warning", "there were too many records of one event in a second", ("of", "suppressed")
     ),
+    "records dropped": Event(
+        "warning",
+        "standard output was not read for so long that records had to be dropped",
+        ("suppressed",),
+    ),
     "unexpected error": Event(
         "error",
         "a defect of the server; please report it",

@@ -2,19 +2,20 @@
 
 Owns: the lines not yet written.
 Promises: lines keep their order; those of one turn of the event loop leave in one write, those that
-may wait within DEFER_SECONDS; a reader that went away stops nothing.
+may wait within DEFER_SECONDS; a reader that went away stops nothing,
+and with an `Outlet` nor does one that does not read.
 Refuses: what a line says (see `logs`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-__all__ = ["DEFER_SECONDS", "MAX_DEFERRED", "LineSink"]
+__all__ = ["DEFER_SECONDS", "MAX_DEFERRED", "LineSink", "Stream"]
 
 DEFER_SECONDS = 0.05
 MAX_DEFERRED = 200  # lines, about 50 kB: a pipe takes 64 KiB without a wait
@@ -24,6 +25,22 @@ def _ignore(_level: str) -> None:
     """Count nothing."""
 
 
+class Stream(Protocol):
+    """What lines are written to: a text file, or an `Outlet`, which never waits."""
+
+    def write(self, text: str, /) -> int:
+        """Take whole lines."""
+        ...
+
+    def flush(self) -> None:
+        """Send them on."""
+        ...
+
+    def isatty(self) -> bool:
+        """Tell whether a person may be reading."""
+        ...
+
+
 class LineSink:
     """Write lines to a stream, those of one turn of the event loop together.
 
@@ -31,7 +48,7 @@ class LineSink:
     for each turn would take more time than making the lines. Order is kept.
     """
 
-    def __init__(self, stream: TextIO, loop: asyncio.AbstractEventLoop | None = None) -> None:
+    def __init__(self, stream: Stream, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._stream = stream
         self._loop = loop
         self._lines: list[str] = []

@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, MutableMapping
 
+    from prixfixe.linesink import Stream
     from prixfixe.loglines import Hide
     from prixfixe.message import Message
     from prixfixe.session.dialogue import Dialogue
@@ -139,6 +140,10 @@ class Log:
         """Tell this of every record's level from now on."""
         self._sink.count = count
 
+    def dropped(self, count: int) -> None:
+        """Record how many records found nobody who read them."""
+        self.say("records dropped", suppressed=count)
+
     # --- messages
 
     def message_kept(self, message: Message, dialogue: Dialogue, seconds: float) -> None:
@@ -247,7 +252,7 @@ def build_log(
     log_format: str | None,
     *,
     addresses: str = "full",
-    stream: TextIO | None = None,
+    stream: Stream | None = None,
     loop: asyncio.AbstractEventLoop | None = None,
 ) -> Log:
     """Return a log for standard output; `log_format` None asks whether that is a terminal.

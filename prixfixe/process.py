@@ -23,6 +23,7 @@ import uvloop
 from prixfixe import __version__
 from prixfixe.auth import UsersError
 from prixfixe.logs import build_log
+from prixfixe.outlet import Outlet
 from prixfixe.server import Server
 from prixfixe.stores.base import StoreOpenError
 from prixfixe.tls import CertificateError
@@ -42,17 +43,23 @@ _M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 _LARGE_OCTETS = 256 << 10
 
 
-async def _run(settings: Settings, notes: Sequence[str]) -> int:
+async def _run(settings: Settings, notes: Sequence[str], outlet: Outlet) -> int:
     loop = asyncio.get_running_loop()
     log = build_log(
-        settings.log_level, settings.log_format, addresses=settings.log_addresses, loop=loop
+        settings.log_level,
+        settings.log_format,
+        addresses=settings.log_addresses,
+        stream=outlet,
+        loop=loop,
     )
     log.forward_libraries()
+    outlet.resumed = log.dropped
     for note in notes:
         log.say("setting without effect", reason=note)
     stop = asyncio.Event()
     try:
         server = Server(settings, log)
+        outlet.dropped = server.metrics.log_dropped
         bound = await server.start()
     except (StoreOpenError, OSError, CertificateError, UsersError) as error:
         log.flush()
@@ -75,7 +82,8 @@ async def _run(settings: Settings, notes: Sequence[str]) -> int:
         task.add_done_callback(reloads.discard)
 
     loop.add_signal_handler(signal.SIGHUP, asked_to_reload)
-    print(bound.line(), flush=True)  # noqa: T201 - the ready line is an interface
+    log.flush()
+    outlet.write(f"{bound.line()}\n")  # the ready line is an interface
     log.say("ready", **bound._asdict(), version=__version__, pid=os.getpid())
     _calm_collector()
     await stop.wait()
@@ -116,5 +124,9 @@ def serve(settings: Settings, notes: Sequence[str] = ()) -> int:
     """Run a server until a signal ends it; return the exit code."""
     _raise_file_limit()
     give_back_memory()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_run(settings, notes))
+    outlet = Outlet(sys.stdout.fileno(), sys.stdout.encoding)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_run(settings, notes, outlet))
+    finally:
+        outlet.finish()

@@ -183,6 +183,10 @@ class Metrics:
         except KeyError:
             self._series["metrics_defects"].counts[()] += 1
 
+    def log_dropped(self, count: int) -> None:
+        """Count log records that nobody read, in any thread."""
+        self._count("log_records_dropped", (), count)
+
     # Reading
 
     def series(self) -> dict[str, Series]:

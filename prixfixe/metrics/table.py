@@ -235,5 +235,6 @@ TABLE: tuple[Spec, ...] = (
         "Log records by level.",
         {"level": ("debug", "info", "warning", "error", "critical")},
     ),
+    Spec("log_records_dropped", "counter", "Log records dropped: nobody read standard output."),
     Spec("metrics_defects", "counter", "Updates with a label outside this table: a defect."),
 )

@@ -85,6 +85,7 @@ RESTS = {
     "store_free_inodes": "a database is one file, however much is in it",
     "store_retries": "whether messages meet in a group that fails is chance",
     "metrics_defects": "it counts our defects",
+    "log_records_dropped": "the container's log driver reads",
 }
 SUFFIXES = {"counter": "_total", "histogram": "_count", "gauge": ""}
 KINDS = {spec.name: spec.kind for spec in TABLE}

@@ -260,7 +260,14 @@ ROWS = {
             {"generation {{generation}}": rate("python_gc_collections_total", "generation")},
             "cps",
         ),
-        Panel("Log records", {"{{level}}": rate(P + "log_records_total", "level")}, "cps"),
+        Panel(
+            "Log records",
+            {
+                "{{level}}": rate(P + "log_records_total", "level"),
+                "dropped": rate(P + "log_records_dropped_total"),
+            },
+            "cps",
+        ),
         Panel("Defects of the metrics", {"{{instance}}": gauge(P + "metrics_defects_total")}),
         Panel(
             "Started",

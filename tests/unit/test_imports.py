@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2] / "prixfixe"
 LAYERS = [
     {
         *("replies", "address", "message", "selfsigned", "passwords", "reloading"),
-        *("events", "loglines", "linesink", "restraint", "charsets", "mimetree"),
+        *("events", "loglines", "linesink", "outlet", "restraint", "charsets", "mimetree"),
     },
     {"params", "policy", "units", "limits", "budget", "query", "mime", "arrivals", "auth", "tls"},
     {"settings", "stores"},

@@ -1,0 +1,140 @@
+"""Standard output that is read late, never, or no more."""
+
+import contextlib
+import fcntl
+import io
+import os
+import signal
+import smtplib
+import subprocess
+import sys
+import threading
+import urllib.request
+
+import pytest
+
+from prixfixe.outlet import MAX_OCTETS, Outlet
+from tests.unit.test_process import READY
+
+
+@pytest.fixture
+def pipe():
+    """A pipe of one page, as file objects that do not buffer."""
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    with os.fdopen(reading, "rb", 0) as reader, os.fdopen(writing, "wb", 0) as writer:
+        yield reader, writer
+
+
+def lines_until(reader, last):
+    """Read lines to the one that is wanted."""
+    found, buffered = [], io.BufferedReader(reader)
+    while found[-1:] != [last]:
+        found.append(buffered.readline().decode().rstrip("\n"))
+    buffered.detach()
+    return found
+
+
+def test_lines_leave_in_order_and_finish_waits_for_them(pipe):
+    reader, writer = pipe
+    outlet = Outlet(writer.fileno(), "ascii")
+    for number in range(20):
+        outlet.write(f"{number}\n")
+    outlet.write("é\n")
+    assert outlet.finish(20)
+    writer.close()
+    assert reader.read().split() == [b"%d" % number for number in range(20)] + [b"\\xe9"]
+
+
+def test_nobody_waits_for_a_reader_that_stalls(pipe):
+    reader, writer = pipe
+    outlet = Outlet(writer.fileno())
+    dropped, resumed, has_resumed = [], [], threading.Event()
+    outlet.dropped = dropped.append
+
+    def told(count):
+        resumed.append(count)
+        outlet.write("end\n")
+        has_resumed.set()
+
+    outlet.resumed = told
+    line = "x" * 99 + "\n"
+    while not dropped:
+        outlet.write(line * 100)
+    outlet.write(line * 7000)
+    assert dropped == [100, 7000]
+    assert not outlet.finish(0)
+    found = lines_until(reader, "end")
+    assert found == [line.rstrip()] * (MAX_OCTETS // 10_000 * 100) + ["end"]
+    assert has_resumed.wait(20)
+    assert resumed == [7100]
+    assert outlet.finish(20)
+    outlet.write("later\n")
+    assert reader.read(6) == b"later\n"
+    assert dropped == [100, 7000]
+
+
+def test_a_reader_that_went_away_holds_nothing(pipe):
+    reader, writer = pipe
+    outlet = Outlet(writer.fileno())
+    reader.close()
+    outlet.write("x\n" * 10_000)
+    assert outlet.finish(20)
+
+
+def test_a_descriptor_that_another_made_non_blocking_loses_nothing(pipe):
+    reader, writer = pipe
+    os.set_blocking(writer.fileno(), False)
+    outlet = Outlet(writer.fileno())
+    for number in range(10_000):
+        outlet.write(f"{number}\n")
+    assert lines_until(reader, "9999") == [str(number) for number in range(10_000)]
+
+
+@pytest.fixture
+def unread(pipe, tmp_path):
+    """Run a server whose output nobody reads once it is ready."""
+    reader, writer = pipe
+    env = {name: value for name, value in os.environ.items() if not name.startswith("SMTP_")}
+    env |= {"SMTP_PORT": "0", "SMTP_HTTP_PORT": "0", "SMTP_BIND": "127.0.0.1"}
+    server = subprocess.Popen(
+        [sys.executable, "-m", "prixfixe"],
+        env=env | {"SMTP_STORE": "memory:"},
+        cwd=tmp_path,
+        stdout=writer,
+    )
+    writer.close()
+    try:
+        yield server, reader
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            server.kill()
+        server.wait()
+
+
+def test_a_server_whose_output_nobody_reads_serves_and_stops(unread):
+    server, reader = unread
+    text = b""
+    while not (ready := READY.search(text.decode())):
+        text += reader.read(4096)
+    for _ in range(100):  # each says more than 150 octets, and the pipe takes 4096
+        with smtplib.SMTP(*ready[1].rsplit(":", 1), timeout=20) as smtp:
+            assert smtp.noop()[0] == 250
+    with urllib.request.urlopen(f"http://{ready[2]}/livez", timeout=20) as answer:
+        assert answer.status == 200
+    server.send_signal(signal.SIGTERM)
+    assert server.wait(30) == 0
+
+
+def test_the_last_record_is_out_when_a_server_has_ended(unread):
+    server, reader = unread
+    text = b""
+    while not (ready := READY.search(text.decode())):
+        text += reader.read(4096)
+    for _ in range(50):
+        smtplib.SMTP(*ready[1].rsplit(":", 1), timeout=20).quit()
+    server.send_signal(signal.SIGTERM)
+    text += reader.readall()
+    assert server.wait(30) == 0
+    assert text.count(b'"session ended"') == 50
+    assert b'"stopped"' in text.splitlines()[-1]
