@@ -24,5 +24,6 @@ def prove(box, plan, record=lambda outcome, before, after: None):
     record(outcome, before, vitals.of(box))
     assert (outcome.codes, outcome.errors) == ({250: plan.messages}, {})
     assert account.acknowledged - already == plan.messages
+    assert box.health["Status"] != "unhealthy"  # it was busy, which is no illness
     account.settle()
     vitals.check_back(box, before)

@@ -9,6 +9,7 @@ from prixfixe.load import run
 from prixfixe.load.plan import KIB
 from tests.load import figures, vitals
 from tests.load.account import Account
+from tests.load.counted import counted
 from tests.load.crowd import Crowd
 from tests.load.warm import aimed, fill
 
@@ -38,15 +39,10 @@ def test_a_thousand_sessions_at_once_fail_in_nothing(start, record, descriptors)
 async def together(box, plan, account):
     async with Crowd(plan) as crowd:
         assert not crowd.turned_away
-        assert await counted(box, ACTIVE) >= plan.workers  # a probe may be there too
+        assert (
+            await asyncio.to_thread(counted, box, ACTIVE) >= plan.workers
+        )  # a probe may be there too
         return await crowd.send(account.post())
-
-
-async def counted(box, series):
-    """Return a series of the box's metrics."""
-    answer = await asyncio.to_thread(box.http, "/metrics")
-    found = dict(line.rsplit(" ", 1) for line in answer.body.decode().splitlines())
-    return float(found[series])
 
 
 LIMIT, STORM = 100, 1000
@@ -72,11 +68,11 @@ def test_a_storm_at_the_limit_hurts_only_those_too_many(start, record, descripto
 
 
 async def storm(box, plan, account):
-    refused = await counted(box, OVER)
+    refused = await asyncio.to_thread(counted, box, OVER)
     async with Crowd(plan) as crowd:
         assert len(crowd.inside) == LIMIT
         assert crowd.turned_away == {421: STORM - LIMIT}
-        assert await counted(box, OVER) - refused == STORM - LIMIT
+        assert await asyncio.to_thread(counted, box, OVER) - refused == STORM - LIMIT
         outcome = await crowd.send(account.post())
     assert (outcome.codes, outcome.errors) == ({250: plan.messages}, {})
     return outcome

@@ -1,6 +1,6 @@
 """Bringing a server to where more of the same changes nothing.
 
-Owns: the load that fills what fills once: SQLite's cache, the allocator's sizes.
+Owns: the load that fills what fills once: SQLite's cache, the allocator's sizes, threads that read.
 Promises: all of it is accepted, and in the account. Refuses: measuring (see `vitals`).
 """
 
@@ -11,7 +11,7 @@ import uvloop
 from prixfixe.load import Plan, run
 from prixfixe.load.plan import KIB
 
-__all__ = ["aimed", "fill", "warm_up"]
+__all__ = ["aimed", "carry_out", "fill", "warm_up"]
 
 FILL = 2000  # messages of 10 KiB: more than SQLite's cache holds
 SECONDS = 60.0  # for any one answer; machines are busy
@@ -24,9 +24,10 @@ def aimed(box, plan=None, **numbers):
 
 
 def fill(box, account, workers=10):
-    """Fill the cache, and have the thread there that reads for the API."""
+    """Fill the cache, and have the threads there that read for the API and for metrics."""
     carry_out(aimed(box, messages=FILL, workers=workers, sizes=(10 * KIB,)), account)
-    assert box.http("/api/v1/messages?limit=1").status == 200
+    for path in ("/api/v1/messages?limit=1", "/metrics"):
+        assert box.http(path).status == 200
 
 
 def warm_up(box, plan, account):
@@ -37,5 +38,6 @@ def warm_up(box, plan, account):
 
 
 def carry_out(plan, account):
+    """Send all of it and see it accepted."""
     outcome = uvloop.run(run(plan, account.post()))
     assert (outcome.codes, outcome.errors) == ({250: plan.messages}, {})
