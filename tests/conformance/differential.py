@@ -9,12 +9,15 @@ Refuses: playing and judging (see `report`), the document's text (see `document`
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from docker.errors import DockerException
 
 from prixfixe import __version__
 from tests.conformance.document import Column, document
@@ -23,6 +26,7 @@ from tests.conformance.report import UNPUBLISHED, line, results
 from tests.conformance.script import load
 from tests.conformance.stock import StockTarget
 from tests.conformance.targets import ProcessTarget
+from tests.container import engine
 
 if TYPE_CHECKING:
     from tests.conformance.targets import Target
@@ -71,6 +75,8 @@ def _is_for(title: str, name: str) -> bool:
 
 def main() -> int:
     """Play, and write the document."""
+    with contextlib.suppress(DockerException):
+        engine.sweep_dead()  # a run that was killed leaves its containers
     with ProcessPoolExecutor(AT_ONCE, max_tasks_per_child=1) as pool:
         found = {one.title: one for one in pool.map(column, reversed(TARGETS))}  # slowest first
     columns = [found[title] for title in TARGETS]

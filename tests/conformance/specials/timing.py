@@ -53,12 +53,12 @@ def slow_but_steady_chunk(target: Target) -> None:
     server.clear()
     with server.hello() as wire:
         assert wire.ask(ENVELOPE, 2) == [250, 250]
-        wire.send(b"BDAT 110 LAST\r\nSubject: x\r\n\r\n")
-        for _ in range(12):  # 3 seconds, twice the limit
+        wire.send(b"BDAT 78 LAST\r\nSubject: x\r\n\r\n")
+        for _ in range(8):  # 2 seconds, more than the limit
             assert not wire.has_more(0.25), wire.rest()
             wire.send(b"a line\r\n")
         assert wire.replies(1) == [250]
-    assert server.messages()[-1].has_body(b"Subject: x\r\n\r\n" + b"a line\r\n" * 12)
+    assert server.messages()[-1].has_body(b"Subject: x\r\n\r\n" + b"a line\r\n" * 8)
 
 
 def never_reads(target: Target) -> None:
