@@ -30,7 +30,7 @@ def _ignore(_count: int) -> None:
 
 
 class Outlet:
-    """A text stream over a file descriptor; the thread begins with the first text.
+    """A text stream over a file descriptor, with its thread.
 
     `dropped(count)` is called when lines are dropped, by whoever writes; `resumed(count)` in the
     thread, when all that was held is out after that. Both must not block.
@@ -44,9 +44,9 @@ class Outlet:
         self._octets = 0
         self._dropped = 0
         self._is_idle = True
-        self._thread: threading.Thread | None = None
         self.dropped: Callable[[int], None] = _ignore
         self.resumed: Callable[[int], None] = _ignore
+        threading.Thread(target=self._run, name="stdout", daemon=True).start()
 
     def isatty(self) -> bool:
         """Tell whether a person may be reading."""
@@ -76,9 +76,6 @@ class Outlet:
     def _hold(self, octets: bytes) -> None:
         self._held.append(octets)
         self._octets += len(octets)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="stdout", daemon=True)
-            self._thread.start()
         if self._is_idle:
             self._is_idle = False
             self._changed.notify_all()

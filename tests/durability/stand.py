@@ -31,22 +31,19 @@ class Process:
     """A server's process as the kernel shows it, wherever it runs: `main` is its id here."""
 
     main: int
-    writers: list[int]
+    writer: int  # the thread that writes the store
 
     def look(self, main: int) -> None:
-        """Note the process and its threads; before the API is asked, which takes some of its own."""
+        """Note the process and its threads; before the API is asked, which takes some of its own.
+
+        The first that it starts writes to standard output, the second the store.
+        """
         self.main = main
-        self.writers = [each for each in self.tasks() if each != main]
+        _, self.writer, *_ = (each for each in self.tasks() if each != main)
 
     def tasks(self) -> list[int]:
         """Return the threads."""
         return sorted(int(each.name) for each in Path(f"/proc/{self.main}/task").iterdir())
-
-    @property
-    def writer(self) -> int:
-        """The thread that writes the store."""
-        (writer,) = self.writers
-        return writer
 
     def descriptors(self) -> int:
         """Return how many files the server has open."""

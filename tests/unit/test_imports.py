@@ -1,6 +1,7 @@
 """The layers: an import points down, or sideways where the table says so."""
 
 import ast
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,12 @@ def test_only_replies_makes_replies():
             if isinstance(node, ast.Call)
         }
         assert "Reply" not in calls, path
+
+
+def test_nothing_is_imported_that_the_image_drops():
+    """Its build says so too, minutes later."""
+    dropped = (ROOT.parent / "docker" / "prune.txt").read_text().split()
+    wanted = {name[0] for path in ROOT.rglob("*.py") for name in imports(path)}
+    assert {"os", "sqlite3"} <= wanted
+    places = {f"usr/lib/python3.13/{name}{end}" for name in wanted for end in ("", ".py")}
+    assert [place for place in places if any(fnmatch(place, each) for each in dropped)] == []
