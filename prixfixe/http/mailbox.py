@@ -12,6 +12,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, TypeVar
 
+from starlette.exceptions import HTTPException
+
 from prixfixe.http import mailpit
 from prixfixe.http.summaries import Summaries
 from prixfixe.http.worker import Worker
@@ -41,9 +43,18 @@ class Mailbox:
         self._opened: Reader | None = None
         self._thread = Worker("prixfixe-read")
         self._summaries = Summaries()
+        self.is_stopping = False
+
+    def _asked(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def _run(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        try:
+            return await self._asked(work)
+        except asyncio.CancelledError:
+            if self.is_stopping:  # Who asked waited too long for that; it is no defect.
+                raise HTTPException(503, "the server is shutting down") from None
+            raise
 
     @property
     def _reader(self) -> Reader:
@@ -104,7 +115,7 @@ class Mailbox:
         self._thread.give_up()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
-                await self._run(self._release)
+                await self._asked(self._release)
         self._thread.shutdown()
 
     # --- in the thread

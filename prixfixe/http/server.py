@@ -84,7 +84,8 @@ class HttpServer:
         return any(server.is_serving() for server in self._uvicorn.servers)
 
     async def stop(self) -> None:
-        """Finish what is being answered, then close."""
+        """Finish what is being answered, as far as it takes no longer than allowed, then close."""
+        self._mailbox.is_stopping = True
         if self._socket is not None:
             self._uvicorn.should_exit = True
             await self._uvicorn.shutdown(sockets=[self._socket])

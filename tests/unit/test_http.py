@@ -483,10 +483,15 @@ async def test_a_scrape_waits_for_no_search(busy, client):
 
 
 async def test_stopping_waits_for_no_search(busy, client):
+    from tests.conftest import until
+
+    queue = busy.server._http._mailbox._thread._queue
     asked = asyncio.create_task(client.get(busy.http + "/api/v1/info"))
+    await until(lambda: not queue.empty())
     async with asyncio.timeout(60):
         await busy.server.stop()
-    await asyncio.gather(asked, return_exceptions=True)
+    answer = await asked
+    assert (answer.status_code, answer.json()) == (503, {"Error": "the server is shutting down"})
 
 
 def test_the_interpreter_ends_while_the_thread_works():
