@@ -3,7 +3,7 @@
 Owns: the run. Promises: PrixFixe's column comes from the same run as the others'; a report only:
 the exit code says whether it was written, not who passed. A server that cannot be had here, such
 as one in a container where there is no engine, is told as not run, with the reason. Rows that rest
-on a defect of a parser others share (`UNPUBLISHED`) are played on PrixFixe only.
+on what may be a defect of others (`UNPUBLISHED`) are played on PrixFixe only.
 Refuses: playing and judging (see `report`), the document's text (see `document`).
 """
 

@@ -40,7 +40,7 @@ rule* rows what PrixFixe promises where the RFCs leave a choice: nobody else is 
 - **fail**: not so. The row says what was looked at, not how much it matters in practice.
 - **–**: the server does not offer the extension or the configuration. **unseen**: it cannot be told
   from outside. **not run**: the server was not to be had where the document was written.
-- **not published**: a row about a defect of a shared parser that has not been told to its authors.
+- **not published**: a row in which others may have a defect that their authors were not told of.
 """
 PEERS = """## How the others were run
 
