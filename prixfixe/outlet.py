@@ -2,8 +2,8 @@
 
 Owns: what was written and is not out yet.
 Promises: `write` returns at once, whoever reads; texts keep their order and are taken whole or not
-at all; MAX_OCTETS are held, what comes beyond is dropped, counted, and told when all before it is
-out; a reader that went away stops nothing.
+at all; MAX_OCTETS are held, or one text; what comes beyond is dropped, counted, and told when all
+before it is out; a reader that went away stops nothing.
 Refuses: what the lines say. It does not use `sys.stdout`, whose lock a thread that is stuck in a
 write would keep, and with it the end of the process.
 """
@@ -56,7 +56,7 @@ class Outlet:
         """Take whole lines, from any thread."""
         octets = text.encode(self._encoding, "backslashreplace")
         with self._changed:
-            has_room = self._octets + len(octets) <= MAX_OCTETS
+            has_room = not self._held or self._octets + len(octets) <= MAX_OCTETS
             if has_room:
                 self._hold(octets)
             else:

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import io
 import os
+import re
 import signal
 import smtplib
 import subprocess
@@ -91,14 +92,23 @@ def test_a_descriptor_that_another_made_non_blocking_loses_nothing(pipe):
     assert lines_until(reader, "9999") == [str(number) for number in range(10_000)]
 
 
+TOLD = re.compile(rb'"records dropped","suppressed":(\d+)')
+SERVE = """
+import sys
+from prixfixe import cli, outlet
+outlet.MAX_OCTETS = 8192
+sys.exit(cli.main(["serve"]))
+"""
+
+
 @pytest.fixture
 def unread(pipe, tmp_path):
-    """Run a server whose output nobody reads once it is ready."""
+    """Run a server that holds little, whose output nobody reads once it is ready."""
     reader, writer = pipe
     env = {name: value for name, value in os.environ.items() if not name.startswith("SMTP_")}
     env |= {"SMTP_PORT": "0", "SMTP_HTTP_PORT": "0", "SMTP_BIND": "127.0.0.1"}
     server = subprocess.Popen(
-        [sys.executable, "-m", "prixfixe"],
+        [sys.executable, "-c", SERVE],
         env=env | {"SMTP_STORE": "memory:"},
         cwd=tmp_path,
         stdout=writer,
@@ -126,15 +136,43 @@ def test_a_server_whose_output_nobody_reads_serves_and_stops(unread):
     assert server.wait(30) == 0
 
 
+def dropped(http):
+    """Return the count that a server shows."""
+    with urllib.request.urlopen(f"http://{http}/metrics", timeout=20) as answer:
+        found = re.search(
+            r"^prixfixe_log_records_dropped_total (\S+)", answer.read().decode(), re.MULTILINE
+        )
+    return float(found[1])
+
+
+def test_what_was_dropped_is_counted_and_told(unread):
+    server, reader = unread
+    text = b""
+    while not (ready := READY.search(text.decode())):
+        text += reader.read(4096)
+    sessions = counted = 0
+    while not counted:
+        sessions += 1
+        smtplib.SMTP(*ready[1].rsplit(":", 1), timeout=20).quit()
+        counted = dropped(ready[2])
+    while not (told := TOLD.findall(text)):
+        text += reader.read(4096)
+    assert int(told[0]) >= counted
+    server.send_signal(signal.SIGTERM)
+    text += reader.readall()
+    assert text.count(b'"session ended"') + sum(map(int, TOLD.findall(text))) == sessions
+    assert b'"stopped"' in text.splitlines()[-1]
+
+
 def test_the_last_record_is_out_when_a_server_has_ended(unread):
     server, reader = unread
     text = b""
     while not (ready := READY.search(text.decode())):
         text += reader.read(4096)
-    for _ in range(50):
+    for _ in range(20):
         smtplib.SMTP(*ready[1].rsplit(":", 1), timeout=20).quit()
     server.send_signal(signal.SIGTERM)
     text += reader.readall()
     assert server.wait(30) == 0
-    assert text.count(b'"session ended"') == 50
+    assert text.count(b'"session ended"') == 20
     assert b'"stopped"' in text.splitlines()[-1]
