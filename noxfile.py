@@ -46,6 +46,12 @@ def _files(*patterns: str) -> list[str]:
     return sorted(str(path) for pattern in patterns for path in Path().glob(pattern))
 
 
+def _tests(session: nox.Session, *folders: str) -> list[str]:
+    """Return what pytest is given: the folders, or instead the tests that the caller names."""
+    named = [one for one in session.posargs if one.startswith("tests/")]
+    return [*(() if named else folders), *session.posargs]
+
+
 def _summarise(session: nox.Session, *command: str) -> None:
     """Print what a command says, on the page of the workflow's run where there is one."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
@@ -93,9 +99,10 @@ def typecheck(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Run the tests that need no Docker, with branch coverage."""
     _install(session)
-    args = session.posargs or ["-n", "auto", f"--junitxml={EVIDENCE / 'unit.xml'}"]
+    args = [] if session.posargs else ["-n", "auto", f"--junitxml={EVIDENCE / 'unit.xml'}"]
+    tests = _tests(session, "tests/unit", "tests/integration")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", "tests/unit", "tests/integration", *args)
+    session.run("coverage", "run", "-m", "pytest", *tests, *args)
     if not session.posargs:
         _play_table(session, "-n", "auto", f"--junitxml={EVIDENCE / 'conformance.xml'}")
         session.run("coverage", "combine", "--quiet")
@@ -128,7 +135,7 @@ def durability(session: nox.Session) -> None:
     if {"--full", "--image"} & set(session.posargs):
         tests.append("tests/container/test_power.py")
     args = ("-n", "auto", f"--junitxml={EVIDENCE / 'durability.xml'}")
-    session.run("pytest", *tests, *args, *session.posargs)
+    session.run("pytest", *_tests(session, *tests), *args)
 
 
 @nox.session
@@ -138,7 +145,7 @@ def package(session: nox.Session) -> None:
     session.run("python", "-m", "release.dists")
     session.run("twine", "check", "--strict", *_files("dist/*"))
     session.run("check-wheel-contents", *_files("dist/*.whl"))
-    session.run("python", "-m", "pytest", "tests/package", *session.posargs)
+    session.run("python", "-m", "pytest", *_tests(session, "tests/package"))
 
 
 @nox.session
@@ -146,8 +153,8 @@ def container(session: nox.Session) -> None:
     """Build the image (or take `--image ID`) and prove its promises from outside; needs Docker."""
     _install(session)
     report = EVIDENCE / "container.xml"
-    args = ["-n", "auto", "--dist", "worksteal", f"--junitxml={report}", *session.posargs]
-    session.run("pytest", "tests/container", *args)
+    args = ["-n", "auto", "--dist", "worksteal", f"--junitxml={report}"]
+    session.run("pytest", *_tests(session, "tests/container"), *args)
 
 
 # --- for releases, the weekly run, and by hand
@@ -158,7 +165,7 @@ def docs(session: nox.Session) -> None:
     """Run every command of the documents in their order, in a fresh clone; needs Docker."""
     _install(session)
     report = f"--junitxml={EVIDENCE / 'docs.xml'}"
-    session.run("pytest", "tests/docs", "-p", "no:randomly", report, *session.posargs)
+    session.run("pytest", *_tests(session, "tests/docs"), "-p", "no:randomly", report)
 
 
 @nox.session
@@ -177,7 +184,7 @@ def load(session: nox.Session) -> None:
     """
     _install(session)
     report = EVIDENCE / "load.xml"
-    session.run("pytest", "tests/load", f"--junitxml={report}", *session.posargs)
+    session.run("pytest", *_tests(session, "tests/load"), f"--junitxml={report}")
 
 
 @nox.session
