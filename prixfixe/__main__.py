@@ -1,5 +1,5 @@
 """`python -m prixfixe` is the command line."""
 
-from prixfixe.cli import main
+from prixfixe.start import main
 
 raise SystemExit(main())

@@ -20,6 +20,7 @@ LAYERS = [
     {"server"},
     {"process"},
     {"cli", "load", "testing"},
+    {"start"},
 ]
 SIDEWAYS = {("cli", "load"), ("auth", "limits"), ("params", "policy"), ("readiness", "metrics")}
 

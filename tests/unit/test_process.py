@@ -157,6 +157,49 @@ def test_stopping_loses_nothing_and_exits_0(process):
     assert b"kept" in server.command("show", "latest").stdout
 
 
+SLOW = """
+import signal
+
+print("importing", flush=True)
+signal.pause()
+"""
+
+
+@pytest.fixture
+def importing(tmp_path):
+    """Start commands whose imports never end; yield one that has begun them."""
+    (tmp_path / "argparse.py").write_text(SLOW)
+    env = os.environ | {"PYTHONPATH": str(tmp_path)}
+    with contextlib.ExitStack() as stack:
+
+        def start(*words):
+            command = [sys.executable, "-m", "prixfixe", *words]
+            one = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            stack.enter_context(one)
+            stack.callback(one.kill)
+            assert one.stdout.readline() == b"importing\n"
+            return one
+
+        yield start
+
+
+@pytest.mark.parametrize(
+    ("words", "number", "code"),
+    [
+        ((), signal.SIGTERM, 0),
+        (("serve",), signal.SIGTERM, 0),
+        (("serve",), signal.SIGINT, 130),
+        (("backup", "x"), signal.SIGTERM, -signal.SIGTERM),
+    ],
+)
+def test_a_server_told_to_stop_while_it_imports_does(importing, words, number, code):
+    """In a container it is PID 1, which never sees a signal that has no handler."""
+    one = importing(*words)
+    one.send_signal(number)
+    assert one.wait(20) == code
+    assert one.stderr.read() == b""
+
+
 def test_a_second_signal_hurries(process):
     server = process(SMTP_SHUTDOWN_TIMEOUT="60").ready()
     with socket.create_connection(("127.0.0.1", server.port), 10) as client:
