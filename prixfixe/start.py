@@ -1,9 +1,9 @@
 """The way in: what comes before all other imports.
 
 Owns: signals until the server has its own handlers.
-Promises: a server that is told to stop while it starts ends at once, with 0, or 130 for SIGINT; what
-it acknowledged by then is kept, as ever. The kernel drops a signal for PID 1 of a container that has
-no handler.
+Promises: a server that is told to stop while it starts ends at once, with 0, or 130 for SIGINT;
+what it acknowledged by then is kept, as ever. The kernel drops a signal for PID 1 of a container
+that has no handler.
 Refuses: the signals of other commands, which are not done when they are ended.
 """
 

@@ -78,7 +78,7 @@ def _backup_arguments(parser: argparse.ArgumentParser) -> None:
 def _restore_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="what backup wrote, or - for standard input")
     parser.add_argument(
-        "--replace", action="store_true", help="move a store that holds mail to NAME.replaced"
+        "--replace", action="store_true", help="move a store that holds mail to NAME.replaced[.N]"
     )
     parser.add_argument(
         "--damaged", action="store_true", help="take a copy with faults too, for what is left of it"

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING
 from prixfixe.cli.backup import failures, report
 from prixfixe.cli.environment import Failure, complain, settings
 from prixfixe.stores import database_path
-from prixfixe.stores.sqlite_backup import DamagedCopyError, restore
+from prixfixe.stores.sqlite_backup import DamagedCopyError, ForeignCopyError, restore
 
 if TYPE_CHECKING:
     import argparse
@@ -37,12 +37,15 @@ def run(args: argparse.Namespace) -> int:
 @contextmanager
 def _unharmed(file: str) -> Iterator[None]:
     """Say what is wrong with a copy that was left alone."""
+    name = "standard input" if file == "-" else file
     try:
         yield
+    except ForeignCopyError as error:
+        msg = f"{name} {error}: nothing was changed"
+        raise Failure(1, msg) from None
     except DamagedCopyError as error:
         for fault in error.copied.faults:
             complain(fault)
-        name = "standard input" if file == "-" else file
         msg = f"{name} is damaged: nothing was changed; --damaged restores what is left of it"
         raise Failure(1, msg) from None
 

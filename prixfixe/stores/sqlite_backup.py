@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import shutil
 import sqlite3
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["Copied", "DamagedCopyError", "back_up", "restore"]
+__all__ = ["Copied", "DamagedCopyError", "ForeignCopyError", "back_up", "restore"]
 
 # One step of the copy, between which an interrupt is heard: 16 MiB.
 STEP_PAGES = 2048
@@ -45,6 +46,10 @@ class Copied(NamedTuple):
     messages: int
     bytes: int
     faults: tuple[str, ...] = ()
+
+
+class ForeignCopyError(Exception):
+    """What was to be restored is nothing that `back_up` wrote, as the text says."""
 
 
 class DamagedCopyError(Exception):
@@ -221,17 +226,20 @@ def restore(
     `damaged` takes a copy with faults too: the best there is.
 
     Raises:
+        ForeignCopyError: what comes is no copy of ours; nothing was touched.
         DamagedCopyError: the copy has faults.
-        StoreOpenError: a server runs, what comes is no store of ours, or mail is in the way.
+        StoreOpenError: a server runs, the copy is of a later version, or mail is in the way.
         OSError: it cannot be written.
 
     """
+    head = _head(stream)
     lock = FolderLock(files.lock_path(store))
     try:
         make_folder(store.parent)
         lock.take(store)
         with _partial(store.with_name(store.name + ".restored")) as partial:
             with partial.open("wb") as file:
+                file.write(head)
                 shutil.copyfileobj(stream, file, 1 << 20)
             copied = _prove(partial)
             if copied.faults and not damaged:
@@ -247,17 +255,26 @@ def restore(
     return copied, old
 
 
+def _head(stream: IO[bytes]) -> bytes:
+    """Read the first octets of a copy of ours, before anything is made for it."""
+    head = stream.read(files.HEAD_OCTETS)
+    if not head:
+        raise ForeignCopyError("is empty")
+    if not files.is_ours(head):
+        raise ForeignCopyError("is not a copy that backup made")
+    return head
+
+
 def _set_aside(store: Path, *, replace: bool) -> Path | None:
     """Move a store with mail out of the way; its log must never meet the database that comes."""
     if not store.exists():
         _forget_log(store)
         return None
     count = _count(store)
-    aside = store.with_name(store.name + ".replaced")
-    if count != 0 and (not replace or aside.exists()):
+    aside = _free_name(store)
+    if count != 0 and not replace:
         holds = "is damaged" if count is None else f"holds {count} messages"
-        remedy = f"move {aside} away first" if replace else f"--replace moves it to {aside.name}"
-        msg = f"store {store} {holds}; {remedy}"
+        msg = f"store {store} {holds}; --replace moves it to {aside.name}"
         raise StoreOpenError(msg)
     if count is not None:
         _fold(store)
@@ -266,6 +283,16 @@ def _set_aside(store: Path, *, replace: bool) -> Path | None:
         _keep_log(store, aside)
     _forget_log(store)
     return aside if count != 0 else None
+
+
+def _free_name(store: Path) -> Path:
+    """Return where a store goes that is replaced: never over one that was before."""
+    aside = store.with_name(store.name + ".replaced")
+    for number in itertools.count(1):
+        if not os.path.lexists(aside):
+            break
+        aside = store.with_name(f"{store.name}.replaced.{number}")
+    return aside
 
 
 def _count(store: Path) -> int | None:

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "HEAD_OCTETS",
     "check_file",
     "check_version",
     "checksum",
     "connect",
     "create",
+    "is_ours",
     "lock_path",
     "log_path",
     "pragma",
@@ -34,6 +36,11 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x50724678  # "PrFx": tells our file from other SQLite databases
+
+# https://www.sqlite.org/fileformat2.html section 1.3
+HEAD_OCTETS = 100
+_MAGIC = b"SQLite format 3\0"
+_ID_AT = slice(68, 72)
 
 # 8 KiB pages: 1 KiB mail packs as well as at 16 KiB, 100 KiB mail commits a third faster than at
 # 4 KiB, and a lone mail does not write 16 KiB for each of the five pages it touches.
@@ -142,6 +149,11 @@ def _create_schema(connection: sqlite3.Connection) -> None:
         f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id={APPLICATION_ID}; "
         f"PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
     )
+
+
+def is_ours(head: bytes) -> bool:
+    """Whether the first octets of a file are those of a database of ours."""
+    return head.startswith(_MAGIC) and head[_ID_AT] == APPLICATION_ID.to_bytes(4, "big")
 
 
 def check_version(connection: sqlite3.Connection, path: Path) -> None:

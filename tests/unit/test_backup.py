@@ -280,9 +280,40 @@ async def test_restore_keeps_the_mail_it_replaces(store, tmp_path, capsys):
     assert main(["restore", "--replace", str(tmp_path / "copy.db")]) == 0
     assert mail_in(store) == old
     assert mail_in(store.with_name("prixfixe.db.replaced")) == [*old, *new]
-    await fill(store, 1)
-    assert main(["restore", "--replace", str(tmp_path / "copy.db")]) == 3
-    assert "move" in capsys.readouterr().err
+    later = await fill(store, 1)
+    for number in (1, 2):
+        assert main(["restore", "--replace", str(tmp_path / "copy.db")]) == 0
+        assert f"is now {store}.replaced.{number}" in capsys.readouterr().err
+    assert mail_in(store.with_name("prixfixe.db.replaced")) == [*old, *new]
+    assert mail_in(store.with_name("prixfixe.db.replaced.1")) == [*old, *later]
+    assert mail_in(store.with_name("prixfixe.db.replaced.2")) == old
+
+
+def other_database(path):
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE mine(x)")
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+@pytest.mark.parametrize("what", ["nothing", "text", "database"])
+async def test_what_is_no_copy_changes_nothing(store, tmp_path, what, has_store):
+    ids = await fill(store, 2) if has_store else []
+    made = other_database(tmp_path / "other.db")
+    octets = {"nothing": b"", "text": b"# PrixFixe\n" * 2000, "database": made}[what]
+    before = {path.name: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    done = subprocess.run(
+        [sys.executable, "-m", "prixfixe", "restore", "--replace", "-"],
+        input=octets,
+        capture_output=True,
+    )
+    assert done.returncode == 1
+    fault = "is empty" if what == "nothing" else "is not a copy that backup made"
+    assert done.stderr.decode() == f"prixfixe: standard input {fault}: nothing was changed\n"
+    after = {path.name: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert after == before
+    assert store.parent.exists() == has_store
+    assert not has_store or mail_in(store) == ids
 
 
 def spoil(store, copy, one):
@@ -386,12 +417,12 @@ async def test_a_damaged_store_is_replaced_and_kept_with_its_log(store, tmp_path
 
 @pytest.mark.parametrize(
     ("octets", "reason"),
-    [(b"", "another program"), (b"Subject: x\r\n\r\n" * 100, "not a mail store")],
+    [(b"", "copy.db is empty"), (b"Subject: x\r\n\r\n" * 100, "copy.db is not a copy")],
     ids=["nothing", "mail"],
 )
 async def test_what_is_no_store_is_not_restored(store, tmp_path, capsys, octets, reason):
     (tmp_path / "copy.db").write_bytes(octets)
-    assert main(["restore", str(tmp_path / "copy.db")]) == 3
+    assert main(["restore", str(tmp_path / "copy.db")]) == 1
     assert reason in capsys.readouterr().err
     assert not store.exists()
 
