@@ -20,8 +20,9 @@ from prixfixe.stores.base import DamagedError, StoreError, StoreOpenError
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ["ERRORS", "Headers", "Json", "number"]
+__all__ = ["ERRORS", "Headers", "Json", "number", "whole"]
 
+_DIGITS = 20  # more are no number that is asked for, and slow to read
 _SAFE = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -107,5 +108,14 @@ def number(request: Request, name: str, default: float, most: float) -> float:
     except ValueError:
         number = -1.0
     if not 0 <= number <= most:
-        raise HTTPException(400, f"{name}: expected a number from 0 to {most:g}")
+        raise HTTPException(400, f"{name}: expected a number from 0 to {most:.15g}")
     return number
+
+
+def whole(request: Request, name: str, default: int, most: int) -> int:
+    """Return a whole number of the query, or answer 400 with its bounds."""
+    text = request.query_params.get(name, str(default))
+    is_number = text.isascii() and text.isdecimal() and len(text) <= _DIGITS
+    if not is_number or int(text) > most:
+        raise HTTPException(400, f"{name}: expected a whole number from 0 to {most}")
+    return int(text)

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from prixfixe.arrivals import ArrivalsClosedError, TooManyWaitersError
 from prixfixe.http import mailpit
-from prixfixe.http.answers import Json, number
+from prixfixe.http.answers import Json, number, whole
 from prixfixe.http.named import named_ids
 from prixfixe.message import render
 from prixfixe.mime import header_fields, parse_message
@@ -40,6 +40,7 @@ __all__ = ["Api"]
 
 MAX_WAIT_SECONDS = 300.0
 MAX_LIMIT = 1000
+MAX_START = 1_000_000_000
 # RFC 6838 4.2, and `'*%`: whatever else a sender writes there, HTTP may not take for a header.
 _TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+'*%-]{1,127}/[A-Za-z0-9!#$&^_.+'*%-]{1,127}")
 _UNKNOWN_TYPE = "application/octet-stream"
@@ -55,8 +56,8 @@ class Api:
 
     async def messages(self, request: Request) -> Response:
         """List, newest first."""
-        start = int(number(request, "start", 0, 1e9))
-        limit = int(number(request, "limit", 50, MAX_LIMIT))
+        start = whole(request, "start", 0, MAX_START)
+        limit = whole(request, "limit", 50, MAX_LIMIT)
         found = await self._mailbox.page(start, limit)
         total = (await self._mailbox.totals()).messages
         return _page(mailpit.listing(found, total, total, start))
@@ -68,8 +69,8 @@ class Api:
 
     async def search(self, request: Request) -> Response:
         """List what matches, newest first."""
-        start = int(number(request, "start", 0, 1e9))
-        limit = int(number(request, "limit", 50, MAX_LIMIT))
+        start = whole(request, "start", 0, MAX_START)
+        limit = whole(request, "limit", 50, MAX_LIMIT)
         found, count = await self._mailbox.search(_query(request), start, limit)
         total = (await self._mailbox.totals()).messages
         return _page(mailpit.listing(found, total, count, start))
@@ -144,7 +145,7 @@ class Api:
         """Answer as soon as `count` messages match, or 408 when the time is up."""
         query = _query(request)
         timeout = number(request, "timeout", 10, MAX_WAIT_SECONDS)
-        count = max(1, int(number(request, "count", 1, MAX_LIMIT)))
+        count = max(1, whole(request, "count", 1, MAX_LIMIT))
         try:
             with self._context.arrivals.subscribe() as waiter:
                 found = await self._gather(request, query, count, timeout, waiter)

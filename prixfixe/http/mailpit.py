@@ -180,7 +180,7 @@ def detail(message: Message, parsed: Parsed) -> dict[str, Any]:
     return {
         "ID": message.id,
         "MessageID": _message_id(parsed, SHOWN),
-        "Read": True,
+        "Read": False,
         **_contacts(message, parsed, SHOWN),
         "ReturnPath": message.envelope.sender,
         "Subject": parsed.header("Subject"),

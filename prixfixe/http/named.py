@@ -55,7 +55,8 @@ def _ids(body: bytes, request: Request) -> list[str] | None:
 
 def _fields_of(body: bytes, request: Request) -> Any:  # noqa: ANN401 - whatever JSON can hold
     kind = request.headers.get("content-type", "").lower()
-    if not kind.startswith("application/x-www-form-urlencoded"):
+    is_form = kind.startswith("application/x-www-form-urlencoded")
+    if not is_form or body.lstrip().startswith(b"{"):  # `curl --data` calls anything a form
         return json.loads(body, object_pairs_hook=_fields)
     form = parse_qs(body.decode(), keep_blank_values=True, strict_parsing=True)
     return _fields(list(form.items()))

@@ -262,8 +262,40 @@ async def test_delete(serve, client):
     half = b'{"ids": ["\\ud800"]}'
     assert (await client.request("DELETE", url, content=half)).status_code == 200
     assert await left() == names[3:]
+    as_curl = {"Content-Type": "application/x-www-form-urlencoded"}
+    extra = await deliver(running, b"Subject: 4\r\n\r\n")
+    body = json.dumps({"IDs": [extra]}).encode()
+    await client.request("DELETE", url, content=body, headers=as_curl)
+    assert await left() == names[3:]
     await client.delete(url)
     assert await left() == []
+    await deliver(running, b"Subject: 5\r\n\r\n")
+    await client.request("DELETE", url, json={"IDs": []})
+    assert await left() == []
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("messages?start=abc", "start: expected a whole number from 0 to 1000000000"),
+        ("messages?start=1000000001", "start: expected a whole number from 0 to 1000000000"),
+        ("messages?start=" + "0" * 5000, "start: expected a whole number from 0 to 1000000000"),
+        ("search?query=x&limit=-1", "limit: expected a whole number from 0 to 1000"),
+        ("wait?query=x&count=2.5", "count: expected a whole number from 0 to 1000"),
+        ("wait?query=x&timeout=nan", "timeout: expected a number from 0 to 300"),
+    ],
+)
+async def test_a_number_that_is_none_is_named_with_its_bounds(serve, client, path, told):
+    answer = await client.get(f"{(await serve()).http}/api/v1/{path}")
+    assert (answer.status_code, answer.json()) == (400, {"Error": told})
+
+
+async def test_looking_marks_nothing_as_read(serve, client):
+    running = await serve()
+    await deliver(running, b"Subject: x\r\n\r\n")
+    detail = (await client.get(running.http + "/api/v1/message/latest")).json()
+    listed = (await client.get(running.http + "/api/v1/messages")).json()
+    assert (detail["Read"], listed["messages"][0]["Read"], listed["unread"]) == (False, False, 1)
 
 
 WRONG_JSON = [
@@ -286,7 +318,7 @@ WRONG_JSON = [
 WRONG_FORMS = [b"foo=bar", b"IDs=", b"id=", b"Ids=&x=", b"IDs=x&ids=", b"IDs", b"IDs=%20", b"&"]
 WRONG_QUERIES = [
     "!is:read", "-tag:keep", "!has:attachment", "-before:2020-01-01", "is:unread", "after:2020",
-    "larger:1M", "smaller:1M", "addressed:a@x.test", "reply-to:x", "!to:", "to:", "to: b@y.test",
+    "larger:1M", "smaller:1M", "addressed:a@x.test", "reply-to:x", "!to:", "tag:foo", "has:attachment", "before:x", "to:", "to: b@y.test",
     'subject:0 to:""', 'subject:0 !""', "message-id:<>", "-form:alice", "!sender:", "--to:x",
 ]  # fmt: skip
 
@@ -295,13 +327,19 @@ async def test_a_delete_that_is_not_understood_deletes_nothing(serve, client):
     running = await serve()
     kept = [await deliver(running, b"Subject: 0\r\n\r\n") for _ in range(2)]
     url, search = (f"{running.http}/api/v1/{path}" for path in ("messages", "search"))
-    kinds = {"application/json": WRONG_JSON, "application/x-www-form-urlencoded": WRONG_FORMS}
+    kinds = {
+        "application/json": WRONG_JSON,
+        "application/x-www-form-urlencoded": [*WRONG_FORMS, *WRONG_JSON],
+    }
     asked = [
         client.build_request("DELETE", url, content=body, headers={"Content-Type": kind})
         for kind, bodies in kinds.items()
         for body in bodies
     ]
     asked += [client.build_request("DELETE", search, params={"query": q}) for q in WRONG_QUERIES]
+    for path in ("search", "wait"):
+        where = f"{running.http}/api/v1/{path}"
+        asked += [client.build_request("GET", where, params={"query": q}) for q in WRONG_QUERIES]
     asked += [client.build_request("DELETE", url, params={"IDs": kept[0]})]
     understood = [one for one in asked if (await client.send(one)).status_code != 400]
     assert [(str(one.url), one.content) for one in understood] == []
