@@ -69,6 +69,15 @@ def test_mail_outlives_restart_down_and_up(deploy):
     assert not engine.client().volumes.list(filters={"name": deploy.name})
 
 
+def test_mail_that_run_sh_s_server_received_is_there(deploy):
+    deploy.succeed("run.sh")
+    with deploy.hello(deploy.smtp) as wire:
+        first = deliver(wire, body_of(500))
+    deploy.succeed("stop.sh", "--remove")
+    up(deploy)
+    assert kept(deploy) == [first]
+
+
 def test_settings_and_secrets_come_from_the_env_file(deploy):
     token = deploy.folder / "secrets" / "token"
     token.write_text("opensesame\n")

@@ -166,7 +166,14 @@ def test_mail_is_in_a_volume_and_secrets_are_read_only(project, service):
         "/run/secrets",
         True,
     )
-    assert list(project["volumes"]) == ["mail"]
+    assert project["volumes"] == {"mail": {"name": "prixfixe-mail"}}
+
+
+def test_mail_is_where_run_sh_keeps_it(tmp_path):
+    """So that who goes on from the one to the other finds it."""
+    assert "${PRIXFIXE_VOLUME:-$name-mail}" in (ROOT / "scripts" / "lib.sh").read_text()
+    named = composed(tmp_path, PRIXFIXE_NAME="mx")["volumes"]
+    assert named == {"mail": {"name": "mx-mail"}}
 
 
 def test_the_network_is_its_own(project, service):
@@ -190,7 +197,16 @@ def test_the_probe_is_the_image_s(service):
 def test_defaults_are_those_of_the_scripts():
     """`PRIXFIXE_*`: the same names with the same defaults in both, and told in both."""
     compose, lib = FILE.read_text(), (ROOT / "scripts" / "lib.sh").read_text()
-    for name in ("PUBLISH", "MEMORY", "CPUS", "HEALTH_INTERVAL", "IMAGE", "BASE_IMAGE", "SECRETS"):
+    for name in (
+        "PUBLISH",
+        "MEMORY",
+        "CPUS",
+        "HEALTH_INTERVAL",
+        "NAME",
+        "IMAGE",
+        "BASE_IMAGE",
+        "SECRETS",
+    ):
         found = {
             match
             for text in (compose, lib)
