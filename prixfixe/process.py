@@ -63,7 +63,7 @@ async def _run(settings: Settings, notes: Sequence[str], outlet: Outlet) -> int:
         bound = await server.start()
     except (StoreOpenError, OSError, CertificateError, UsersError) as error:
         log.flush()
-        print(f"prixfixe: {error}", file=sys.stderr)  # noqa: T201 - the last word of a failed start
+        print(f"prixfixe: {_told(error)}", file=sys.stderr)  # noqa: T201 - a failed start's last word
         is_setting = isinstance(error, (CertificateError, UsersError))
         return EXIT_SETTINGS if is_setting else EXIT_CANNOT_START
 
@@ -92,6 +92,13 @@ async def _run(settings: Settings, notes: Sequence[str], outlet: Outlet) -> int:
     log.say("stopped")
     log.flush()
     return EXIT_OK
+
+
+def _told(error: Exception) -> str:
+    """Return an error's text, without the system's number before one of ours."""
+    if isinstance(error, OSError) and error.strerror and error.filename is None:
+        return error.strerror
+    return str(error)
 
 
 def _raise_file_limit() -> None:

@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from prixfixe import __version__
-from prixfixe.cli.arguments import address, seconds
+from prixfixe.cli.arguments import address, seconds, url
 from prixfixe.cli.environment import Failure, complain
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def _probe_arguments(parser: argparse.ArgumentParser, timeout: float) -> None:
         help="instead of the settings' address; asks no HTTP unless --http says where",
     )
     parser.add_argument(
-        "--http", type=address, metavar="URL", help="http://HOST:PORT instead of the settings'"
+        "--http", type=url, metavar="URL", help="http://HOST:PORT instead of the settings'"
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="show what the server says")
 

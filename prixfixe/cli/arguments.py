@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["address", "mailbox", "many", "rate", "seconds", "sizes"]
+__all__ = ["address", "mailbox", "many", "rate", "seconds", "sizes", "url"]
 
 _Value = TypeVar("_Value")
 
@@ -26,11 +26,20 @@ def seconds(text: str) -> float:
 
 def address(text: str) -> tuple[str, int]:
     """Read HOST:PORT."""
+    return _address(text, "HOST:PORT, such as 127.0.0.1:2525 or [::1]:2525")
+
+
+def url(text: str) -> tuple[str, int]:
+    """Read http://HOST:PORT; the scheme may be left out."""
+    return _address(text, "http://HOST:PORT, such as http://127.0.0.1:8025")
+
+
+def _address(text: str, expected: str) -> tuple[str, int]:
     host, colon, port = text.removeprefix("http://").rstrip("/").rpartition(":")
     is_bare_ipv6 = ":" in host and not (host.startswith("[") and host.endswith("]"))
     is_port = port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536
     if not colon or "/" in host or is_bare_ipv6 or not is_port:
-        raise _wrong(text, "HOST:PORT, such as 127.0.0.1:2525 or [::1]:2525")
+        raise _wrong(text, expected)
     if not host.isprintable():
         raise _wrong(text, "a host's name or address")
     return host.strip("[]") or "localhost", int(port)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from prixfixe.cli.environment import Failure
+from prixfixe.cli.environment import Failure, complain
 from prixfixe.cli.load_report import needed, show
 from prixfixe.load import SCENARIOS, Outcome, Plan, Run
 from prixfixe.load import run as carry_out
@@ -37,9 +37,18 @@ def run(args: argparse.Namespace) -> int:
         is_whole = runner.run(_carry_out(parts, outcomes))
     runs = [Run.of(*pair) for pair in zip(parts, outcomes, strict=True)]
     show(args, [(one.target, one) for one in runs])
+    _tell_unreached(runs)
     if not is_whole:
         return EXIT_INTERRUPTED
     return 0 if sum(one.accepted for one in outcomes) == plan.messages else 1
+
+
+def _tell_unreached(runs: Sequence[Run]) -> None:
+    """Name the servers that answered no message at all, with the reasons."""
+    for one in runs:
+        if one.outcome.errors and not one.outcome.codes.total():
+            why = ", ".join(sorted(one.outcome.errors))
+            complain(f"{one.target}: no message was answered: {why}")
 
 
 def _plan(args: argparse.Namespace) -> Plan:

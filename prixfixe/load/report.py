@@ -66,7 +66,7 @@ def _lines(told: dict[str, Any]) -> str:
             pairs += [(f"{name} {key}", inner) for key, inner in value.items()]
         else:
             pairs.append((name, value))
-    return "\n".join(f"{name:<24}{'-' if value is None else value}" for name, value in pairs)
+    return "\n".join(f"{name:<23} {'-' if value is None else value}" for name, value in pairs)
 
 
 def _grid(table: list[tuple[str, ...]]) -> str:

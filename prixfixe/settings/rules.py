@@ -89,9 +89,12 @@ RULES: tuple[Rule, ...] = (
 
 
 def broken(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
-    """Yield attribute, value and expectation of every rule these values break."""
+    """Yield attribute, value and all that is expected of it, for each that breaks a rule."""
+    found: dict[str, list[str]] = {}
     for attributes, is_broken, expected in RULES:
         if all(attribute in values for attribute in attributes):
             known = [values[attribute] for attribute in attributes]
             if is_broken(*known):
-                yield attributes[0], known[0], expected.format(*known)
+                found.setdefault(attributes[0], []).append(expected.format(*known))
+    for attribute, all_expected in found.items():
+        yield attribute, values[attribute], "; and ".join(all_expected)

@@ -290,7 +290,8 @@ def test_a_port_in_use_is_exit_3_and_named(process, name):
         port = taken.getsockname()[1]
         server = process(**{name: str(port)})
         assert server.process.wait(20) == 3
-    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in server.text()
+    told = f"prixfixe: cannot listen on 127.0.0.1:{port}: Address already in use"
+    assert told in server.text().splitlines()
 
 
 def test_a_store_in_use_is_exit_3_and_named(process):

@@ -356,3 +356,10 @@ def test_bind(text, address):
 def test_allow_list_and_networks():
     assert units.recipients("@A.test, b@C.test") == ("@a.test", "b@c.test")
     assert [str(one) for one in units.networks("10.0.0.0/8,::1")] == ["10.0.0.0/8", "::1/128"]
+
+
+def test_two_rules_about_one_setting_are_one_line():
+    with pytest.raises(SettingsError) as caught:
+        load({"SMTP_AUTH": "optional"})
+    [line] = [text for text in str(caught.value).splitlines() if "SMTP_AUTH='optional'" in text]
+    assert "SMTP_AUTH_USERS to be set too; and a certificate (SMTP_TLS_CERT)" in line
