@@ -132,7 +132,7 @@ def _ask_readiness(
         answer = _read(http, deadline, "HTTP", _is_end)
     head, _, body = answer.partition(b"\r\n\r\n")
     status = _told(head.partition(b"\r\n")[0])
-    hear(status)
+    hear(status if hear is unheard else status + _who(body))
     if status.split(" ")[1:2] != ["200"]:
         msg = f"not ready: {_failing(body) or status or 'HTTP: no answer'}"
         raise CheckError(msg)
@@ -157,6 +157,17 @@ def _is_end(octets: bytes) -> bool:
     head, blank, body = octets.partition(b"\r\n\r\n")
     length = head.lower().partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0].strip()
     return bool(blank) and length.isdigit() and len(body) >= int(length)
+
+
+def _who(body: bytes) -> str:
+    """Return which server answered, in parentheses: it may be another than was meant."""
+    import json
+
+    try:
+        told = json.loads(body)
+        return " " + _told(f"(prixfixe {told['version']}, store {told['store']})".encode())
+    except (ValueError, LookupError, TypeError):
+        return ""
 
 
 def _failing(body: bytes) -> str:

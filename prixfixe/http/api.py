@@ -88,7 +88,7 @@ class Api:
             {
                 "Version": f"prixfixe {self._context.version}",
                 "LatestVersion": "",
-                "Database": self._context.store_url.partition(":")[0],
+                "Database": self._context.store_kind,
                 "DatabaseSize": totals.bytes,
                 "Messages": totals.messages,
                 "Unread": totals.messages,

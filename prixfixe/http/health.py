@@ -55,7 +55,8 @@ class Health:
             name: {"ok": result.is_ok, "detail": result.detail} for name, result in results.items()
         }
         status = "ready" if is_ready else "not ready"
-        return Json({"status": status, "checks": checks}, 200 if is_ready else 503)
+        who = {"version": self._context.version, "store": self._context.store_kind}
+        return Json({"status": status, **who, "checks": checks}, 200 if is_ready else 503)
 
     async def metrics(self, request: Request) -> Response:
         """Return the counts."""

@@ -47,6 +47,11 @@ class HttpContext:
     version: str
     store_url: str
 
+    @property
+    def store_kind(self) -> str:
+        """What kind of store it is, not where."""
+        return self.store_url.partition(":")[0]
+
 
 class HttpServer:
     """One HTTP listener."""

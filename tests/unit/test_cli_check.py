@@ -132,6 +132,13 @@ def test_verbose_check_shows_what_the_server_says(stub, capsys):
     ]
 
 
+@pytest.mark.parametrize("body", [b"5", b"[]", b"{", b"", b'{"version": "1"}'])
+def test_a_stranger_s_answer_is_no_name(stub, capsys, body):
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    assert check(stub(*GOOD_SMTP).address, stub(b"", answer).address, "-v") == 0
+    assert capsys.readouterr().out.splitlines()[0] == "HTTP/1.1 200 OK"
+
+
 UNWELL = {
     "silent greeting": ([None], "SMTP greeting: no answer in time"),
     "refusal": (

@@ -15,6 +15,7 @@ import urllib.request
 
 import pytest
 
+from prixfixe import __version__
 from tests import records
 
 READY = re.compile(r"^prixfixe ready smtp=(\S+) http=(\S+) store=(\S+)$", re.MULTILINE)
@@ -127,7 +128,10 @@ def test_first_mail_is_accepted_and_shown_with_no_settings(process):
 
 def test_check_and_wait(process):
     server = process().ready()
-    assert server.command("check", "-v").stdout.splitlines()[1].startswith(b"220 ")
+    told = server.command("check", "-v").stdout.decode().splitlines()
+    assert told[0] == f"HTTP/1.1 200 OK (prixfixe {__version__}, store sqlite)"
+    assert told[1].startswith("220 ")
+    assert server.command("wait", "-v").stdout.decode().splitlines()[0] == told[0]
     assert server.command("wait", "--timeout", "5").returncode == 0
     assert server.command("check", "--smtp", server.smtp, "--http", server.http).returncode == 0
     server.end()
