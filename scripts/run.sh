@@ -49,13 +49,22 @@ put_back() {
     [ "$previous" != running ] || { docker start "$name" >/dev/null && say "The previous server runs again"; }
 }
 
+# What the new server is to run with is tried first, on a port that is free, since the old one has its own.
 step_aside() {
-    docker run --rm --pull never --network none "$@" "$image" config >/dev/null || fail "$name stays as it was"
+    docker run --rm --pull never --publish "$publish::2525" "$@" "$image" config >/dev/null || stay $?
     say "Replacing $name"
     docker rm --force "$name-previous" >/dev/null 2>&1 || :
     previous=$(docker inspect --format '{{.State.Status}}' "$name")
     docker stop "$name" >/dev/null
     docker rename "$name" "$name-previous"
+}
+
+stay() { # EXIT_CODE
+    case $1 in
+    125) say "Docker refuses PRIXFIXE_MEMORY=$memory, PRIXFIXE_CPUS=$cpus or PRIXFIXE_PUBLISH=$publish" ;;
+    137) say "PRIXFIXE_MEMORY=$memory is too little" ;;
+    esac
+    fail "$name stays as it was"
 }
 
 refused() {
@@ -79,32 +88,40 @@ is_healthy() {
     return 1
 }
 
+unwell() {
+    log=$(docker logs --tail 20 "$name" 2>&1) && [ -z "$log" ] || say "$log"
+    # The exit code is 0 again while it is restarted.
+    end=$(docker inspect --format '{{with .State.ExitCode}}; exit code {{.}}{{end}}{{if .State.OOMKilled}}; out of memory{{end}}{{with .RestartCount}}; restarts: {{.}}{{end}}' "$name")
+    case $end in *137* | *memory*) end="$end; PRIXFIXE_MEMORY=$memory" ;; esac
+    case $log in '') log="it logged nothing" ;; *) log="the end of its log is above" ;; esac
+    fail "the server did not become healthy; $log$end"
+}
+
 need_docker
 load_env
+# Docker would make the folder, as root's.
+case $secrets in /*) [ -d "$secrets" ] || [ -z "${PRIXFIXE_SECRETS:-}" ] || fail "PRIXFIXE_SECRETS=$secrets: no such folder" ;; esac
 has_image "$image" || "$root/scripts/build.sh"
 publish SMTP_PORT "$smtp_port" 2525
 publish SMTP_HTTP_PORT "$http_port" 8025
 publish SMTP_TLS_PORT "${SMTP_TLS_PORT:-off}" 2465
-set -- --volume "$secrets:/run/secrets:ro,z"
+set -- --network "$name" --volume "$secrets:/run/secrets:ro,z" \
+    --memory "$memory" --memory-swap "$memory" --cpus "$cpus"
 for setting in $(env | sed -n 's/^\(SMTP_[A-Z0-9_]*\)=.*/\1/p'); do set -- "$@" --env "$setting"; done
 
 trap undo EXIT
 trap 'exit 1' HUP INT TERM
-if has_server; then step_aside "$@"; fi
 docker network inspect "$name" >/dev/null 2>&1 || docker network create --label prixfixe.by=run.sh "$name" >/dev/null
+if has_server; then step_aside "$@"; fi
 started=yes
 # shellcheck disable=SC2086 # options without blanks
-error=$(docker run --detach --pull never --name "$name" --label prixfixe.by=run.sh --network "$name" $ports \
+error=$(docker run --detach --pull never --name "$name" --label prixfixe.by=run.sh $ports \
     --restart unless-stopped --stop-timeout "$(grace)" --health-interval "$interval" \
     --read-only --cap-drop ALL --security-opt no-new-privileges:true \
     --tmpfs /tmp:size=16m,mode=1777,noexec,nosuid,nodev --pids-limit 64 \
-    --memory "$memory" --memory-swap "$memory" --cpus "$cpus" \
     --log-driver json-file --log-opt max-size=10m --log-opt max-file=3 \
     --volume "$volume:/var/mail" "$@" "$image" 2>&1 >/dev/null) || refused "$error"
-is_healthy || {
-    docker logs --tail 20 "$name" >&2
-    fail "the server did not become healthy; the end of its log is above"
-}
+is_healthy || unwell
 started=''
 [ -z "$previous" ] || docker rm "$name-previous" >/dev/null
 previous=''

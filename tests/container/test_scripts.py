@@ -131,6 +131,33 @@ def test_run_leaves_the_server_alone_when_the_settings_are_wrong(deploy):
     assert (deploy.container.id, deploy.state["StartedAt"]) == (old, since)
 
 
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({"PRIXFIXE_MEMORY": "lots"}, "PRIXFIXE_MEMORY=lots"),
+        ({"PRIXFIXE_MEMORY": "6m"}, "PRIXFIXE_MEMORY=6m"),
+        ({"PRIXFIXE_PUBLISH": "192.0.2.1"}, "PRIXFIXE_PUBLISH=192.0.2.1"),
+        ({"PRIXFIXE_SECRETS": "/nonexistent"}, "PRIXFIXE_SECRETS=/nonexistent: no such folder"),
+    ],
+)
+def test_run_leaves_the_server_alone_when_docker_could_not_run_another(deploy, environ, told):
+    deploy.succeed("run.sh")
+    old, since = deploy.container.id, deploy.state["StartedAt"]
+    done = deploy.run("run.sh", **environ)
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert (deploy.container.id, deploy.state["StartedAt"]) == (old, since)
+
+
+def test_run_says_how_a_server_ended_that_logged_nothing(deploy):
+    done = deploy.run("run.sh", PRIXFIXE_MEMORY="6m", seconds=120)
+    assert done.returncode == 1
+    assert "it logged nothing; " in done.stderr
+    assert "exit code 137" in done.stderr or "out of memory" in done.stderr
+    assert "; PRIXFIXE_MEMORY=6m" in done.stderr
+    assert not deploy.is_started
+
+
 def test_run_puts_the_old_server_back_when_the_new_one_cannot_work(deploy):
     deploy.succeed("run.sh")
     old = deploy.container.id
