@@ -204,6 +204,13 @@ def test_a_server_told_to_stop_while_it_imports_does(importing, words, number, c
     assert one.stderr.read() == b""
 
 
+def test_a_server_imports_no_rich_where_it_is_installed(process, tmp_path):
+    (tmp_path / "rich.py").write_text("print('imported rich')\n")
+    server = process(PYTHONPATH=str(tmp_path)).ready()
+    assert server.end() == 0
+    assert "imported rich" not in server.text()
+
+
 def test_a_second_signal_hurries(process):
     server = process(SMTP_SHUTDOWN_TIMEOUT="60").ready()
     with socket.create_connection(("127.0.0.1", server.port), 10) as client:
