@@ -24,15 +24,21 @@ to=${PRIXFIXE_TEST_TO:-you@example.com} seconds=${PRIXFIXE_TEST_SECONDS:-30} cr=
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
-# Copies standard input to the server and what the server says to standard output.
+# Copies standard input to the server and what the server says to standard output; ends with 9 when it
+# could not connect, as far as the tool knows.
 # shellcheck disable=SC2016 # the programs' own variables
 connect() {
+    export LC_ALL=C
     if has bash; then
-        exec bash -c 'exec 5<>"/dev/tcp/$1/$2" 6<&0 || exit; cat <&6 >&5 & exec cat <&5' connect "$host" "$port"
+        exec bash -c 'exec 5<>"/dev/tcp/$1/$2" 6<&0 || exit 9; cat <&6 >&5 & exec cat <&5' connect "$host" "$port"
     elif has python3; then
         exec python3 -c '
 import os, socket, sys, threading
-server = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+try:
+    server = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+except OSError as error:
+    print(error, file=sys.stderr)
+    sys.exit(9)
 def send():
     while octets := os.read(0, 4096):
         server.sendall(octets)
@@ -59,8 +65,21 @@ hear() { # STEP CODE : read a whole reply, which must have the code
         case $line in "$2"-*) ;; *) break ;; esac
     done
     case $line in "$2" | "$2 "*) good "  $1: $line" && return ;; esac
-    reason=$(tail -n 1 "$work/error")
-    fail "$1: expected $2, got ${line:-no answer within $seconds seconds or the end of the connection${reason:+ ($reason)}}"
+    [ -n "$line" ] || gone "$1" "$2"
+    fail "$1: expected $2, got $line"
+}
+
+gone() { # STEP CODE : tell why nothing came: it never connected, time was up, or the server hung up
+    ended=0 && wait "$connection" || ended=$?
+    reason=$(grep -e 'not known' -e resolution -e 'No address' "$work/error" | sed -n 1p) # bash says more after it
+    reason=${reason:-$(tail -n 1 "$work/error")}
+    reason=${reason##*: }
+    case $1.$ended in
+    greeting.9) fail "cannot connect to $host port $port: $reason" ;;
+    greeting.1) has bash || has python3 || fail "cannot connect to $host port $port${reason:+: $reason}" ;;
+    *.143) fail "$1: expected $2, got no answer within $seconds seconds" ;;
+    esac
+    fail "$1: expected $2, got the end of the connection${reason:+ ($reason)}"
 }
 
 tell() { printf '%s\r\n' "$@" >&3 2>/dev/null || :; } # a lost connection shows in the reply

@@ -190,10 +190,21 @@ async def test_nobody_there_is_told_with_the_tool_s_reason(shell, tool, unused_p
     shell.only(tool)
     done = await send(shell, unused_port)
     assert done.returncode == 1
-    assert "greeting: expected 220, got " in done.stderr
-    assert (
-        "refused" in done.stderr or tool == "nc"
-    )  # which is silent unless asked in ways that differ
+    assert f"test-smtp.sh: cannot connect to 127.0.0.1 port {unused_port}" in done.stderr
+    # nc is silent unless asked in ways that differ.
+    assert done.stderr.endswith("refused\n") or tool == "nc"
+
+
+@pytest.mark.parametrize("tool", ["bash", "python3"])
+async def test_a_host_that_is_none_is_named(shell, tool):
+    if shutil.which(tool) is None:
+        pytest.skip(f"no {tool} on this machine")
+    shell.only(tool)
+    done = await send(shell, 25, host="nowhere.invalid")
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("test-smtp.sh: cannot connect to nowhere.invalid port 25: ")
+    assert "not known" in last or "resolution" in last or "No address" in last
 
 
 @pytest.fixture
