@@ -25,6 +25,30 @@ def at_mail(name, mode="rw"):
 
 # --- stopping
 
+# The image's command as PID 1, with imports that never end.
+IMPORTING = """
+import signal
+import sys
+
+class Slow:
+    def find_spec(self, name, *_):
+        if name == "prixfixe.cli":
+            print("importing", flush=True)
+            signal.pause()
+
+sys.meta_path.insert(0, Slow())
+exec(open("/usr/local/bin/prixfixe").read())
+"""
+
+
+def test_a_stop_before_the_server_is_there_is_not_lost(start):
+    """SIGTERM while PID 1 imports: exit 0, not the end of the grace and SIGKILL."""
+    slow = {"entrypoint": [PYTHON, "-IBc"], "command": [IMPORTING, "serve"]}
+    box = start(is_awaited=False, **slow)
+    box.is_trouble_expected = True  # its line is no record
+    assert eventually(lambda: "importing" in box.logs(), what="an import")
+    assert box.stop() == 0
+
 
 def test_a_message_under_way_is_finished_when_the_server_stops(start):
     """SIGTERM: idle clients are told, new ones find nobody, the message is kept, exit 0."""
