@@ -77,6 +77,14 @@ def run_by_bash(command: str, folder: Path, environ: dict[str, str]) -> None:
         raise StepError(f"exit code {done.returncode}")
 
 
+def _has_python(version: str) -> bool:
+    """Whether this Python runs: a version manager may have a name for one it has not installed."""
+    asked = [f"python{version}", "--version"]
+    return (
+        bool(shutil.which(asked[0])) and not subprocess.run(asked, capture_output=True).returncode
+    )
+
+
 class Player:
     """Plays workflows; `told` has a line for each job and each step, in order."""
 
@@ -195,7 +203,7 @@ class Player:
             raise NotHereError(action)
 
     def _set_python(self, version: str) -> None:
-        if version and not shutil.which(f"python{version}") and not self.is_everything_here:
+        if version and not self.is_everything_here and not _has_python(version):
             raise NotHereError(f"Python {version}")
         self._python = version
 
