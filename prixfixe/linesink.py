@@ -9,6 +9,8 @@ Refuses: what a line says (see `logs`).
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -51,18 +53,23 @@ class LineSink:
     def __init__(self, stream: Stream, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._stream = stream
         self._loop = loop
+        self._thread = threading.get_ident()  # the loop's, which makes the sink
         self._lines: list[str] = []
         self._is_deferred = False
         self.count: Callable[[str], None] = _ignore
 
     def msg(self, line: str) -> None:
-        """Take one line, from any thread."""
+        """Take one line, from any thread; the lines are touched in the loop's alone."""
+        if self._loop is not None and threading.get_ident() != self._thread:
+            with contextlib.suppress(RuntimeError):  # The loop was closed: then it is written here.
+                self._loop.call_soon_threadsafe(self.msg, line)
+                return
         self._lines.append(line)
         if self._loop is None or self._loop.is_closed():
             self.flush()
         elif len(self._lines) == 1 or self._is_deferred:
             self._is_deferred = False
-            self._loop.call_soon_threadsafe(self.flush)
+            self._loop.call_soon(self.flush)
 
     debug = info = warning = error = critical = msg
 
@@ -81,7 +88,7 @@ class LineSink:
         self._is_deferred = False
         if count := len(self._lines):
             text = "\n".join([*self._lines[:count], ""])
-            del self._lines[:count]  # no more than that: another thread may have added one
+            del self._lines[:count]
             try:
                 self._stream.write(text)
                 self._stream.flush()

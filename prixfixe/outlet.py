@@ -10,6 +10,7 @@ write would keep, and with it the end of the process.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import threading
@@ -32,8 +33,9 @@ def _ignore(_count: int) -> None:
 class Outlet:
     """A text stream over a file descriptor, with its thread.
 
-    `dropped(count)` is called when lines are dropped, by whoever writes; `resumed(count)` in the
-    thread, when all that was held is out after that. Both must not block.
+    `dropped(count)` is called when lines are dropped, by whoever writes, or in the thread when they
+    cannot be written; `resumed(count)` in the thread, when all that was held is out after that.
+    Both must not block.
     """
 
     def __init__(self, descriptor: int, encoding: str = "utf-8") -> None:
@@ -44,6 +46,7 @@ class Outlet:
         self._octets = 0
         self._dropped = 0
         self._is_idle = True
+        self._is_torn = False
         self.dropped: Callable[[int], None] = _ignore
         self.resumed: Callable[[int], None] = _ignore
         threading.Thread(target=self._run, name="stdout", daemon=True).start()
@@ -84,9 +87,13 @@ class Outlet:
 
     def _run(self) -> None:
         while True:
-            self._write(self._next())
-            if dropped := self._wrote():
-                self.resumed(dropped)
+            octets = self._next()
+            is_out = self._write(octets)
+            if dropped := self._wrote(is_out=is_out):
+                with contextlib.suppress(Exception):  # The thread must outlive who is told.
+                    self.resumed(dropped)
+            if not is_out:
+                self.dropped(octets.count(b"\n"))
 
     def _next(self) -> bytes:
         with self._changed:
@@ -96,21 +103,29 @@ class Outlet:
                 self._changed.wait()
             return self._held[0]
 
-    def _wrote(self) -> int:
-        """Let go of what is out; return how many lines are to be told of."""
+    def _wrote(self, *, is_out: bool) -> int:
+        """Let go of what is out or lost; return how many lines are to be told of."""
         with self._changed:
-            self._octets -= len(self._held.popleft())
-            if self._held:
+            octets = self._held.popleft()
+            self._octets -= len(octets)
+            if not is_out:
+                self._dropped += octets.count(b"\n")
+            if self._held or not is_out:
                 return 0
             dropped, self._dropped = self._dropped, 0
             return dropped
 
-    def _write(self, octets: bytes) -> None:
-        rest = memoryview(octets)
+    def _write(self, octets: bytes) -> bool:
+        """Write all of a text; after one that was cut short the next begins a line."""
+        whole = b"\n" + octets if self._is_torn else octets
+        rest = memoryview(whole)
         while rest:
             try:
                 rest = rest[os.write(self._descriptor, rest) :]
             except BlockingIOError:  # somebody who shares it made it so
                 select.select((), (self._descriptor,), ())
             except OSError:  # Whoever read our output is gone, or the disk is full; mail goes on.
-                return
+                self._is_torn = self._is_torn or len(rest) < len(whole)
+                return False
+        self._is_torn = False
+        return True

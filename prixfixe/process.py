@@ -131,6 +131,8 @@ def serve(settings: Settings, notes: Sequence[str] = ()) -> int:
     """Run a server until a signal ends it; return the exit code."""
     _raise_file_limit()
     give_back_memory()
+    if sys.stdout is None:  # It was closed before the start.
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for the life of the process
     outlet = Outlet(sys.stdout.fileno(), sys.stdout.encoding)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

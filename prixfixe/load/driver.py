@@ -123,7 +123,10 @@ class _Worker:
         try:
             code = await (await self._connected()).send(letter)
         except ReplyError as error:
-            course.answered(number, error.code, letter, due)
+            if error.code == 250:  # To another command: no message was taken.
+                course.failed("UnexpectedReply")
+            else:
+                course.answered(number, error.code, letter, due)
             self._drop()
         except (OSError, EOFError, TimeoutError, ValueError) as error:
             course.failed(type(error).__name__)

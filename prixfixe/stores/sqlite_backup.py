@@ -246,7 +246,7 @@ def restore(
                 raise DamagedCopyError(copied)
             _sync(partial)
             old = _set_aside(store, replace=replace)
-            partial.rename(store)
+            _put_in_place(partial, store, old)
             sync_folder(store.parent)
     except OSError as error:
         raise explain(store, error) from error
@@ -279,10 +279,32 @@ def _set_aside(store: Path, *, replace: bool) -> Path | None:
     if count is not None:
         _fold(store)
     if count != 0:
-        store.rename(aside)
+        _link(store, aside)
         _keep_log(store, aside)
     _forget_log(store)
     return aside if count != 0 else None
+
+
+def _link(store: Path, aside: Path) -> None:
+    """Give the store another name; it keeps its own, until the copy takes that at one stroke."""
+    try:
+        aside.hardlink_to(store)
+    except OSError:  # A file system without hard links.
+        store.rename(aside)
+
+
+def _put_in_place(partial: Path, store: Path, old: Path | None) -> None:
+    """Give the copy the store's name, or leave the store what it was."""
+    try:
+        partial.rename(store)
+    except BaseException:
+        if old is not None and not store.exists():
+            old.rename(store)
+        elif old is not None:
+            old.unlink()
+        if old is not None:
+            _keep_log(old, store)
+        raise
 
 
 def _free_name(store: Path) -> Path:

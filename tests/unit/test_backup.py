@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -268,6 +269,32 @@ async def test_restore_under_a_running_server_is_refused(store, tmp_path, capsys
         assert main(["restore", "--replace", str(tmp_path / "copy.db")]) == 3
     assert "is in use by pid" in capsys.readouterr().err
     assert mail_in(store) == ids
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+async def test_a_restore_that_fails_at_the_last_step_leaves_the_store(
+    store, tmp_path, monkeypatch, links
+):
+    ids = await fill(store, 2)
+    assert main(["backup", str(tmp_path / "copy.db")]) == 0
+    before = sorted(path.name for path in store.parent.iterdir())
+    rename = Path.rename
+
+    def broken(self, target):
+        if ".restored" in self.name:
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    def no_links(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "rename", broken)
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", no_links)
+    assert main(["restore", "--replace", str(tmp_path / "copy.db")]) == 3
+    monkeypatch.undo()
+    assert mail_in(store) == ids
+    assert sorted(path.name for path in store.parent.iterdir()) == before
 
 
 async def test_restore_keeps_the_mail_it_replaces(store, tmp_path, capsys):

@@ -112,6 +112,15 @@ async def test_a_server_that_is_not_there_is_an_error_of_every_message():
     assert outcome.errors == {"ConnectionRefusedError": 3}
 
 
+async def test_a_250_to_another_command_is_no_message(monkeypatch):
+    monkeypatch.setitem(REPLIES, b"DATA", b"250 what\r\n")
+    server = await asyncio.start_server(Scripted(lambda n: b"250 ok\r\n").serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        outcome = await run(Plan("127.0.0.1", port, messages=3, workers=1))
+    assert (outcome.accepted, outcome.errors) == (0, {"UnexpectedReply": 3})
+
+
 @pytest.mark.parametrize("is_piped", [False, True])
 async def test_a_refused_recipient_is_its_code(is_piped, monkeypatch):
     monkeypatch.setitem(REPLIES, b"RCPT", b"550 no\r\n")

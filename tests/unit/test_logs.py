@@ -2,6 +2,7 @@ import asyncio
 import io
 import json
 import logging
+import threading
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from prixfixe.linesink import DEFER_SECONDS, MAX_DEFERRED, LineSink
 from prixfixe.loglines import Stamp, clean, kept_line
 from prixfixe.logs import build_log
 from prixfixe.message import Envelope, Message, Recipient
+from tests.conftest import until
 
 HOSTILE = 'a"b\\\r\n{"level":"error"}\x1b[2J\u2028é' + "x" * 300
 
@@ -203,3 +205,34 @@ async def test_deferred_lines_are_bounded_in_time_and_number():
     await asyncio.sleep(2 * DEFER_SECONDS)
     assert stream.getvalue().count("x") == MAX_DEFERRED + 1
     assert stream.writes == 2
+
+
+async def test_lines_of_other_threads_lose_no_wake_up():
+    stream, loop = io.StringIO(), asyncio.get_running_loop()
+    sink = LineSink(stream, loop)
+
+    def other():
+        for number in range(1000):
+            sink.msg(f"other {number}")
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    for number in range(1000):
+        sink.msg(f"own {number}")
+        await asyncio.sleep(0)
+    thread.join()
+    await until(lambda: stream.getvalue().count("\n") == 2000)
+    lines = stream.getvalue().splitlines()
+    for name in ("own", "other"):
+        assert [one for one in lines if one.startswith(name)] == [
+            f"{name} {n}" for n in range(1000)
+        ]
+
+
+async def test_only_the_loop_s_thread_touches_what_waits():
+    sink = LineSink(io.StringIO(), asyncio.get_running_loop())
+    thread = threading.Thread(target=sink.msg, args=("x",))
+    thread.start()
+    thread.join()
+    assert sink._lines == []
+    await until(lambda: sink._stream.getvalue() == "x\n")

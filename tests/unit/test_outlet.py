@@ -10,6 +10,7 @@ import smtplib
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 
 import pytest
@@ -90,6 +91,52 @@ def test_a_descriptor_that_another_made_non_blocking_loses_nothing(pipe):
     for number in range(10_000):
         outlet.write(f"{number}\n")
     assert lines_until(reader, "9999") == [str(number) for number in range(10_000)]
+
+
+class Disk:
+    """What a descriptor's writes meet: so many octets of room, then none until it is given more."""
+
+    def __init__(self, monkeypatch):
+        self.room, self.kept = 24, b""
+        monkeypatch.setattr(os, "write", self.write)
+
+    def write(self, _descriptor, octets):
+        if not self.room:
+            raise OSError(28, "No space left on device")
+        taken = bytes(octets[: self.room])
+        self.kept += taken
+        self.room -= len(taken)
+        return len(taken)
+
+
+def test_what_a_full_disk_did_not_take_is_counted_told_and_no_half_line_is_glued_to(monkeypatch):
+    disk, dropped, resumed = Disk(monkeypatch), [], []
+    outlet = Outlet(99)
+    outlet.dropped, outlet.resumed = dropped.append, resumed.append
+    for number in range(4):
+        outlet.write(f'{{"record":{number}}}\n')
+        assert outlet.finish(20)
+    disk.room = 100
+    outlet.write("later\n")
+    assert outlet.finish(20)
+    assert disk.kept == b'{"record":0}\n{"record":1\nlater\n'
+    assert dropped == [1, 1, 1]
+    assert resumed == [3]
+
+
+def test_one_who_fails_to_be_told_does_not_end_the_writing(monkeypatch):
+    disk = Disk(monkeypatch)
+    disk.room = 0
+    outlet = Outlet(99)
+    outlet.resumed = lambda _: 1 / 0
+    outlet.write("lost\n")
+    assert outlet.finish(20)
+    disk.room = 100
+    outlet.write("a\n")
+    assert outlet.finish(20)
+    outlet.write("b\n")
+    assert outlet.finish(20)
+    assert disk.kept == b"a\nb\n"
 
 
 TOLD = re.compile(rb'"records dropped","suppressed":(\d+)')
@@ -176,3 +223,17 @@ def test_the_last_record_is_out_when_a_server_has_ended(unread):
     assert server.wait(30) == 0
     assert text.count(b'"session ended"') == 20
     assert b'"stopped"' in text.splitlines()[-1]
+
+
+def test_a_server_without_a_standard_output_serves(tmp_path):
+    command = f'exec "{sys.executable}" -m prixfixe serve >&-'
+    variables = {"SMTP_STORE": f"sqlite:{tmp_path}/mail.db", "SMTP_PORT": "0"}
+    variables |= {"SMTP_BIND": "127.0.0.1", "SMTP_HTTP_PORT": "off"}
+    with subprocess.Popen(
+        ["sh", "-c", command], env={**os.environ, **variables}, stderr=subprocess.PIPE
+    ) as server:
+        while not (tmp_path / "mail.db").exists() and server.poll() is None:
+            time.sleep(0.01)
+        server.terminate()
+        assert server.communicate(timeout=20)[1] == b""
+    assert server.returncode == 0
