@@ -11,7 +11,16 @@ ROOT = Path(__file__).parents[2] / "prixfixe"
 LAYERS = [
     {
         *("replies", "address", "message", "selfsigned", "passwords", "reloading"),
-        *("events", "loglines", "linesink", "outlet", "restraint", "charsets", "mimetree"),
+        *(
+            "events",
+            "loglines",
+            "linesink",
+            "outlet",
+            "restraint",
+            "charsets",
+            "mimetree",
+            "worker",
+        ),
     },
     {"params", "policy", "units", "limits", "budget", "query", "mime", "arrivals", "auth", "tls"},
     {"settings", "stores"},
