@@ -17,7 +17,6 @@ from prixfixe.auth import Authenticator, AuthThrottle
 from prixfixe.readiness import CheckResult
 from prixfixe.reloading import ReloadResult
 from prixfixe.tls import Certificates
-from prixfixe.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +44,6 @@ class Renewal:
         self._log = log
         self._metrics = metrics
         self._one_at_a_time = asyncio.Lock()
-        self._worker = Worker("prixfixe-renew")  # a disk that hangs must not hold the end
         self.certificates = _certificates(settings)
         self.authenticator: Authenticator | None = None
         if settings.auth != "off":
@@ -76,7 +74,7 @@ class Renewal:
     async def _renew(self, what: str, read: Callable[[], ReloadResult | None]) -> None:
         async with self._one_at_a_time:
             try:
-                result = await asyncio.get_running_loop().run_in_executor(self._worker, read)
+                result = await asyncio.to_thread(read)
             except Exception as error:  # noqa: BLE001 - a defect must not end the looking
                 self._log.unexpected(error)
                 result = ReloadResult(ok=False, reason=type(error).__name__)
@@ -94,8 +92,7 @@ class Renewal:
             self._metrics.not_after = self.certificates.info.not_after
 
     def close(self) -> None:
-        """Let go of the threads, whatever they are at."""
-        self._worker.shutdown()
+        """Let go of the threads that check passwords."""
         if self.authenticator is not None:
             self.authenticator.close()
 

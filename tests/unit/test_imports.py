@@ -11,16 +11,7 @@ ROOT = Path(__file__).parents[2] / "prixfixe"
 LAYERS = [
     {
         *("replies", "address", "message", "selfsigned", "passwords", "reloading"),
-        *(
-            "events",
-            "loglines",
-            "linesink",
-            "outlet",
-            "restraint",
-            "charsets",
-            "mimetree",
-            "worker",
-        ),
+        *("events", "loglines", "linesink", "outlet", "restraint", "charsets", "mimetree"),
     },
     {"params", "policy", "units", "limits", "budget", "query", "mime", "arrivals", "auth", "tls"},
     {"settings", "stores"},

@@ -16,7 +16,6 @@ import urllib.request
 import pytest
 
 from prixfixe import __version__
-from prixfixe.passwords import hash_password
 from tests import records
 
 READY = re.compile(r"^prixfixe ready smtp=(\S+) http=(\S+) store=(\S+)$", re.MULTILINE)
@@ -348,30 +347,3 @@ print(held() - before)
 def test_the_memory_of_a_large_message_goes_back_whatever_lies_above_it():
     ran = subprocess.run([sys.executable, "-c", ABOVE], capture_output=True, text=True, check=True)
     assert int(ran.stdout) < 2 << 20
-
-
-def test_a_file_that_cannot_be_read_to_its_end_does_not_hold_the_stop(process, tmp_path):
-    users = tmp_path / "users"
-    users.write_text(f"ann:{hash_password('secret')}\n")
-    server = process(
-        SMTP_AUTH="optional", SMTP_AUTH_USERS=str(users), SMTP_AUTH_INSECURE="true"
-    ).ready()
-    users.unlink()
-    os.mkfifo(users)
-    writing = until_it_is_read(users)
-    try:
-        server.process.terminate()
-        assert server.process.wait(20) == 0
-    finally:
-        os.close(writing)
-
-
-def until_it_is_read(pipe):
-    """Open a pipe for writing once somebody reads it: who does so waits, as for a lost disk."""
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
-        except OSError:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)

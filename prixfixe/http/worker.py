@@ -1,8 +1,8 @@
 """One thread that nobody has to wait for.
 
-Owns: a thread and its queue: of the API's reading, of looking at changed files.
+Owns: the reading thread and its queue.
 Promises: work is done in the order it came; the thread is there before anything is asked of it, so
-that a process which may start no more threads still works; who closes does not wait for it, and
+that a process which may start no more threads still reads; who closes does not wait for it, and
 what it is at then ends with the process.
 Refuses: knowing what the work is. Python's own pool is joined when the interpreter ends, however
 long its threads take.
