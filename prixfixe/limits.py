@@ -196,14 +196,18 @@ class _Rate:
         self._full_at: dict[str, float] = {}
 
     def has(self, peer: str, now: float) -> bool:
-        return max(self._full_at.get(peer, now), now) + self._interval - now <= self._burst
+        return self._full_after(self._full_at.get(peer, now), now) - now <= self._burst
 
     def take(self, peer: str, now: float) -> bool:
         self._drop_idle(now)
-        full_at = max(self._full_at.pop(peer, now), now) + self._interval
+        full_at = self._full_after(self._full_at.pop(peer, now), now)
         allowed = full_at - now <= self._burst
         self._full_at[peer] = full_at if allowed else full_at - self._interval
         return allowed
+
+    def _full_after(self, full_at: float, now: float) -> float:
+        """Return when a bucket will be full again after one more token."""
+        return max(full_at, now) + self._interval
 
     def _drop_idle(self, now: float) -> None:
         for peer in list(islice(self._full_at, 2)):

@@ -88,7 +88,7 @@ class LineSink:
         self._is_deferred = False
         if count := len(self._lines):
             text = "\n".join([*self._lines[:count], ""])
-            del self._lines[:count]
+            del self._lines[:count]  # no more: after the loop's end another thread may add one
             try:
                 self._stream.write(text)
                 self._stream.flush()

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from prixfixe.cli.environment import Failure, complain
-from prixfixe.cli.load_report import needed, show
+from prixfixe.cli.load_report import needed, require, show
 from prixfixe.load import SCENARIOS, Outcome, Plan, Run
 from prixfixe.load import run as carry_out
-from prixfixe.load.extras import MissingExtraError, need
 from prixfixe.load.plan import divided
 from prixfixe.load.progress import shown
 
@@ -82,13 +81,10 @@ def _login(user: str | None) -> tuple[str, str] | None:
 
 def _check(plan: Plan, args: argparse.Namespace) -> None:
     """Find out before the load what could not be done in it or after it."""
-    if plan.client == "aiosmtplib" and plan.is_piped:
-        raise Failure(2, "--pipelined: aiosmtplib sends one command at a time")
-    try:
-        if plan.client == "aiosmtplib":
-            need("--client aiosmtplib", "aiosmtplib")
-    except MissingExtraError as error:
-        raise Failure(2, error) from None
+    if plan.client == "aiosmtplib":
+        if plan.is_piped:
+            raise Failure(2, "--pipelined: aiosmtplib sends one command at a time")
+        require("--client aiosmtplib", "aiosmtplib")
     needed(args)
 
 

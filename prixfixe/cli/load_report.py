@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from prixfixe.load.outcome import Outcome
     from prixfixe.load.results import Run
 
-__all__ = ["needed", "run", "show"]
+__all__ = ["needed", "require", "run", "show"]
 
 _PAGE_PACKAGES = ("jinja2", "matplotlib")
 
@@ -45,9 +45,14 @@ def run(args: argparse.Namespace) -> int:
 
 def needed(args: argparse.Namespace) -> None:
     """Fail with 2 when the page cannot be made, before anything else is done."""
+    if args.html is not None:
+        require("--html", *_PAGE_PACKAGES)
+
+
+def require(option: str, *packages: str) -> None:
+    """Fail with 2 when a package that an option needs is not installed."""
     try:
-        if args.html is not None:
-            need("--html", *_PAGE_PACKAGES)
+        need(option, *packages)
     except MissingExtraError as error:
         raise Failure(2, error) from None
 

@@ -124,11 +124,13 @@ class Conversation:
         self.exchange: Generator[bytes, bytes, sasl.Credentials] | None = None
         self._input = b""
         self._at = 0
+        self._is_skipping = False  # to the end of a line that is too long
 
     # One dict per idle session would be a third of its memory.
     __slots__ = (
         "_at",
         "_input",
+        "_is_skipping",
         "_observe",
         "body",
         "clock",

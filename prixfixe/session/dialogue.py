@@ -24,11 +24,7 @@ from prixfixe.session.conversation import Mode
 from prixfixe.session.reception import Reception
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from prixfixe.replies import Reply
-    from prixfixe.session.conversation import Outside
-    from prixfixe.session.terms import Terms
 
 __all__ = ["Dialogue"]
 
@@ -44,17 +40,7 @@ _HTTP = re.compile(
 class Dialogue(Reception):
     """One session, driven by `receive` and `work`."""
 
-    __slots__ = ("_is_skipping",)
-
-    def __init__(
-        self,
-        terms: Terms,
-        outside: Outside,
-        clock: Callable[[], float],
-        observe: Callable[[str, int], None],
-    ) -> None:
-        super().__init__(terms, outside, clock, observe)
-        self._is_skipping = False
+    __slots__ = ()
 
     # --- input
 

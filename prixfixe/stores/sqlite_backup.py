@@ -298,13 +298,18 @@ def _put_in_place(partial: Path, store: Path, old: Path | None) -> None:
     try:
         partial.rename(store)
     except BaseException:
-        if old is not None and not store.exists():
-            old.rename(store)
-        elif old is not None:
-            old.unlink()
         if old is not None:
-            _keep_log(old, store)
+            _put_back(old, store)
         raise
+
+
+def _put_back(old: Path, store: Path) -> None:
+    """Undo what `_set_aside` did: the store may still have its name."""
+    if store.exists():
+        old.unlink()
+    else:
+        old.rename(store)
+    _keep_log(old, store)
 
 
 def _free_name(store: Path) -> Path:

@@ -11,6 +11,7 @@ import os
 import sqlite3
 import zlib
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from prixfixe.stores.base import StoreError, StoreOpenError
 from prixfixe.stores.folder import sync_folder
@@ -25,6 +26,7 @@ __all__ = [
     "check_version",
     "checksum",
     "connect",
+    "connect_read_only",
     "create",
     "is_ours",
     "lock_path",
@@ -92,6 +94,17 @@ def create(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
         return
     sync_folder(path.parent)
+
+
+def connect_read_only(path: Path, options: str = "mode=ro") -> sqlite3.Connection:
+    """Open without the right to write; nothing is checked. Raises `sqlite3.Error`."""
+    return sqlite3.connect(
+        f"file:{quote(os.fsencode(path))}?{options}",
+        uri=True,
+        isolation_level=None,
+        timeout=BUSY_SECONDS,
+        check_same_thread=False,
+    )
 
 
 def connect(path: Path) -> sqlite3.Connection:

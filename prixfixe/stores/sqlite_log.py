@@ -19,7 +19,6 @@ import shutil
 import sqlite3
 import struct
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import quote
 
 from prixfixe.stores import sqlite_file as files
 from prixfixe.stores.base import StoreOpenError
@@ -76,8 +75,7 @@ def _whole_frames(path: Path, stack: contextlib.ExitStack) -> int:
 
     The last writer to close a database removes its log, but not under a reader, and a reader never.
     """
-    uri = f"file:{quote(os.fsencode(path))}?mode=ro"
-    reader = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=files.BUSY_SECONDS)
+    reader = files.connect_read_only(path)
     stack.callback(reader.close)
     reader.execute("SELECT count(*) FROM sqlite_master").fetchall()
     writer = sqlite3.connect(path, isolation_level=None, timeout=files.BUSY_SECONDS)

@@ -12,7 +12,6 @@ import os
 import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from prixfixe.message import Envelope, Message
 from prixfixe.stores import sqlite_file as files
@@ -119,13 +118,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _open(path: Path, options: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"file:{quote(os.fsencode(path))}?{options}",
-        uri=True,
-        isolation_level=None,
-        timeout=files.BUSY_SECONDS,
-        check_same_thread=False,
-    )
+    connection = files.connect_read_only(path, options)
     # One damaged id must not keep the others from being listed.
     connection.text_factory = lambda octets: octets.decode("utf-8", "replace")
     try:
