@@ -33,8 +33,11 @@ def per_connection(rival: Rival, connections: int = CONNECTIONS) -> dict[str, An
 
 
 def _allow_files(wanted: int) -> None:
-    """Raise this process's limit and with it that of the server it starts."""
+    """Raise this process's limit and with it that of the server it starts, or raise `OSError`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        msg = f"{wanted} open files are wanted, {hard} are allowed"
+        raise OSError(msg)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 

@@ -113,7 +113,5 @@ def summary(found: Iterable[Result]) -> str:
 
 def _counts(name: str, found: list[Result]) -> str:
     counts = Counter(one.outcome for one in found)
-    told = ", ".join(
-        f"{counts[outcome]} {outcome}" for outcome in (PASS, FAIL, NOT_OFFERED, UNSEEN)
-    )
+    told = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES)
     return f"{name:3} {len(found):3}: {told}"
