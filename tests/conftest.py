@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import io
+import json
 import os
 
 import hypothesis
@@ -98,6 +99,10 @@ class Running:
     def records(self):
         self.server._log.flush()
         return self.log.getvalue().splitlines()
+
+    def logged(self, event):
+        """Return the records of an event, oldest first."""
+        return [one for one in map(json.loads, self.records()) if one["event"] == event]
 
     async def connect(self, *, greet=True, port=None):
         wire = Wire(*await asyncio.open_connection("127.0.0.1", port or self.port, limit=1 << 22))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from prixfixe.load.plan import Plan
     from prixfixe.load.post import Letter, Post
 
-__all__ = ["run"]
+__all__ = ["Course", "run"]
 
 
 async def run(plan: Plan, post: Post | None = None, *, outcome: Outcome | None = None) -> Outcome:
@@ -40,7 +40,7 @@ async def run(plan: Plan, post: Post | None = None, *, outcome: Outcome | None =
     """
     outcome = Outcome() if outcome is None else outcome
     connection = _connection_of(plan)
-    course = _Course(plan, PlainPost(plan) if post is None else post, outcome)
+    course = Course(plan, PlainPost(plan) if post is None else post, outcome)
     workers = [_Worker(course, lambda: connection(plan)) for _ in range(plan.workers)]
     try:
         await asyncio.gather(*(worker.work() for worker in workers))
@@ -58,7 +58,7 @@ def _connection_of(plan: Plan) -> Callable[[Plan], Sender]:
     return AiosmtplibClient
 
 
-class _Course:
+class Course:
     """What the workers share: the next letter and its time, and the counts."""
 
     def __init__(self, plan: Plan, post: Post, outcome: Outcome) -> None:
@@ -104,7 +104,7 @@ class _Course:
 class _Worker:
     """One connection at a time; the next message is whoever's is free."""
 
-    def __init__(self, course: _Course, connection: Callable[[], Sender]) -> None:
+    def __init__(self, course: Course, connection: Callable[[], Sender]) -> None:
         self._course = course
         self._connection = connection
         self._client: Sender | None = None

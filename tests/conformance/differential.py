@@ -13,13 +13,11 @@ import contextlib
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docker.errors import DockerException
 
-from prixfixe import __version__
 from tests.conformance.document import Column, document
 from tests.conformance.peers import PEERS
 from tests.conformance.report import UNPUBLISHED, line, results
@@ -34,9 +32,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ROOT / "docs" / "conformance.md", ROOT / "evidence" / "conformance.md"
 TARGETS: dict[str, type[Target]] = {
-    "PrixFixe": ProcessTarget,
-    "aiosmtpd": StockTarget,
-    **{target.title: target for target in PEERS.values()},
+    target.title: target for target in (ProcessTarget, StockTarget, *PEERS.values())
 }
 AT_ONCE = 3  # more, and fairness and time limits would be judged on a busy machine
 
@@ -47,7 +43,7 @@ def column(title: str) -> Column:
     with tempfile.TemporaryDirectory() as folder:
         try:
             target = TARGETS[title](Path(folder))
-            named = _version(target)
+            named = target.version
         except Exception as error:  # noqa: BLE001 - whatever is missing here, others are played
             return Column(title, "", {}, f"{error}".strip().splitlines()[-1][:200])
         try:
@@ -59,14 +55,6 @@ def column(title: str) -> Column:
         finally:
             target.close()
     return Column(title, named, found)
-
-
-def _version(target: Target) -> str:
-    if isinstance(target, ProcessTarget):
-        return __version__
-    if isinstance(target, StockTarget):
-        return version("aiosmtpd")
-    return str(target.version)  # type: ignore[attr-defined] # of the package, in its image
 
 
 def _is_for(title: str, name: str) -> bool:

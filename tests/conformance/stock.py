@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,8 @@ class StockServer(ProcessServer):
 class StockTarget(Target):
     """aiosmtpd in a process of its own."""
 
-    name = "aiosmtpd"
+    name = title = "aiosmtpd"
+    version = metadata.version("aiosmtpd")
 
     def start(self, config: str) -> Server:
         if "S" in config:

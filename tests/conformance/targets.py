@@ -34,6 +34,7 @@ from typing import Any
 
 import trustme
 
+from prixfixe import __version__
 from prixfixe.auth import hash_password
 from tests import records
 from tests.conformance.wire import DEADLINE, Wire
@@ -198,7 +199,8 @@ class Target(abc.ABC):
     told is the last that was sent.
     """
 
-    name = "?"
+    name = title = "?"
+    version = ""
     is_strict = False
     is_direct = True
     takes_batches = True
@@ -427,7 +429,7 @@ class PrixFixeTarget(Target):
 class ProcessTarget(PrixFixeTarget):
     """`prixfixe serve` on free ports of the loopback."""
 
-    name = "prixfixe"
+    name, title, version = "prixfixe", "PrixFixe", __version__
 
     def start(self, config: str) -> Server:
         number = len(list(self.folder.glob(f"{config}-*")))

@@ -254,6 +254,12 @@ class Box:
         with contextlib.closing(connection):
             return _ask(connection, method, path, headers)
 
+    def counted(self, seconds: float = 10.0) -> dict[str, float]:
+        """What it has counted, by series with its labels as it writes them."""
+        lines = self.http("/metrics", seconds=seconds).body.decode().splitlines()
+        pairs = (line.rsplit(" ", 1) for line in lines if line[0] != "#")
+        return {name: float(value) for name, value in pairs}
+
     def messages(self) -> list[Kept]:
         """What it keeps, oldest first, read through the API on one connection."""
         connection = http.client.HTTPConnection(*self.address(8025), timeout=30)

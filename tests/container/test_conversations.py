@@ -297,15 +297,8 @@ def test_the_counters_agree_with_what_happened(start):
         deliver(wire, body_of(1000))
         assert wire.ask(b"WHAT\r\n") == [500]
 
-    def counted():
-        lines = box.http("/metrics").body.decode().splitlines()
-        return {
-            name: float(value)
-            for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")
-        }
-
-    found = counted()
+    found = box.counted()
     accepted = 'prixfixe_messages_total{listener="smtp",reason="none",result="accepted"}'
     assert found[accepted] == 2
     assert found['prixfixe_smtp_replies_total{code="500"}'] == 1
-    eventually(lambda: counted()['prixfixe_smtp_connections_active{listener="smtp"}'] == 0)
+    eventually(lambda: box.counted()['prixfixe_smtp_connections_active{listener="smtp"}'] == 0)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.container import engine
+from tests.container.builder import ensure_base
 from tests.container.deployed import label, remove_named
 from tests.documents.blocks import is_printed
 from tests.shell import ROOT, clean_environ
@@ -130,6 +131,7 @@ class Walk:
 
     def replace_prometheus(self) -> None:
         """Have Debian's Prometheus in the place of the image that compose would pull."""
+        ensure_base(engine.client())
         name = f"{self.name}-prometheus"
         file = "prometheus.Dockerfile"
         engine.client().images.build(

@@ -7,9 +7,9 @@ Refuses: rates (see `figures`). The comparison itself is the durability suite's.
 """
 
 import json
-import re
 
 from prixfixe.load import letter_to
+from tests.container.talk import stuffed
 from tests.durability.ledger import Evidence, Found, Ledger, compare
 
 __all__ = ["Account"]
@@ -63,9 +63,9 @@ class _Post:
     def letter(self, number, size):
         sent = self._ledger.compose(size)
         self._sent[number] = sent
-        stuffed = re.sub(rb"(?m)^\.", b"..", sent.body) + b".\r\n"
+        letter = letter_to(sent.sender, sent.recipients[0], stuffed(sent.body))
         sent.body = b""
-        return letter_to(sent.sender, sent.recipients[0], stuffed)
+        return letter
 
     def answered(self, number, code):
         self._sent.pop(number).code = code

@@ -6,11 +6,11 @@ Refuses: judging. A plan's workers come and go as they find work, so no plan is 
 """
 
 import asyncio
-import time
 from collections import Counter
 
 from prixfixe.load import Outcome
 from prixfixe.load.client import Client, ReplyError
+from prixfixe.load.driver import Course
 
 __all__ = ["Crowd"]
 
@@ -42,23 +42,16 @@ class Crowd:
 
     async def send(self, post):
         """Let all who are inside send the plan's messages; return what became of them."""
-        outcome, numbers = Outcome(), iter(range(self._plan.messages))
-        began = time.perf_counter()
-        await asyncio.gather(
-            *(self._send(client, post, outcome, numbers) for client in self.inside)
-        )
-        outcome.seconds = time.perf_counter() - began
+        outcome = Outcome()
+        course = Course(self._plan, post, outcome)
+        await asyncio.gather(*(self._send(client, course) for client in self.inside))
+        course.end()
         return outcome
 
-    async def _send(self, client, post, outcome, numbers):
-        for number in numbers:
-            letter, began = post.letter(number, self._plan.sizes[0]), time.perf_counter()
-            code = await client.send(letter)
-            post.answered(number, code)
-            if code == 250:
-                outcome.accept(len(letter.data), time.perf_counter() - began, 0)
-            else:
-                outcome.refuse(code, 0)
+    async def _send(self, client, course):
+        for number in course.numbers:
+            letter, due = course.letter(number), await course.due(number)
+            course.answered(number, await client.send(letter), letter, due)
 
     async def __aexit__(self, *_exc):
         await asyncio.gather(*(client.close() for client in self.inside))

@@ -1,14 +1,12 @@
 """Thousands of clients that do nothing cost memory and nothing else."""
 
 import pytest
-import uvloop
 
-from prixfixe.load import run
 from tests.container import engine
 from tests.load import figures, vitals
 from tests.load.account import Account
 from tests.load.idlers import Idlers
-from tests.load.warm import aimed, fill
+from tests.load.warm import aimed, carry_out, fill
 
 CLIENTS = 5000
 
@@ -43,8 +41,7 @@ def idle_and_send(box, idlers, account):
     idlers.inside()
     assert vitals.of(box).fds > CLIENTS
     plan = aimed(box, messages=1000, workers=20)
-    outcome = uvloop.run(run(plan, account.post()))
-    assert (outcome.codes, outcome.errors) == ({250: plan.messages}, {})
+    outcome = carry_out(plan, account)
     assert box.prixfixe("check").code == 0
     idlers.leave()
     return outcome

@@ -38,6 +38,7 @@ def warm_up(box, plan, account):
 
 
 def carry_out(plan, account):
-    """Send all of it and see it accepted."""
+    """Send all of it, see it accepted, and return the outcome."""
     outcome = uvloop.run(run(plan, account.post()))
     assert (outcome.codes, outcome.errors) == ({250: plan.messages}, {})
+    return outcome

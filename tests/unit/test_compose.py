@@ -17,12 +17,12 @@ NAMES = {setting.env for setting in TABLE} | {f"{one.env}_FILE" for one in TABLE
 PORTS = {"SMTP_PORT": "25", "SMTP_HTTP_PORT": "80", "SMTP_TLS_PORT": "465"}
 
 
-def composed(folder, dotenv="", **environ):
-    """Return the service as compose sees it beside this .env."""
-    shutil.copy(FILE, folder)
+def composed(folder, dotenv="", file=FILE, **environ):
+    """Return the project as compose sees it beside this .env."""
+    shutil.copy(file, folder)
     (folder / ".env").write_text(dotenv)
     done = subprocess.run(
-        [shutil.which("docker-compose"), "config", "--format", "json"],
+        [shutil.which("docker-compose"), "--file", file.name, "config", "--format", "json"],
         cwd=folder,
         env=clean_environ() | environ,
         capture_output=True,

@@ -1,7 +1,5 @@
 """Every message that is refused is counted once, under its true reason, and told in the log."""
 
-import json
-
 import pytest
 
 from prixfixe.events import EVENTS
@@ -63,10 +61,6 @@ def counted(running, result):
     ]
 
 
-def of(running, event):
-    return [one for one in map(json.loads, running.records()) if one["event"] == event]
-
-
 @pytest.mark.parametrize(("variables", "octets", "reasons"), REFUSED.values(), ids=REFUSED)
 async def test_a_refused_message_is_counted_once(start, tmp_path, variables, octets, reasons):
     running = await start(**variables, **_users(variables, tmp_path))
@@ -75,7 +69,7 @@ async def test_a_refused_message_is_counted_once(start, tmp_path, variables, oct
     await wire.rest()
     await until(lambda: not running.server.context.sessions)
     assert counted(running, "rejected") == reasons
-    assert [one["reason"] for one in of(running, "message refused")] == reasons
+    assert [one["reason"] for one in running.logged("message refused")] == reasons
     assert counted(running, "aborted") == counted(running, "deferred") == []
 
 

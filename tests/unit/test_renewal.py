@@ -1,7 +1,6 @@
 """Certificate and users replaced while the server runs: in use, in the log, in metric, in /readyz."""
 
 import asyncio
-import json
 import ssl
 import threading
 
@@ -81,10 +80,6 @@ def reloads(running, what, result):
     return running.server.metrics.series()[f"{what}_reloads"].counts[result,]
 
 
-def records(running, event):
-    return [one for one in map(json.loads, running.records()) if one["event"] == event]
-
-
 async def test_a_changed_pair_is_served_to_new_sessions_and_old_ones_live(start, files):
     running = await start(**files.variables)
     old = await secured(running)
@@ -93,7 +88,7 @@ async def test_a_changed_pair_is_served_to_new_sessions_and_old_ones_live(start,
     assert served(await secured(running)) == new
     assert served(old) != new
     assert await old.ask(START + b"x\r\n.\r\n", 4) == [250, 250, 354, 250]
-    assert {one["what"] for one in records(running, "reloaded")} == {"tls"}
+    assert {one["what"] for one in running.logged("reloaded")} == {"tls"}
 
 
 async def test_changed_users_are_asked_at_once(start, files):
@@ -126,7 +121,7 @@ async def test_a_bad_file_keeps_the_old_and_says_so_until_it_is_mended(start, fi
     checks = await running.server.readiness.check()
     assert {check for check, result in checks.items() if not result.is_ok} == {what}
     assert str(getattr(files, name)) in checks[what].detail
-    told = records(running, "not reloaded")
+    told = running.logged("not reloaded")
     assert (told[0]["level"], told[0]["what"]) == ("error", what)
     assert reloads(running, what, "error") == 1, "said once for each change"
     files.issue()
@@ -172,7 +167,7 @@ async def test_a_defect_does_not_end_the_looking(start, files, monkeypatch):
         await until(lambda: reloads(running, "tls", "error"))
     files.issue()
     await until(lambda: reloads(running, "tls", "ok"))
-    assert any("ZeroDivisionError" in one["reason"] for one in records(running, "unexpected error"))
+    assert any("ZeroDivisionError" in one["reason"] for one in running.logged("unexpected error"))
 
 
 async def test_rotation_under_load_loses_no_session(start, files):

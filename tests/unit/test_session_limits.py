@@ -1,7 +1,6 @@
 """The limits of one session over real sockets: each by its reply, its metric and its log field."""
 
 import asyncio
-import json
 import socket
 import time
 
@@ -18,7 +17,7 @@ def limit_count(running, name):
 
 def ended(running):
     """Return the records of sessions that ended."""
-    return [one for one in map(json.loads, running.records()) if one["event"] == "session ended"]
+    return running.logged("session ended")
 
 
 async def check(running, limit, end=None):
@@ -230,10 +229,7 @@ async def test_a_store_that_hangs_holds_no_client(start):
     counts = running.server.metrics.series()["messages"].counts
     assert counts["smtp", "deferred", "store_timeout"] == 3  # one not kept, two not taken
     assert counts["smtp", "accepted", "none"] == 1
-    late = [
-        one for one in map(json.loads, running.records()) if one["event"] == "store answered late"
-    ]
-    assert [one["kept"] for one in late] == [True]
+    assert [one["kept"] for one in running.logged("store answered late")] == [True]
     assert running.server.context.pending == {}
 
 

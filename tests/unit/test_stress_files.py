@@ -11,20 +11,14 @@ import pytest
 from prixfixe.load import SCENARIOS, Outcome, Plan, Run, as_json
 from prixfixe.load.post import END, message
 from tests.shell import ROOT, Shell, clean_environ
+from tests.unit.test_compose import composed
 
 FILE = ROOT / "docker-compose.stress-test.yml"
 
 
 @pytest.fixture(scope="module")
-def project():
-    done = subprocess.run(
-        ["docker-compose", "-f", FILE, "--profile", "generator", "config", "--format", "json"],
-        env=clean_environ(),
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return json.loads(done.stdout)
+def project(tmp_path_factory):
+    return composed(tmp_path_factory.mktemp("project"), file=FILE, COMPOSE_PROFILES="generator")
 
 
 def test_five_servers_and_a_generator_are_on_a_network_that_leads_nowhere(project):
@@ -39,14 +33,8 @@ def test_five_servers_and_a_generator_are_on_a_network_that_leads_nowhere(projec
     assert len(mail) == 5
 
 
-def test_servers_have_the_rights_and_limits_of_the_deployed_one(project):
-    done = subprocess.run(
-        ["docker-compose", "-f", ROOT / "docker-compose.yml", "config", "--format", "json"],
-        env=clean_environ(),
-        capture_output=True,
-        text=True,
-    )
-    deployed = json.loads(done.stdout)["services"]["smtp"]
+def test_servers_have_the_rights_and_limits_of_the_deployed_one(project, tmp_path):
+    deployed = composed(tmp_path)["services"]["smtp"]
     same = ("read_only", "cap_drop", "security_opt", "tmpfs", "pids_limit", "mem_limit")
     same += ("memswap_limit", "cpus", "logging", "image", "pull_policy", "stop_grace_period")
     for name, service in project["services"].items():

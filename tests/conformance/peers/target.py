@@ -25,6 +25,7 @@ from tests.conformance.targets import NotOfferedError, Server, Stored, Target
 from tests.conformance.wire import ClosedError, Wire
 from tests.container import engine
 from tests.container.builder import ensure_base
+from tests.container.once import once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,7 +41,7 @@ DEADLINE = 6.0  # seconds; nobody needs longer, and a case that fails would wait
 @functools.cache
 def network() -> str:
     """Return the name of the run's network without a way out."""
-    name = f"{engine.network()}-inside"
+    name = engine.new_name()
     engine.client().networks.create(name, internal=True, labels=engine.labels())
     return name
 
@@ -131,7 +132,6 @@ class PeerTarget(Target):
     """A server from a Debian package."""
 
     is_direct = True
-    title = "?"
     letters = ""
     package = ""  # where it is not the name
 
@@ -166,20 +166,10 @@ class PeerTarget(Target):
     @functools.cached_property
     def version(self) -> str:
         """The version of the package."""
-        command = ["-W", "-f", "${Version}", self.package or self.name]
-        asked = engine.client().containers.run(
-            self.image,
-            command,
-            entrypoint="dpkg-query",
-            network_mode="none",
-            detach=True,
-            labels=engine.labels(),
-        )
-        try:
-            asked.wait(timeout=START_SECONDS)
-            return re.sub(rb"^\d+:", b"", asked.logs()).decode().strip()
-        finally:
-            asked.remove(force=True)
+        words = ("-W", "-f", "${Version}", self.package or self.name)
+        asked = once(self.image, *words, entrypoint=["dpkg-query"], seconds=START_SECONDS)
+        assert asked.code == 0, asked
+        return re.sub(r"^\d+:", "", asked.out).strip()
 
     def close(self) -> None:
         super().close()
