@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import os
+import socket
 
 import hypothesis
 import pytest
@@ -33,6 +34,14 @@ BASE = {
     "SMTP_STORE_MIN_FREE": "0",
     "SMTP_SHUTDOWN_TIMEOUT": "5",
 }
+
+
+@pytest.fixture
+def closed_port():
+    """A port of 127.0.0.1 that refuses connections as long as the test runs: taken, not listening."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
 
 
 class Wire:

@@ -9,6 +9,8 @@ Refuses: heavy imports; it runs every few seconds inside the container's memory 
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import time
 from contextlib import suppress
@@ -213,9 +215,16 @@ def _is_reply(octets: bytes) -> bool:
 
 
 def _connect(sock: socket.socket, address: Address, deadline: float, what: str) -> None:
+    """Connect, to another than oneself.
+
+    Where nobody listens at a port that the kernel also gives to clients, it may give that very port
+    to `sock`: TCP then connects the socket with itself (RFC 9293, 3.5), and hears its own request.
+    """
     sock.settimeout(_left(deadline, what))
     try:
         sock.connect(address)
+        if sock.getsockname() == sock.getpeername():
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
     except OSError as error:
         msg = f"{what}: cannot connect to {address[0]} port {address[1]}: {error.strerror or error}"
         raise _UnreachableError(msg) from error

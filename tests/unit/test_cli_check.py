@@ -11,7 +11,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from prixfixe.cli import main
+from prixfixe.cli import main, probe
 from prixfixe.cli.probe import CheckError, _send
 
 GOOD_SMTP = (b"220 stub\r\n", b"250-stub\r\n250 HELP\r\n", b"221 Bye\r\n")
@@ -85,11 +85,8 @@ def stub():
 
 
 @pytest.fixture
-def closed_port():
-    """Return an address that refuses connections for as long as the test runs."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        yield f"127.0.0.1:{sock.getsockname()[1]}"
+def closed(closed_port):
+    return f"127.0.0.1:{closed_port}"
 
 
 @pytest.fixture
@@ -194,13 +191,21 @@ def test_check_says_in_one_line_why_the_server_is_not_ready(stub, capsys, answer
     assert capsys.readouterr().err.splitlines() == [reason]
 
 
-def test_check_names_the_closed_port(closed_port, stub, capsys):
-    assert check(closed_port) == 1
-    port = closed_port.rpartition(":")[2]
-    reason = f"cannot connect to 127.0.0.1 port {port}: Connection refused"
+def test_check_names_the_closed_port(closed, closed_port, stub, capsys):
+    assert check(closed) == 1
+    reason = f"cannot connect to 127.0.0.1 port {closed_port}: Connection refused"
     assert capsys.readouterr().err == f"prixfixe: SMTP: {reason}\n"
-    assert check(stub(*GOOD_SMTP).address, closed_port) == 1
+    assert check(stub(*GOOD_SMTP).address, closed) == 1
     assert capsys.readouterr().err == f"prixfixe: HTTP: {reason}\n"
+
+
+def test_check_is_no_server_to_itself(monkeypatch, capsys):
+    """A socket that got the closed port as its own connects with itself."""
+    with socket.socket() as own:
+        own.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(probe, "_bound_socket", lambda _host, *, is_here: own)
+        assert check(f"127.0.0.1:{own.getsockname()[1]}", None, "--timeout", "0.3") == 1
+    assert "SMTP: cannot connect" in capsys.readouterr().err
 
 
 def test_check_has_one_deadline_for_a_server_that_drips(stub, capsys):
@@ -323,8 +328,8 @@ def test_wait_ends_as_soon_as_the_server_is_ready(stub):
     timer.join()
 
 
-def test_wait_gives_up_with_the_last_reason(closed_port, capsys):
-    assert main(["wait", "--smtp", closed_port, "--timeout", "0.2"]) == 1
+def test_wait_gives_up_with_the_last_reason(closed, capsys):
+    assert main(["wait", "--smtp", closed, "--timeout", "0.2"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("prixfixe: not ready after 0.2 s: SMTP: cannot connect to")
     assert len(error.splitlines()) == 1

@@ -103,12 +103,8 @@ async def test_a_post_writes_the_letters_and_is_told_every_answer(way):
     assert said == [line for n in range(4) for line in post.letter(n, 0)[:2]]
 
 
-async def test_a_server_that_is_not_there_is_an_error_of_every_message():
-    server = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
-    outcome = await run(Plan("127.0.0.1", port, messages=3, workers=2))
+async def test_a_server_that_is_not_there_is_an_error_of_every_message(closed_port):
+    outcome = await run(Plan("127.0.0.1", closed_port, messages=3, workers=2))
     assert outcome.errors == {"ConnectionRefusedError": 3}
 
 

@@ -6,7 +6,6 @@ import os
 import pty
 import re
 import signal
-import socket
 import subprocess
 import sys
 
@@ -193,11 +192,9 @@ sys.exit(main(["load", "127.0.0.1:1", "--messages", "2", *sys.argv[1:]]))
     assert read(done.stdout)[0].outcome.errors == {"ConnectionRefusedError": 2}
 
 
-def test_a_server_that_is_not_there_is_named(capsys):
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))  # and never listens
-        where = f"127.0.0.1:{closed.getsockname()[1]}"
-        assert main(["load", where, "--messages", "2"]) == 1
+def test_a_server_that_is_not_there_is_named(closed_port, capsys):
+    where = f"127.0.0.1:{closed_port}"
+    assert main(["load", where, "--messages", "2"]) == 1
     told = capsys.readouterr()
     assert "errors ConnectionRefusedError 2\n" in re.sub(" +", " ", told.out)
     assert f"prixfixe: {where}: no message was answered: ConnectionRefusedError" in told.err

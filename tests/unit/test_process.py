@@ -126,7 +126,7 @@ def test_first_mail_is_accepted_and_shown_with_no_settings(process):
     assert server.command("show", "nope").returncode == 1
 
 
-def test_check_and_wait(process):
+def test_check_and_wait(process, closed_port):
     server = process().ready()
     told = server.command("check", "-v").stdout.decode().splitlines()
     assert told[0] == f"HTTP/1.1 200 OK (prixfixe {__version__}, store sqlite)"
@@ -134,7 +134,7 @@ def test_check_and_wait(process):
     assert server.command("wait", "-v").stdout.decode().splitlines()[0] == told[0]
     assert server.command("wait", "--timeout", "5").returncode == 0
     assert server.command("check", "--smtp", server.smtp, "--http", server.http).returncode == 0
-    server.end()
+    server.http = f"127.0.0.1:{closed_port}"  # its own may be another's as soon as it has ended
     failed = server.command("check")
     assert (failed.returncode, failed.stdout) == (1, b"")
     assert b"cannot connect" in failed.stderr

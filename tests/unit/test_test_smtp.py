@@ -184,13 +184,13 @@ async def test_a_silent_server_is_not_waited_for_for_ever(shell, tool):
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-async def test_nobody_there_is_told_with_the_tool_s_reason(shell, tool, unused_port):
+async def test_nobody_there_is_told_with_the_tool_s_reason(shell, tool, closed_port):
     if shutil.which(tool) is None:
         pytest.skip(f"no {tool} on this machine")
     shell.only(tool)
-    done = await send(shell, unused_port)
+    done = await send(shell, closed_port)
     assert done.returncode == 1
-    assert f"test-smtp.sh: cannot connect to 127.0.0.1 port {unused_port}" in done.stderr
+    assert f"test-smtp.sh: cannot connect to 127.0.0.1 port {closed_port}" in done.stderr
     # nc is silent unless asked in ways that differ.
     assert done.stderr.endswith("refused\n") or tool == "nc"
 
@@ -205,14 +205,6 @@ async def test_a_host_that_is_none_is_named(shell, tool):
     last = done.stderr.splitlines()[-1]
     assert last.startswith("test-smtp.sh: cannot connect to nowhere.invalid port 25: ")
     assert "not known" in last or "resolution" in last or "No address" in last
-
-
-@pytest.fixture
-def unused_port():
-    """A port that is taken but does not listen."""
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        yield holder.getsockname()[1]
 
 
 async def test_without_a_tool_it_says_which(shell):
