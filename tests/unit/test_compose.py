@@ -13,8 +13,11 @@ from prixfixe.settings import TABLE
 from tests.shell import ROOT, clean_environ
 
 FILE = ROOT / "docker-compose.yml"
-NAMES = {setting.env for setting in TABLE} | {f"{one.env}_FILE" for one in TABLE if one.is_secret}
 PORTS = {"SMTP_PORT": "25", "SMTP_HTTP_PORT": "80", "SMTP_TLS_PORT": "465"}
+# What compose has to know itself comes from no file; `scripts/compose.sh` says so.
+OWN = {*PORTS, "SMTP_STORE", "SMTP_HTTP_BIND"}
+NAMES = {setting.env for setting in TABLE}
+FILES = {f"{name}_FILE" for name in NAMES - OWN}
 
 
 def composed(folder, dotenv="", file=FILE, **environ):
@@ -65,7 +68,7 @@ def test_nothing_in_it_needs_a_recent_compose():
 
 
 def test_it_passes_on_every_setting_and_no_other(service):
-    assert set(service["environment"]) == NAMES
+    assert set(service["environment"]) == NAMES | FILES
 
 
 def test_what_the_image_sets_is_what_compose_sets(service):
@@ -77,7 +80,7 @@ def test_what_the_image_sets_is_what_compose_sets(service):
 
 
 def test_every_setting_in_the_env_file_reaches_the_server(tmp_path):
-    values = {name: PORTS.get(name, f"{name}'s # value") for name in NAMES}
+    values = {name: PORTS.get(name, f"{name}'s # value") for name in NAMES | FILES}
     shown = composed(tmp_path, "".join(f'{name}="{value}"\n' for name, value in values.items()))
     assert shown["services"]["smtp"]["environment"] == values
 

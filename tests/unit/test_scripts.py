@@ -358,6 +358,29 @@ def test_compose_up_ends_at_wrong_settings_and_at_nothing_else(shell, code, is_s
     assert (shell.calls[-1] == "compose up --wait") != is_stopped
 
 
+@pytest.mark.parametrize("name", ["SMTP_PORT", "SMTP_TLS_PORT", "SMTP_STORE", "SMTP_HTTP_BIND"])
+def test_compose_names_a_file_for_what_it_has_to_know_itself(shell, name):
+    shell.docker("")
+    shell.dotenv(f"{name}_FILE=/run/secrets/it\n")
+    done = shell.run("compose.sh", "config")
+    assert done.returncode == 2
+    expected = f"{name}_FILE='/run/secrets/it': expected {name}, which compose has to know"
+    assert done.stderr == f"compose.sh: {expected}\n"
+
+
+def test_compose_up_names_a_setting_that_is_none_and_keeps_its_value_to_itself(shell):
+    """Compose passes it over without a word; the image is asked what it thinks of the name."""
+    warning = "prixfixe: SMTP_DOMIAN is not a setting; did you mean SMTP_DOMAIN?"
+    chatter = "Network prixfixe_mail Created"
+    shell.docker(f'case $* in *"smtp config") printf "%s\n" "{chatter}" "{warning}" >&2 ;; esac')
+    shell.dotenv("SMTP_DOMIAN=opensesame\nSMTP_TIMEOUT=9\nSMTP_TIMEOUT_FILE=\n")
+    done = shell.run("compose.sh", "up")
+    assert done.returncode == 0
+    assert done.stderr == warning.replace("prixfixe:", "compose.sh:") + "\n"
+    [call] = [call for call in shell.calls if call.endswith("smtp config")]
+    assert call == "compose run --rm --no-deps -T --env SMTP_DOMIAN= smtp config"
+
+
 def test_compose_up_builds_what_is_missing_before_it_checks(shell):
     shell.docker('case $* in "image inspect prixfixe"*) exit 1 ;; esac')
     assert shell.run("compose.sh", "up").returncode == 0
