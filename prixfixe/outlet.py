@@ -17,6 +17,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
+from prixfixe import threads
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -49,7 +51,7 @@ class Outlet:
         self._is_torn = False
         self.dropped: Callable[[int], None] = _ignore
         self.resumed: Callable[[int], None] = _ignore
-        threading.Thread(target=self._run, name="stdout", daemon=True).start()
+        threads.start("stdout", self._run)
 
     def isatty(self) -> bool:
         """Tell whether a person may be reading."""

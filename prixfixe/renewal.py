@@ -1,9 +1,10 @@
 """Certificate and users while the server runs: read at the start, and again when they change.
 
 Owns: who of the two is in use, looking for changes, and what is said of a renewal.
-Promises: files are read in a thread, so that no session waits for a disk or a long users file; a
-failed renewal keeps what is in use and says so in the log, in a metric and in readiness; nothing
-that happens here ends the looking.
+Promises: each of the two is read in a thread that nobody waits for, so that no session, no stop and
+not the other one waits for a disk or a long users file; a renewal that failed or does not end keeps
+what is in use and says so in the log, in a metric and in readiness; nothing that happens here ends
+the looking.
 Refuses: the files themselves (see `tls`, `auth`) and deciding when to look.
 """
 
@@ -11,12 +12,13 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from prixfixe.auth import Authenticator, AuthThrottle
 from prixfixe.readiness import CheckResult
 from prixfixe.reloading import ReloadResult
 from prixfixe.tls import Certificates
+from prixfixe.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,89 +28,127 @@ if TYPE_CHECKING:
     from prixfixe.readiness import Readiness
     from prixfixe.settings import Settings
 
-__all__ = ["Renewal"]
+__all__ = ["Renewal", "Source"]
+
+PATIENCE_SECONDS = 10.0  # a disk that takes longer is reported
+
+H = TypeVar("H", Certificates, Authenticator)
+
+
+class Source:
+    """One of the two, and the thread that reads its files."""
+
+    def __init__(self, what: str, held: Certificates | Authenticator, worker: Worker) -> None:
+        self.what = what
+        self.held = held
+        self.worker = worker
+        self.one_at_a_time = asyncio.Lock()
+        self.trouble = ""  # why the reading under way has not ended
+
+    def check(self) -> CheckResult:
+        """Tell whether what is on disk is in use."""
+        error = self.trouble or self.held.error
+        return CheckResult(not error, error or "ok")
 
 
 class Renewal:
-    """The certificate and the users of one server.
+    """The certificate and the users of one server, once `load` has read them."""
 
-    Raises:
-        CertificateError: the pair cannot be served.
-        UsersError: the users file cannot be used.
-
-    """
-
-    def __init__(
-        self, settings: Settings, log: Log, metrics: Metrics, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, log: Log, metrics: Metrics) -> None:
         self._log = log
         self._metrics = metrics
-        self._one_at_a_time = asyncio.Lock()
-        self.certificates = _certificates(settings)
+        self.sources: list[Source] = []
+        self.certificates: Certificates | None = None
         self.authenticator: Authenticator | None = None
+
+    async def load(self, settings: Settings, clock: Callable[[], float]) -> None:
+        """Read what is used.
+
+        Raises:
+            CertificateError: the pair cannot be served.
+            UsersError: the users file cannot be used.
+
+        """
+        is_tls_used = settings.tls != "off" or settings.tls_port is not None
+        if settings.tls_cert is not None and is_tls_used:
+            pair = partial(
+                Certificates,
+                settings.tls_cert,
+                settings.tls_key or "",
+                min_version=settings.tls_min_version,
+                domain=settings.domain,
+            )
+            self.certificates = await self._load("tls", pair)
         if settings.auth != "off":
-            users = None if settings.auth == "any" else settings.auth_users
-            self.authenticator = Authenticator(users, AuthThrottle(clock))
+            path = None if settings.auth == "any" else settings.auth_users
+            users = partial(Authenticator, path, AuthThrottle(clock))
+            self.authenticator = await self._load("auth", users)
         self._tell_expiry()
+
+    async def _load(self, what: str, read: Callable[[], H]) -> H:
+        worker = Worker(f"renew-{what}")
+        held = await asyncio.get_running_loop().run_in_executor(worker, read)
+        self.sources.append(Source(what, held, worker))
+        return held
 
     def add_checks(self, readiness: Readiness) -> None:
         """Make readiness depend on what is held."""
-        for what, held in self._held().items():
-            readiness.add(what, partial(_check, held))
+        for source in self.sources:
+            readiness.add(source.what, source.check)
 
-    def _held(self) -> dict[str, Certificates | Authenticator]:
-        both = {"tls": self.certificates, "auth": self.authenticator}
-        return {what: held for what, held in both.items() if held is not None}
-
-    async def poll(self) -> None:
+    async def poll(self, source: Source) -> None:
         """Renew what changed since it was last read."""
-        for what, held in self._held().items():
-            await self._renew(what, held.poll)
+        await self._renew(source, source.held.poll)
 
     async def reload(self) -> None:
         """Renew everything (SIGHUP)."""
         self._log.say("reload")
-        for what, held in self._held().items():
-            await self._renew(what, held.reload)
+        await asyncio.gather(*(self._reload(source) for source in self.sources))
 
-    async def _renew(self, what: str, read: Callable[[], ReloadResult | None]) -> None:
-        async with self._one_at_a_time:
+    async def _reload(self, source: Source) -> None:
+        if source.trouble:  # To wait too would be silence.
+            self._tell(source, ReloadResult(ok=False, reason=source.trouble))
+        else:
+            await self._renew(source, source.held.reload)
+
+    async def _renew(self, source: Source, read: Callable[[], ReloadResult | None]) -> None:
+        async with source.one_at_a_time:
             try:
-                result = await asyncio.to_thread(read)
+                result = await self._read(source, read)
             except Exception as error:  # noqa: BLE001 - a defect must not end the looking
                 self._log.unexpected(error)
                 result = ReloadResult(ok=False, reason=type(error).__name__)
-        if result is None:
-            return
-        self._metrics.reload(what, "ok" if result.ok else "error")
+        if result is not None:
+            self._tell(source, result)
+            self._tell_expiry()
+
+    async def _read(
+        self, source: Source, read: Callable[[], ReloadResult | None]
+    ) -> ReloadResult | None:
+        reading = asyncio.get_running_loop().run_in_executor(source.worker, read)
+        try:
+            done, _ = await asyncio.wait({reading}, timeout=PATIENCE_SECONDS)
+            if not done:
+                source.trouble = f"reading has not ended after {PATIENCE_SECONDS:g} seconds"
+                self._tell(source, ReloadResult(ok=False, reason=source.trouble))
+            return await reading
+        finally:
+            source.trouble = ""
+
+    def _tell(self, source: Source, result: ReloadResult) -> None:
+        self._metrics.reload(source.what, "ok" if result.ok else "error")
         if result.ok:
-            self._log.say("reloaded", what=what)
+            self._log.say("reloaded", what=source.what)
         else:
-            self._log.say("not reloaded", what=what, reason=result.reason)
-        self._tell_expiry()
+            self._log.say("not reloaded", what=source.what, reason=result.reason)
 
     def _tell_expiry(self) -> None:
         if self.certificates is not None:
             self._metrics.not_after = self.certificates.info.not_after
 
     def close(self) -> None:
-        """Let go of the threads that check passwords."""
+        """Let go of the threads, those that read whatever they are at."""
+        for source in self.sources:
+            source.worker.shutdown()
         if self.authenticator is not None:
             self.authenticator.close()
-
-
-def _check(held: Certificates | Authenticator) -> CheckResult:
-    return CheckResult(not held.error, held.error or "ok")
-
-
-def _certificates(settings: Settings) -> Certificates | None:
-    """Load the pair if a listener would use it."""
-    is_used = settings.tls != "off" or settings.tls_port is not None
-    if settings.tls_cert is None or not is_used:
-        return None
-    return Certificates(
-        settings.tls_cert,
-        settings.tls_key or "",
-        min_version=settings.tls_min_version,
-        domain=settings.domain,
-    )

@@ -24,7 +24,7 @@ from prixfixe.listeners import BACKLOG, bind_socket, is_listening, keep_replies_
 from prixfixe.message import IdSource
 from prixfixe.metrics import Metrics
 from prixfixe.readiness import CheckResult, Readiness
-from prixfixe.renewal import Renewal
+from prixfixe.renewal import Renewal, Source
 from prixfixe.session import Connection, Context, Limits, Shedding, Terms, session_ids
 from prixfixe.stores import StoreOptions, open_reader, open_store
 
@@ -139,21 +139,25 @@ class Server:
             OSError: an address cannot be bound; the text names it.
 
         """
-        self._renewal = self._load_secrets()
+        renewal = self._renewal = await self._load_secrets()
         recovery = await self.store.open()
         self.metrics.recovered(recovery)
         if any(recovery):
             self._log.say("store recovered", **recovery._asdict())
         try:
-            return await self._listen()
+            bound = await self._listen()
         except BaseException:
             await self._stop_listening()
             await self.store.close()
             raise
+        looks = [self._look_for_changes(renewal, source) for source in renewal.sources]
+        self._housekeeping = [asyncio.create_task(work) for work in (self._measure_lag(), *looks)]
+        return bound
 
-    def _load_secrets(self) -> Renewal:
+    async def _load_secrets(self) -> Renewal:
         """Read certificate and users. Raises `CertificateError` or `UsersError`."""
-        renewal = Renewal(self._settings, self._log, self.metrics, self._loop.time)
+        renewal = Renewal(self._log, self.metrics)
+        await renewal.load(self._settings, self._loop.time)
         renewal.add_checks(self.readiness)
         self.context.certificates = renewal.certificates
         self.context.authenticator = renewal.authenticator
@@ -170,9 +174,6 @@ class Server:
         http = await self._listen_http()
         self.readiness.add("listeners", self._check_listeners)
         self.readiness.add("draining", self._check_draining)
-        self._housekeeping = [
-            asyncio.create_task(work) for work in (self._measure_lag(), self._look_for_changes())
-        ]
         return Bound(smtp, smtps, http, settings.store)
 
     async def _listen_smtp(self, listener: socket.socket, terms: Terms, name: str) -> str:
@@ -233,10 +234,10 @@ class Server:
             await asyncio.sleep(LAG_SECONDS)
             self.metrics.loop_lag(max(0.0, self._loop.time() - due))
 
-    async def _look_for_changes(self) -> None:
-        while self._renewal is not None:
+    async def _look_for_changes(self, renewal: Renewal, source: Source) -> None:
+        while True:
             await asyncio.sleep(POLL_SECONDS)
-            await self._renewal.poll()
+            await renewal.poll(source)
 
     async def reload(self) -> None:
         """Read certificate and users again (SIGHUP)."""

@@ -16,9 +16,9 @@ from starlette.exceptions import HTTPException
 
 from prixfixe.http import mailpit
 from prixfixe.http.summaries import Summaries
-from prixfixe.http.worker import Worker
 from prixfixe.mime import parse_message
 from prixfixe.stores.base import DamagedError
+from prixfixe.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 import time
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard, TypeVar
 
+from prixfixe import threads
 from prixfixe.stores.base import StoreError, StoreOpenError
 
 if TYPE_CHECKING:
@@ -97,7 +97,6 @@ class GroupStore:
         self._on_retry = options.on_retry
         self._idle_seconds = min(IDLE_SECONDS, options.max_age) if options.max_age else None
         self._queue: SimpleQueue[_Put | _Call] = SimpleQueue()
-        self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._held: _Call | None = None  # taken from the queue while a group was gathered
         self._is_unsettled = False
@@ -108,8 +107,7 @@ class GroupStore:
     async def open(self) -> Recovery:
         """Start the thread, open and recover. Raises `StoreOpenError`; open again to retry."""
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
-        self._thread.start()
+        threads.start("store-writer", self._run)
         try:
             recovery = await self._ask("open", self._backend.open)
         except BaseException:
@@ -153,7 +151,7 @@ class GroupStore:
         return future
 
     async def _stop(self) -> None:
-        # The thread is a daemon: what cannot be stopped does not stop the process from ending.
+        # Nobody waits for the thread: what cannot be stopped does not stop the process from ending.
         with contextlib.suppress(TimeoutError, StoreError):
             await asyncio.wait_for(
                 self._ask("close", self._backend.close, is_last=True), CLOSE_SECONDS

@@ -34,12 +34,13 @@ class Process:
     writer: int  # the thread that writes the store
 
     def look(self, main: int) -> None:
-        """Note the process and its threads; before the API is asked, which takes some of its own.
-
-        The first that it starts writes to standard output, the second the store.
-        """
+        """Note the process and the thread that writes the store, by the name it goes by."""
         self.main = main
-        _, self.writer, *_ = (each for each in self.tasks() if each != main)
+        self.writer = next(each for each in self.tasks() if self.name(each) == "store-writer")
+
+    def name(self, task: int) -> str:
+        """Return what the kernel calls a thread."""
+        return Path(f"/proc/{self.main}/task/{task}/comm").read_text(encoding="utf-8").strip()
 
     def tasks(self) -> list[int]:
         """Return the threads."""

@@ -534,7 +534,7 @@ async def test_stopping_waits_for_no_search(busy, client):
 
 def test_the_interpreter_ends_while_the_thread_works():
     program = (
-        "import threading; from prixfixe.http.worker import Worker\n"
+        "import threading; from prixfixe.worker import Worker\n"
         "worker, begun = Worker('x'), threading.Event()\n"
         "worker.submit(lambda: (begun.set(), threading.Event().wait()))\n"
         "begun.wait(); print('end')"

@@ -9,9 +9,11 @@ import pytest
 ROOT = Path(__file__).parents[2] / "prixfixe"
 # Rooms by layer, lowest first; a room is a module or a package of the top level.
 LAYERS = [
+    {"threads"},
     {
         *("replies", "address", "message", "selfsigned", "passwords", "reloading"),
         *("events", "loglines", "linesink", "outlet", "restraint", "charsets", "mimetree"),
+        "worker",
     },
     {"params", "policy", "units", "limits", "budget", "query", "mime", "arrivals", "auth", "tls"},
     {"settings", "stores"},

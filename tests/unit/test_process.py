@@ -12,10 +12,13 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 from prixfixe import __version__
+from prixfixe.passwords import hash_password
+from prixfixe.selfsigned import make_pair
 from tests import records
 
 READY = re.compile(r"^prixfixe ready smtp=(\S+) http=(\S+) store=(\S+)$", re.MULTILINE)
@@ -347,3 +350,73 @@ print(held() - before)
 def test_the_memory_of_a_large_message_goes_back_whatever_lies_above_it():
     ran = subprocess.run([sys.executable, "-c", ABOVE], capture_output=True, text=True, check=True)
     assert int(ran.stdout) < 2 << 20
+
+
+class Secrets:
+    """A certificate, its key and a users file; one of them may be a pipe nobody writes to."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        for name, text in zip(("cert", "key"), make_pair("x.test"), strict=True):
+            (folder / name).write_text(text)
+        (folder / "users").write_text(f"ann:{hash_password('secret')}\n")
+        self.variables = {
+            "SMTP_TLS_CERT": str(folder / "cert"),
+            "SMTP_TLS_KEY": str(folder / "key"),
+            "SMTP_AUTH": "optional",
+            "SMTP_AUTH_USERS": str(folder / "users"),
+        }
+
+    def hang(self, name):
+        """Have whoever reads this file wait, as for a disk that is gone."""
+        self.pipe = self.folder / name
+        self.pipe.unlink()
+        os.mkfifo(self.pipe)
+
+    @contextlib.contextmanager
+    def read(self):
+        """Wait until somebody is reading the pipe; keep them at it."""
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                writing = os.open(self.pipe, os.O_WRONLY | os.O_NONBLOCK)
+                break
+            except OSError:  # Nobody has it open.
+                assert time.monotonic() < deadline, "nobody reads it"
+                time.sleep(0.01)
+        try:
+            yield
+        finally:
+            os.close(writing)
+
+
+@pytest.fixture
+def secrets(tmp_path):
+    return Secrets(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["cert", "key", "users"])
+@pytest.mark.parametrize("is_asked", [False, True], ids=["a look", "SIGHUP"])
+def test_a_file_whose_reading_does_not_end_holds_no_stop(process, secrets, name, is_asked):
+    server = process(**secrets.variables).ready()
+    secrets.hang(name)
+    if is_asked:
+        server.process.send_signal(signal.SIGHUP)
+    with secrets.read():
+        send(server.port)
+        assert server.end() == 0
+
+
+@pytest.mark.parametrize("name", ["cert", "key", "users"])
+def test_a_file_whose_reading_does_not_end_holds_no_start_that_is_stopped(process, secrets, name):
+    secrets.hang(name)
+    server = process(**secrets.variables)
+    with secrets.read():
+        assert server.end() == 0
+
+
+def test_the_kernel_knows_the_threads_by_name(process, secrets):
+    server = process(**secrets.variables).ready()
+    tasks = Path(f"/proc/{server.process.pid}/task").glob("*/comm")
+    names = {task.read_text().strip() for task in tasks}
+    assert {"stdout", "store-writer", "prixfixe-read", "renew-tls", "renew-auth"} <= names

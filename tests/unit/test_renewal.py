@@ -7,7 +7,7 @@ import threading
 import pytest
 import trustme
 
-from prixfixe import server
+from prixfixe import renewal, server
 from prixfixe.passwords import hash_password
 from tests.conftest import Wire, until
 from tests.unit.test_connection import START, client_context
@@ -158,6 +158,29 @@ async def test_files_are_read_beside_the_event_loop(start, files, monkeypatch):
     gate.set()
     await reload
     assert threads[0] is not threading.main_thread()
+
+
+async def test_a_reading_that_does_not_end_is_told_and_holds_nothing(start, files, monkeypatch):
+    monkeypatch.setattr(renewal, "PATIENCE_SECONDS", 0.05)
+    running = await start(**files.variables)
+    gate = threading.Event()
+    poll = running.server.context.certificates.poll
+    monkeypatch.setattr(
+        running.server.context.certificates, "poll", lambda: (gate.wait(20), poll())[1]
+    )
+    await until(lambda: reloads(running, "tls", "error"))
+    checks = await running.server.readiness.check()
+    assert checks["tls"] == (False, "reading has not ended after 0.05 seconds")
+    files.allow("new")
+    await until(lambda: reloads(running, "auth", "ok"))
+    await running.server.reload()
+    told = [(one["what"], one["reason"]) for one in running.logged("not reloaded")]
+    assert told == [("tls", "reading has not ended after 0.05 seconds")] * 2
+    new = files.issue()
+    gate.set()
+    await until(lambda: reloads(running, "tls", "ok"))
+    assert served(await secured(running)) == new
+    assert (await running.server.readiness.check())["tls"].is_ok
 
 
 async def test_a_defect_does_not_end_the_looking(start, files, monkeypatch):

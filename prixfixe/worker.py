@@ -1,8 +1,8 @@
 """One thread that nobody has to wait for.
 
-Owns: the reading thread and its queue.
+Owns: a thread and its queue: of the API's reading, of looking at changed files.
 Promises: work is done in the order it came; the thread is there before anything is asked of it, so
-that a process which may start no more threads still reads; who closes does not wait for it, and
+that a process which may start no more threads still works; who closes does not wait for it, and
 what it is at then ends with the process.
 Refuses: knowing what the work is. Python's own pool is joined when the interpreter ends, however
 long its threads take.
@@ -10,11 +10,12 @@ long its threads take.
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import Executor, Future
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
+
+from prixfixe import threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ class Worker(Executor):
 
     def __init__(self, name: str) -> None:
         self._queue: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
-        threading.Thread(target=self._run, name=name, daemon=True).start()
+        threads.start(name, self._run)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401
         """Queue a call."""
