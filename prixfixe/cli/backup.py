@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from prixfixe.stores.sqlite_backup import Copied
+    from prixfixe.stores.sqlite_proof import Copied
 
 __all__ = ["failures", "report", "run"]
 

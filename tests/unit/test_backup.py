@@ -18,6 +18,7 @@ from prixfixe.cli import main
 from prixfixe.message import Envelope, IdSource, Recipient
 from prixfixe.stores import open_reader, sqlite_backup
 from prixfixe.stores.base import StoreError
+from prixfixe.stores.partial import partial_file
 from tests.unit.store_support import make, opened
 from tests.unit.test_process import process as process_fixture
 
@@ -183,13 +184,13 @@ async def test_what_is_there_is_not_overwritten(store, tmp_path, capsys):
 
 async def test_a_name_taken_meanwhile_is_not_overwritten(store, tmp_path, monkeypatch):
     await fill(store)
-    copy, prove = tmp_path / "copy.db", sqlite_backup._prove
+    copy, prove = tmp_path / "copy.db", sqlite_backup.prove
 
     def slow(path):
         copy.write_text("precious")
         return prove(path)
 
-    monkeypatch.setattr(sqlite_backup, "_prove", slow)
+    monkeypatch.setattr(sqlite_backup, "prove", slow)
     assert main(["backup", str(copy)]) == 1
     assert copy.read_text() == "precious"
     assert not list(tmp_path.glob("*.partial"))
@@ -235,7 +236,7 @@ async def test_a_link_planted_at_the_partial_name_harms_nothing(store, tmp_path,
 async def test_two_backups_to_one_name(store, tmp_path):
     await fill(store)
     with (
-        sqlite_backup._partial(tmp_path / "copy.db"),
+        partial_file(tmp_path / "copy.db"),
         pytest.raises(StoreError, match="being written by another process"),
     ):
         sqlite_backup.back_up(store, tmp_path / "copy.db", min_free=0)
