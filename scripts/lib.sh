@@ -113,11 +113,19 @@ version() { sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$root/prixfixe/__init__.py
 # The commit, marked when files differ from it.
 revision() { git -C "$root" describe --always --abbrev=40 --dirty --exclude='*' 2>/dev/null || echo unknown; }
 
-# Whether run.sh's container exists; one of that name that run.sh did not make is left alone.
-has_server() {
-    made_by=$(docker container inspect --format '{{index .Config.Labels "prixfixe.by"}}' "$name" 2>/dev/null) || return
-    [ "$made_by" = run.sh ] || fail "the container $name was not made by run.sh: remove it or set PRIXFIXE_NAME"
+# Whether run.sh made a container or network.
+is_ours() { # KIND NAME
+    case $1 in container) labels=.Config.Labels ;; *) labels=.Labels ;; esac
+    [ "$(docker "$1" inspect --format "{{index $labels \"prixfixe.by\"}}" "$2" 2>/dev/null)" = run.sh ]
 }
+
+# Whether a container exists; one of that name that run.sh did not make is left alone.
+has_container() { # NAME
+    docker container inspect "$1" >/dev/null 2>&1 || return
+    is_ours container "$1" || fail "the container $1 was not made by run.sh: remove it or set PRIXFIXE_NAME"
+}
+
+has_server() { has_container "$name"; }
 
 # Where a port of the container is on this machine.
 address() { docker port "$name" "$1/tcp" 2>/dev/null | sed -n 1p; }

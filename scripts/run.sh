@@ -39,7 +39,7 @@ publish() { # SETTING PORT DEFAULT
 # Without success things are as before.
 undo() {
     status=$?
-    [ -z "$started" ] || docker rm --force "$name" >/dev/null 2>&1 || :
+    [ -z "$started" ] || ! is_ours container "$name" || docker rm --force "$name" >/dev/null 2>&1 || :
     [ -z "$previous" ] || put_back
     exit $status
 }
@@ -52,8 +52,9 @@ put_back() {
 # What the new server is to run with is tried first, on a port that is free, since the old one has its own.
 step_aside() {
     docker run --rm --pull never --publish "$publish::2525" "$@" "$image" config >/dev/null || stay $?
+    # What a run that was killed has left does not run.
+    ! has_container "$name-previous" || docker rm "$name-previous" >/dev/null || fail "$name stays as it was"
     say "Replacing $name"
-    docker rm --force "$name-previous" >/dev/null 2>&1 || :
     previous=$(docker inspect --format '{{.State.Status}}' "$name")
     docker stop "$name" >/dev/null
     docker rename "$name" "$name-previous"

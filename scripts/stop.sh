@@ -35,5 +35,5 @@ esac
 [ -n "$remove" ] || exit 0
 volume=$(docker inspect --format '{{range .Mounts}}{{if eq .Destination "/var/mail"}}{{or .Name .Source}}{{end}}{{end}}' "$name")
 docker rm "$name" >/dev/null
-docker network rm "$name" >/dev/null 2>&1 || :
+! is_ours network "$name" || docker network rm "$name" >/dev/null 2>&1 || : # others may still use it
 good "$name is removed; its mail stays in ${volume:-no volume}"

@@ -34,6 +34,17 @@ stage() {
         --file "$root/docker-compose.stress-test.yml" "$@"
 }
 
+# What goes by the names of this stage and was made by somebody else would be removed with it.
+leave_others_alone() {
+    project=label=com.docker.compose.project=$name-stress by='{{.Label "prixfixe.by"}}'
+    others=$({
+        docker container ls --all --filter "$project" --format "container {{.Names}} $by"
+        docker network ls --filter "$project" --format "network {{.Name}} $by"
+        docker volume ls --filter "name=^$name-stress_mail[1-5]\$" --format "volume {{.Name}} $by"
+    } | sed -n '/ stress-test\.sh$/!{s/ *$//;p;q;}')
+    [ -z "$others" ] || fail "the $others was not made by stress-test.sh: remove it or set PRIXFIXE_NAME"
+}
+
 clear_stage() { stage down --volumes --remove-orphans >>"$log" 2>&1; }
 
 find_python() {
@@ -105,6 +116,7 @@ mkdir -p "$folder"
 folder=$(CDPATH='' cd -- "$folder" && pwd) log=$folder/compose.log
 : >"$log"
 has_image "$image" || "$root/scripts/build.sh"
+leave_others_alone
 trap clear_stage EXIT
 trap 'exit 1' HUP INT TERM
 clear_stage # what a run that was killed has left

@@ -15,7 +15,7 @@ SCRIPTS = sorted(path.name for path in (ROOT / "scripts").glob("*.sh") if path.n
 # What POSIX promises (mktemp aside) and the scripts use.
 POSIX = (
     *("sh", "awk", "cat", "date", "dirname", "env", "grep", "mkfifo", "mktemp", "printenv", "ps"),
-    *("rm", "sed", "sleep", "tail", "tr", "true"),
+    *("mkdir", "rm", "sed", "sleep", "tail", "tr", "true"),
 )
 
 

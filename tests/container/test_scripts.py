@@ -203,6 +203,18 @@ def test_run_leaves_a_container_of_somebody_else_alone(deploy, image):
     assert deploy.container.id == other.id
 
 
+def test_run_replaces_nothing_when_a_container_of_somebody_else_would_go(deploy, image):
+    deploy.succeed("run.sh")
+    old, since = deploy.container.id, deploy.state["StartedAt"]
+    previous = f"{deploy.name}-previous"
+    other = engine.client().containers.create(image, name=previous, labels=engine.labels())
+    done = deploy.run("run.sh")
+    assert done.returncode == 1
+    assert f"the container {previous} was not made by run.sh" in done.stderr
+    assert engine.client().containers.get(previous).id == other.id
+    assert (deploy.container.id, deploy.state["StartedAt"]) == (old, since)
+
+
 # --- stop.sh and logs.sh
 
 

@@ -32,6 +32,15 @@ def assert_nothing_is_left(deployed):
     assert found.volumes.list(filters={"name": deployed.name}) == []
 
 
+def test_a_volume_of_somebody_else_is_left_alone(deployed, tmp_path):
+    name = f"{deployed.name}-stress_mail3"
+    engine.client().volumes.create(name, labels=engine.labels())
+    done = deployed.run("stress-test.sh", "quick", str(tmp_path / "results"))
+    assert done.returncode == 1
+    assert f"the volume {name} was not made by stress-test.sh" in done.stderr
+    assert engine.client().volumes.get(name)
+
+
 def test_every_message_of_a_quick_run_is_accepted_and_kept(deployed, tmp_path):
     results = tmp_path / "results"
     done = deployed.succeed("stress-test.sh", "quick", str(results))

@@ -154,7 +154,10 @@ TAKEN = [
 
 @pytest.mark.parametrize("message", TAKEN)
 def test_a_taken_port_is_named_and_nothing_is_left(shell, message):
-    shell.docker(f'case $1 in container) exit 1 ;; run) echo "{message}" >&2; exit 125 ;; esac')
+    shell.docker(
+        f'case $1 in container) [ -e "{shell.folder}/made" ] && echo run.sh ;;'
+        f' run) : >"{shell.folder}/made"; echo "{message}" >&2; exit 125 ;; esac'
+    )
     done = shell.run("run.sh")
     assert done.returncode == 1
     assert (
@@ -183,6 +186,69 @@ def test_a_container_of_somebody_else_is_left_alone(shell, script):
     assert not [
         call for call in shell.calls if call.split()[0] in ("run", "rm", "stop", "rename", "logs")
     ]
+
+
+def inspecting(**makers):
+    """Return the part of a docker that has containers and networks of these names, and their makers."""
+    cases = "".join(
+        f'"{kind} inspect "*" {name}") echo {maker} ;;'
+        for kind, made in makers.items()
+        for name, maker in made.items()
+    )
+    return f'case $* in {cases} *" inspect "*" prixfixe"*) exit 1 ;; esac'
+
+
+def removals(shell):
+    return [call for call in shell.calls if call.split()[0] in ("rm", "stop") or " rm " in call]
+
+
+@pytest.mark.parametrize("maker", ["somebody", ""])
+def test_a_replacement_removes_no_container_of_somebody_else(shell, maker):
+    shell.docker(inspecting(container={"prixfixe": "run.sh", "prixfixe-previous": maker}))
+    done = shell.run("run.sh")
+    assert done.returncode == 1
+    assert "run.sh: the container prixfixe-previous was not made by run.sh: remove" in done.stderr
+    assert removals(shell) == []
+
+
+def test_a_replacement_removes_what_a_killed_one_left_unless_it_runs(shell):
+    parts = inspecting(container={"prixfixe": "run.sh", "prixfixe-previous": "run.sh"})
+    shell.docker(
+        f'case $1 in rm) echo "cannot remove a running container" >&2; exit 1 ;; esac; {parts}'
+    )
+    done = shell.run("run.sh")
+    assert done.returncode == 1
+    assert "run.sh: prixfixe stays as it was" in done.stderr
+    assert removals(shell) == ["rm prixfixe-previous"]
+
+
+def test_a_name_that_was_taken_meanwhile_stays_taken(shell):
+    shell.docker('case $1 in container) exit 1 ;; run) echo "name is in use" >&2; exit 125 ;; esac')
+    assert shell.run("run.sh").returncode == 1
+    assert removals(shell) == []
+
+
+@pytest.mark.parametrize(("maker", "is_removed"), [("run.sh", True), ("somebody", False)])
+def test_stop_removes_a_network_of_ours_alone(shell, maker, is_removed):
+    shell.docker(inspecting(container={"prixfixe": "run.sh"}, network={"prixfixe": maker}))
+    assert shell.run("stop.sh", "--remove").returncode == 0
+    assert (
+        removals(shell) == ["stop prixfixe", "rm prixfixe", "network rm prixfixe"][: 2 + is_removed]
+    )
+
+
+@pytest.mark.parametrize("kind", ["container", "network", "volume"])
+@pytest.mark.parametrize("maker", ["stress-test.sh", "somebody", ""])
+def test_a_stress_test_removes_nothing_of_somebody_else(shell, kind, maker):
+    shell.docker(
+        f'case "$1 $2" in "{kind} ls") echo "{kind} theirs {maker}" ;; "compose up") exit 1 ;; esac'
+    )
+    shell.only("python3")
+    done = shell.run("stress-test.sh", "quick")
+    is_ours = maker == "stress-test.sh"
+    assert (done.returncode, "was not made by stress-test.sh" in done.stderr) == (1, not is_ours)
+    assert is_ours or f"stress-test.sh: the {kind} theirs" in done.stderr
+    assert any(" down " in call for call in shell.calls) == is_ours
 
 
 def test_a_base_that_cannot_be_pulled_is_made(shell):
