@@ -55,6 +55,13 @@ check_files() {
     done
 }
 
+# Prometheus reads no environment: the port that it asks stands in its file.
+check_target() {
+    file=deployment/prometheus/prometheus.yml
+    ! grep -q '"smtp:' "$root/$file" || grep -q "\"smtp:$http_port\"" "$root/$file" ||
+        say "$red${0##*/}: SMTP_HTTP_PORT='$http_port': write it in $file too, which Prometheus reads$plain"
+}
+
 # SMTP_* names that docker-compose.yml does not pass on, as options that do, without their values.
 not_passed_on() {
     env | sed -n 's/^\(SMTP_[A-Za-z0-9_]*\)=.*/\1/p' | while IFS= read -r setting; do
@@ -89,6 +96,7 @@ words=" $* "
 case $words in *" --file "* | *" -f "*) own='' ;; *) own=yes ;; esac # not of another file
 [ -z "$own" ] || check_ports
 [ -z "$own" ] || check_files
+case $words$(printenv COMPOSE_PROFILES || :) in *monitoring*" up "* | *" up "*monitoring*) check_target ;; esac
 case $words in
 *" build "* | *" --build "* | *" debug "*) ensure_base ;;
 *" up "* | *" create "* | *" run "*) has_image "$image" || ensure_base ;;

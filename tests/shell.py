@@ -32,6 +32,7 @@ class Shell:
         self.folder = folder
         shutil.copytree(ROOT / "scripts", folder / "scripts")
         shutil.copy(ROOT / "docker-compose.yml", folder)
+        shutil.copytree(ROOT / "deployment" / "prometheus", folder / "deployment" / "prometheus")
         (folder / "prixfixe").mkdir()
         shutil.copy(ROOT / "prixfixe" / "__init__.py", folder / "prixfixe")
         self.environ = clean_environ()

@@ -447,6 +447,21 @@ def test_compose_up_names_a_setting_that_is_none_and_keeps_its_value_to_itself(s
     assert call == "compose run --rm --no-deps -T --env SMTP_DOMIAN= smtp config"
 
 
+@pytest.mark.parametrize(
+    ("port", "is_told"), [("8025", False), ("9025", True), ("9025 in both", False)]
+)
+def test_compose_says_where_prometheus_has_its_port_from(shell, port, is_told):
+    shell.docker("")
+    port, _, in_both = port.partition(" ")
+    path = shell.folder / "deployment" / "prometheus" / "prometheus.yml"
+    if in_both:
+        path.write_text(path.read_text().replace("smtp:8025", f"smtp:{port}"))
+    done = shell.run("compose.sh", "--profile", "monitoring", "up", SMTP_HTTP_PORT=port)
+    told = f"compose.sh: SMTP_HTTP_PORT='{port}': write it in deployment/prometheus/prometheus.yml"
+    assert (done.returncode, told in done.stderr) == (0, is_told)
+    assert shell.run("compose.sh", "up", SMTP_HTTP_PORT=port).stderr == ""
+
+
 def test_compose_up_builds_what_is_missing_before_it_checks(shell):
     shell.docker('case $* in "image inspect prixfixe"*) exit 1 ;; esac')
     assert shell.run("compose.sh", "up").returncode == 0
