@@ -67,7 +67,11 @@ def _show_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _export_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="PATH", help="a new file (mbox) or folder (eml, maildir)")
+    parser.add_argument(
+        "path",
+        metavar="PATH",
+        help="a new file (mbox; - for standard output) or folder (eml, maildir)",
+    )
     parser.add_argument("--format", choices=("eml", "mbox", "maildir"), default="eml")
 
 
@@ -135,8 +139,8 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] 
     "version": ("print the version", _no_arguments, "prixfixe.cli.version"),
 }
 
-# What is of use only whole: a reader of the others takes what it wants.
-WHOLE = frozenset({"backup"})
+# Of use only whole, by the argument that is - for it. A reader of others takes what it wants.
+WHOLE = {"backup": "file", "export": "path"}
 
 
 def _parser(wanted: str) -> argparse.ArgumentParser:
@@ -174,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain(failure)
         return failure.code
     except BrokenPipeError:
-        return _left_by_its_reader(args.command)
+        return _left_by_its_reader(args)
     except OSError as error:  # A full disk under an export or a redirected output.
         if args.command == "serve":
             raise
@@ -186,9 +190,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _left_by_its_reader(command: str) -> int:
+def _left_by_its_reader(args: argparse.Namespace) -> int:
     _forget_output()
-    if command not in WHOLE:  # `prixfixe messages | head`
+    if getattr(args, WHOLE.get(args.command, ""), None) != "-":  # `prixfixe messages | head`
         return EXIT_OK
     complain("standard output was closed before all was written: what is there is of no use")
     return EXIT_FAILED

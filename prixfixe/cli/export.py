@@ -1,6 +1,6 @@
 """`prixfixe export`: copy every message out, oldest first.
 
-Owns: the forms eml (a folder of ID.eml), mbox (mboxrd) and maildir.
+Owns: the forms eml (a folder of ID.eml), mbox (mboxrd; `-` is standard output) and maildir.
 Promises: nothing that exists is overwritten; each file is the message as `show` prints it (mbox
 quotes `From ` lines, reversibly, and ends lines with LF, as its format demands).
 Refuses: damaged messages: they are named, the rest is copied, the exit code is 1.
@@ -9,6 +9,7 @@ Refuses: damaged messages: they are named, the rest is copied, the exit code is 
 from __future__ import annotations
 
 import re
+import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,9 @@ _FROM = re.compile(rb"^(>*From )", re.MULTILINE)
 
 def run(args: argparse.Namespace) -> int:
     """Export."""
+    if args.path == "-" and args.format != "mbox":
+        msg = f"{args.format} is a folder: only --format mbox goes to standard output"
+        raise Failure(2, msg)
     path = Path(args.path)
     count = damaged = 0
     with store_reader() as reader, _WRITERS[args.format](path) as write:
@@ -46,7 +50,9 @@ def run(args: argparse.Namespace) -> int:
             if message is not None:  # None: deleted since it was listed.
                 write(message)
                 count += 1
-    print(f"{count} messages exported to {path}")
+    is_mail = args.path == "-"
+    where = "standard output" if is_mail else path
+    print(f"{count} messages exported to {where}", file=sys.stderr if is_mail else sys.stdout)
     return 1 if damaged else 0
 
 
@@ -88,11 +94,14 @@ def _write(path: Path, message: Message) -> None:
 
 @contextmanager
 def _mbox(path: Path) -> Iterator[Write]:
+    if str(path) == "-":
+        yield lambda message: sys.stdout.buffer.write(_as_mboxrd(message))
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         mbox = path.open("xb")
     except OSError as error:
-        msg = f"{path}: {error.strerror}; expected the name of a new file"
+        msg = f"{path}: {error.strerror}; expected the name of a new file, or -"
         raise Failure(1, msg) from None
     with mbox:
         yield lambda message: mbox.write(_as_mboxrd(message))

@@ -2,8 +2,12 @@
 
 import json
 import mailbox
+import os
 import re
 import sqlite3
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -171,6 +175,41 @@ def test_export_as_mbox_is_reversible(kept, tmp_path):
     starts = re.findall(rb"(?m)^From .*$", out.read_bytes())
     assert starts[0] == b"From a@from.test Tue Nov 14 22:13:20 2023"
     assert [start.split()[1] for start in starts] == [b"a@from.test"] * 2 + [b"MAILER-DAEMON"]
+
+
+def test_export_to_standard_output_is_the_same_mbox_and_nothing_else(kept, tmp_path, capfdbinary):
+    out = tmp_path / "out.mbox"
+    assert main(["export", str(out), "--format", "mbox"]) == 0
+    capfdbinary.readouterr()
+    assert main(["export", "-", "--format", "mbox"]) == 0
+    output, error = capfdbinary.readouterr()
+    assert output == out.read_bytes()
+    assert error == b"3 messages exported to standard output\n"
+
+
+@pytest.mark.parametrize(("path", "code"), [("-", 1), ("out.mbox", 0)])
+def test_an_export_that_nobody_reads_to_its_end_is_none(kept, tmp_path, path, code):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as output:
+        done = subprocess.run(
+            [sys.executable, "-m", "prixfixe", "export", "--format", "mbox", path],
+            cwd=tmp_path,
+            stdout=output,
+            stderr=subprocess.PIPE,
+        )
+    assert done.returncode == code
+    assert (b"standard output was closed before all was written" in done.stderr) == bool(code)
+
+
+@pytest.mark.parametrize("form", ["eml", "maildir"])
+def test_a_folder_does_not_go_to_standard_output(kept, tmp_path, monkeypatch, capsys, form):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", "-", "--format", form]) == 2
+    output, error = capsys.readouterr()
+    assert output == ""
+    assert f"{form} is a folder: only --format mbox goes to standard output" in error
+    assert not Path("-").exists()
 
 
 @pytest.mark.parametrize("form", ["eml", "maildir"])
