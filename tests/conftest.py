@@ -34,6 +34,7 @@ BASE = {
     "SMTP_STORE_MIN_FREE": "0",
     "SMTP_SHUTDOWN_TIMEOUT": "5",
 }
+PATIENCE = 30.0  # seconds for what happens at once, on a machine that may stop for some of them
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ class Wire:
         """Read one reply, all its lines."""
         lines = b""
         while True:
-            line = await asyncio.wait_for(self.reader.readline(), 10)
+            line = await asyncio.wait_for(self.reader.readline(), PATIENCE)
             lines += line
             if line[3:4] != b"-":
                 return lines
@@ -70,7 +71,7 @@ class Wire:
 
     async def rest(self):
         """Read to the end of the connection."""
-        return await asyncio.wait_for(self.reader.read(), 10)
+        return await asyncio.wait_for(self.reader.read(), PATIENCE)
 
     async def is_cut(self):
         """Wait until the server ended the connection, gently or not."""
@@ -84,12 +85,26 @@ class Wire:
         self.writer.close()
 
 
+class Clock:
+    """The event loop as sessions see it, with a time that a test moves on."""
+
+    def __init__(self, loop):
+        self._loop, self.ahead = loop, 0.0
+
+    def time(self):
+        return self._loop.time() + self.ahead
+
+    def __getattr__(self, name):
+        return getattr(self._loop, name)
+
+
 class Running:
     """A started server and the means to talk to it."""
 
     def __init__(self, server, bound, log):
         self.server, self.bound, self.log = server, bound, log
         self.wires = []
+        self.clock = server.context.loop = Clock(server.context.loop)
 
     @property
     def port(self):
@@ -104,6 +119,17 @@ class Running:
         """What a memory store holds, oldest first."""
         reader = self.server.store.reader()
         return [reader.get(name) for name in reversed(reader.ids())]
+
+    def later(self, seconds):
+        """Let so much time pass for the sessions that are open; each looks at its clocks then.
+
+        What a session is allowed can so be longer than any machine stops.
+        """
+        self.clock.ahead += seconds
+        for session in list(self.server.context.sessions):
+            if session._timer is not None and not session._is_finishing:
+                session._timer.cancel()
+                session.check_time()
 
     def records(self):
         self.server._log.flush()
@@ -173,7 +199,7 @@ async def start(settings):
         yield start_one
 
 
-async def until(condition, seconds=10.0):
+async def until(condition, seconds=PATIENCE):
     """Let the loop run until something holds; fail when it does not in time."""
     async with asyncio.timeout(seconds):
         while not condition():

@@ -9,7 +9,7 @@ import pytest
 
 from prixfixe.message import trace_headers
 from prixfixe.session import entrance
-from tests.conftest import until
+from tests.conftest import PATIENCE, until
 
 START = b"MAIL FROM:<a@x.test>\r\nRCPT TO:<b@y.test>\r\nDATA\r\n"
 V1 = b"PROXY TCP4 192.0.2.7 198.51.100.1 5555 25\r\n"
@@ -58,7 +58,7 @@ class TlsClient:
             self.wire.writer.write(self.outgoing.read())
             if result is not None:
                 return result
-            octets = await asyncio.wait_for(self.wire.reader.read(65536), 10)
+            octets = await asyncio.wait_for(self.wire.reader.read(65536), PATIENCE)
             assert octets, "the server closed"
             self.incoming.write(octets)
 
@@ -127,9 +127,11 @@ async def test_a_refused_client_that_never_shakes_hands_is_dropped(start, monkey
 
 
 async def test_a_stalled_implicit_handshake_is_dropped_and_counted(start):
-    running = await start(SMTP_TIMEOUT="0.3", **IMPLICIT)
+    running = await start(SMTP_TIMEOUT="100", **IMPLICIT)
     wire = await running.connect(greet=False, port=smtps(running))
     await wire.send(TlsClient(wire).hello()[:20])
+    await until(lambda: counted(running, "smtp_connections", "smtps", "accepted"))
+    running.later(101)
     assert await wire.is_cut()
     await until(lambda: not running.server.context.sessions)
     assert counted(running, "tls_handshakes", "implicit", "none", "error") == 1

@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from prixfixe.session import pace
 from tests.conftest import until
 from tests.unit.test_connection import START, GatedStore, client_context, reset
 
@@ -30,16 +29,24 @@ async def check(running, limit, end=None):
     assert running.server.metrics.series()["metrics_defects"].counts[()] == 0
 
 
+async def taken(running, wire, octets):
+    """Send, and wait until the only session has taken what came."""
+    (session,) = running.server.context.sessions
+    before = session.dialogue.progress
+    await wire.send(octets)
+    await until(lambda: session.dialogue.progress > before)
+
+
 async def test_idle(start):
     running = await start(SMTP_TIMEOUT="0.2")
-    wire = await running.say_hello()
+    wire = await running.connect()
     assert (await wire.rest()).startswith(b"421 4.4.2 Idle")
     await check(running, "timeout", "timeout")
 
 
 async def test_session_time_closes_between_messages(start):
     running = await start(SMTP_MAX_SESSION_TIME="0.3")
-    wire = await running.say_hello()
+    wire = await running.connect()
 
     async def chatter():
         while True:
@@ -54,10 +61,10 @@ async def test_session_time_closes_between_messages(start):
 
 
 async def test_session_time_lets_a_message_under_way_be_finished(start):
-    running = await start(SMTP_MAX_SESSION_TIME="0.2")
+    running = await start(SMTP_MAX_SESSION_TIME="100")
     wire = await running.say_hello()
     assert await wire.ask(START, 3) == [250, 250, 354]
-    await asyncio.sleep(0.4)
+    running.later(101)
     await wire.send(b"x\r\n.\r\n")
     answers = (await wire.rest()).splitlines()
     assert [line[:3] for line in answers] == [b"250", b"421"]
@@ -66,35 +73,26 @@ async def test_session_time_lets_a_message_under_way_be_finished(start):
 
 
 @pytest.mark.parametrize("data", [b"DATA\r\n", b"BDAT 1000000\r\n"], ids=["DATA", "BDAT"])
-async def test_data_that_drips_is_cut(start, monkeypatch, data):
-    monkeypatch.setattr(pace, "MIN_AVERAGED_SECONDS", 0.3)
-    running = await start(SMTP_TIMEOUT="0.3", SMTP_MIN_DATA_RATE="1000")
+async def test_data_that_drips_is_cut(start, data):
+    running = await start(SMTP_TIMEOUT="100", SMTP_MIN_DATA_RATE="10")
     wire = await running.say_hello()
     await wire.send(START[:-6] + data)
-
-    async def drip():
-        while True:
-            await wire.send(b"x")
-            await asyncio.sleep(0.02)
-
-    task = asyncio.create_task(drip())
+    for _ in range(2):  # an octet before each deadline
+        await taken(running, wire, b"x")
+        running.later(60)
     answers = await wire.rest()
-    task.cancel()
     assert answers.splitlines()[-1].startswith(b"421 4.4.2 Data came too slowly")
     assert running.messages == []
     await check(running, "min_data_rate", "timeout")
 
 
-async def test_data_at_the_rate_goes_on_for_as_long_as_it_takes(start, monkeypatch):
-    monkeypatch.setattr(pace, "MIN_AVERAGED_SECONDS", 0.3)
-    running = await start(SMTP_TIMEOUT="0.3", SMTP_MIN_DATA_RATE="1000")
+async def test_data_at_the_rate_goes_on_for_as_long_as_it_takes(start):
+    running = await start(SMTP_TIMEOUT="100", SMTP_MIN_DATA_RATE="10")
     wire = await running.say_hello()
     assert await wire.ask(START, 3) == [250, 250, 354]
-    loop = asyncio.get_running_loop()
-    until_time = loop.time() + 1.2
-    while loop.time() < until_time:
-        await wire.send(b"x" * 98 + b"\r\n")
-        await asyncio.sleep(0.02)
+    for _ in range(10):
+        await taken(running, wire, b"x" * 598 + b"\r\n")
+        running.later(60)
     assert await wire.ask(b".\r\n") == [250]
 
 
@@ -202,7 +200,7 @@ async def test_a_peer_that_talks_on_after_the_last_word_is_cut_off(start):
             await asyncio.sleep(0.1)
 
     task = asyncio.create_task(talk())
-    await until(lambda: not running.server.context.sessions, 8)
+    await until(lambda: not running.server.context.sessions)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -212,10 +210,12 @@ async def test_a_peer_that_talks_on_after_the_last_word_is_cut_off(start):
 
 async def test_a_store_that_hangs_holds_no_client(start):
     store = GatedStore()
-    running = await start(store=store, SMTP_STORE_TIMEOUT="0.3")
+    running = await start(store=store, SMTP_STORE_TIMEOUT="100")
     wire = await running.say_hello()
     assert await wire.ask(START, 3) == [250, 250, 354]
     await wire.send(b"x\r\n.\r\n")
+    await store.started.wait()
+    running.later(101)
     assert (await wire.reply()).startswith(b"451 4.3.0 The store does not answer")
     # While it hangs no further message is taken, from nobody.
     assert await wire.ask(b"MAIL FROM:<>\r\n") == [451]
@@ -270,12 +270,12 @@ async def test_clients_that_come_again_do_not_pile_up_messages_before_a_stuck_st
 
 
 async def test_a_newcomer_takes_the_place_of_whoever_sends_nothing(start):
-    running = await start(SMTP_MAX_CONNECTIONS="2", SMTP_STRESS_TIMEOUT="0.2")
+    running = await start(SMTP_MAX_CONNECTIONS="2", SMTP_STRESS_TIMEOUT="100")
     first = await running.say_hello()
     second = await running.say_hello()
     third = await running.connect(greet=False)
     assert (await third.rest()).startswith(b"421 4.3.2")
-    await asyncio.sleep(0.3)
+    running.later(101)
     # The one that was here longer has just sent mail.
     assert await first.ask(START + b"x\r\n.\r\n", 4) == [250, 250, 354, 250]
     await running.say_hello()
@@ -289,27 +289,27 @@ async def test_a_newcomer_takes_the_place_of_whoever_sends_nothing(start):
 async def test_zero_never_sheds(start):
     running = await start(SMTP_MAX_CONNECTIONS="1", SMTP_STRESS_TIMEOUT="0")
     await running.say_hello()
-    await asyncio.sleep(0.3)
+    running.later(101)
     assert (await (await running.connect(greet=False)).rest()).startswith(b"421 4.3.2")
 
 
 async def test_one_over_its_own_share_makes_nobody_give_way(start):
     running = await start(
-        SMTP_MAX_CONNECTIONS="1", SMTP_STRESS_TIMEOUT="0.1", SMTP_MAX_CONNECTIONS_PER_IP="1"
+        SMTP_MAX_CONNECTIONS="1", SMTP_STRESS_TIMEOUT="100", SMTP_MAX_CONNECTIONS_PER_IP="1"
     )
     first = await running.say_hello()
-    await asyncio.sleep(0.2)
+    running.later(101)
     assert (await (await running.connect(greet=False)).rest()).startswith(b"421 4.7.0")
     assert await first.ask(b"NOOP\r\n") == [250]
 
 
 async def test_a_message_before_the_store_is_not_shed(start):
     store = GatedStore()
-    running = await start(store=store, SMTP_MAX_CONNECTIONS="1", SMTP_STRESS_TIMEOUT="0.1")
+    running = await start(store=store, SMTP_MAX_CONNECTIONS="1", SMTP_STRESS_TIMEOUT="10")
     wire = await running.say_hello()
     await wire.send(START + b"x\r\n.\r\n")
     await store.started.wait()
-    await asyncio.sleep(0.2)
+    running.later(11)
     assert (await (await running.connect(greet=False)).rest()).startswith(b"421 4.3.2")
     store.gate.set()
     assert [(await wire.reply())[:3] for _ in range(4)] == [b"250", b"250", b"354", b"250"]
@@ -332,7 +332,7 @@ async def test_honest_clients_are_served_while_slow_ones_hold_every_place(start,
     """Each newcomer gets a place at once, at whatever stage a hundred others drip."""
     running = await start(
         SMTP_MAX_CONNECTIONS="100",
-        SMTP_STRESS_TIMEOUT="0.3",
+        SMTP_STRESS_TIMEOUT="100",
         SMTP_TLS_CERT="self-signed",
         SMTP_AUTH="any",
         SMTP_AUTH_INSECURE="1",
@@ -353,7 +353,7 @@ async def test_honest_clients_are_served_while_slow_ones_hold_every_place(start,
             pass
 
     drips = [asyncio.create_task(drip(wire)) for wire in slow]
-    await asyncio.sleep(0.5)
+    running.later(101)
     seconds = []
     for _ in range(20):
         begun = time.monotonic()
@@ -379,14 +379,14 @@ async def test_honest_clients_are_served_while_slow_ones_hold_every_place(start,
 async def test_stalled_implicit_handshakes_and_headers_give_way_too(start):
     running = await start(
         SMTP_MAX_CONNECTIONS="4",
-        SMTP_STRESS_TIMEOUT="0.2",
+        SMTP_STRESS_TIMEOUT="100",
         SMTP_TLS_CERT="self-signed",
         SMTP_TLS_PORT="0",
     )
     port = int(running.bound.smtps.rpartition(":")[2])
     stalled = [await running.connect(greet=False, port=port) for _ in range(4)]
     await until(lambda: running.server.context.admission.connections == 4)
-    await asyncio.sleep(0.3)
+    running.later(101)
     reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client_context())
     assert (await reader.readline()).startswith(b"220 ")
     writer.close()
@@ -398,7 +398,7 @@ async def test_stalled_implicit_handshakes_and_headers_give_way_too(start):
 
 
 async def test_one_that_never_reads_gives_way_without_a_word(start):
-    running = await start(SMTP_MAX_CONNECTIONS="1", SMTP_STRESS_TIMEOUT="0.3")
+    running = await start(SMTP_MAX_CONNECTIONS="1", SMTP_STRESS_TIMEOUT="100")
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     sock.setblocking(False)
@@ -411,7 +411,7 @@ async def test_one_that_never_reads_gives_way_without_a_word(start):
 
     task = asyncio.create_task(flood())
     await until(lambda: [one for one in running.server.context.sessions if one._is_writing_paused])
-    await asyncio.sleep(0.4)
+    running.later(101)
     await running.say_hello()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
