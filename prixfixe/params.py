@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["MAIL_PARAMETERS", "RCPT_PARAMETERS", "ParameterError", "parse_parameters"]
 
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\u00a0-\U0010ffff]+))?")
-_XTEXT = r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})"  # RFC 3461 4
+# RFC 3461 4; what it stands for is printable as well (4.2, 4.4): a CRLF may not hide in it.
+_XTEXT = r"(?:[!-*,-<>-~]|\+(?:[2-6][0-9A-F]|7[0-9A-E]))"
 # No octet fits two alternatives: else a value that fails at its end costs two to the power of it.
 _ORCPT = re.compile(rf"[A-Za-z0-9-]+;(?:{_XTEXT}|[{NON_ASCII}])+")
 _WHEN = "SUCCESS|FAILURE|DELAY"
@@ -37,9 +38,14 @@ class ParameterError(ValueError):
         self.reply = reply
 
 
-def _matches(pattern: str, flags: int = 0) -> Callable[[str | None], bool]:
-    compiled = re.compile(pattern, flags)
+def _matches(pattern: str) -> Callable[[str | None], bool]:
+    compiled = re.compile(pattern)
     return lambda value: value is not None and compiled.fullmatch(value) is not None
+
+
+def _word(pattern: str) -> Callable[[str | None], bool]:
+    """Match in any case, of ASCII: else a dotless i would be an I, and a long s an S."""
+    return _matches(rf"(?ai:{pattern})")
 
 
 def _orcpt(value: str | None) -> bool:
@@ -48,14 +54,14 @@ def _orcpt(value: str | None) -> bool:
 
 MAIL_PARAMETERS: Mapping[str, Callable[[str | None], bool]] = {
     "SIZE": _matches(r"[0-9]{1,20}"),
-    "BODY": _matches(r"7BIT|8BITMIME", re.IGNORECASE),
+    "BODY": _word("7BIT|8BITMIME"),
     "SMTPUTF8": lambda value: value is None,
     "AUTH": _matches(rf"<>|{_XTEXT}{{1,500}}"),
-    "RET": _matches(r"FULL|HDRS", re.IGNORECASE),
+    "RET": _word("FULL|HDRS"),
     "ENVID": _matches(rf"(?=.{{1,100}}\Z){_XTEXT}+"),
 }
 RCPT_PARAMETERS: Mapping[str, Callable[[str | None], bool]] = {
-    "NOTIFY": _matches(rf"NEVER|(?:{_WHEN})(?:,(?:{_WHEN}))*", re.IGNORECASE),
+    "NOTIFY": _word(rf"NEVER|(?:{_WHEN})(?:,(?:{_WHEN}))*"),
     "ORCPT": _orcpt,
 }
 
