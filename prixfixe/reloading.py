@@ -40,6 +40,10 @@ class Watch:
         before, self._seen = self._seen, self._stamps()
         return self._seen == before != self._read
 
+    def is_as_read(self) -> bool:
+        """Return whether the files are still those that were read last."""
+        return self._stamps() == self._read
+
     def _stamps(self) -> tuple[_Stamp, ...]:
         return tuple(_stamp(path) for path in self._paths)
 

@@ -3,7 +3,8 @@
 Owns: loading the pair named by SMTP_TLS_CERT and SMTP_TLS_KEY, what is offered to clients, when
 the certificate ends and whom it names.
 Promises: a context handed out has been through a handshake, so certificate and key belong
-together; a pair that does not load never replaces one that did; no message holds key material.
+together; a pair that does not load never replaces one that did; no message holds key material; keys
+of session tickets are thrown away after a day (RFC 9325 section 3.4).
 Refuses: asking for a passphrase, and judging dates: an expired certificate is served, for most
 senders encrypt without verifying, and `info.not_after` tells everyone else.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import os
 import ssl
 import tempfile
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,6 +25,7 @@ from prixfixe.selfsigned import make_pair
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from prixfixe.selfsigned import Pair
 
 __all__ = [
     "SELF_SIGNED",
@@ -38,6 +41,8 @@ _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 # TLS 1.2 with forward secrecy and authenticated encryption (RFC 9325 section 4.2); the suites of
 # TLS 1.3 are all of that kind and not set here.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+# A context's key for session tickets opens every session of TLS 1.2 that was given one.
+_TICKET_SECONDS = 86_400.0
 # X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which the ssl module has no name for.
 _NO_CHECK_TIME = 0x200000
 
@@ -70,11 +75,14 @@ class Certificates:
         *,
         min_version: str = "1.2",
         domain: str = "localhost",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cert = cert
         self._key = key or cert
         self._min_version = _VERSIONS[min_version]
         self._domain = domain
+        self._clock = clock
+        self._made: Pair | None = None  # the self-signed one
         self._watch = Watch(self._cert, self._key)
         self._context, self._info = self._load()
         self._error = ""
@@ -96,13 +104,17 @@ class Certificates:
 
     def poll(self) -> ReloadResult | None:
         """Reload when either file is another one than at the last try, else return None."""
-        if self._cert == SELF_SIGNED or not self._watch.is_due():
-            return None
-        return self.reload()
+        if self._cert != SELF_SIGNED and self._watch.is_due():
+            return self.reload()
+        if self._clock() - self._loaded_at >= _TICKET_SECONDS and self._watch.is_as_read():
+            with suppress(CertificateError):
+                self._context, self._info = self._load()
+        return None
 
     def reload(self) -> ReloadResult:
         """Put the pair now on disk in use, or keep the present one and say why."""
         self._watch.read()
+        self._made = None
         try:
             self._context, self._info = self._load()
         except CertificateError as error:
@@ -112,11 +124,13 @@ class Certificates:
         return ReloadResult(ok=True)
 
     def _load(self) -> tuple[ssl.SSLContext, CertificateInfo]:
+        self._loaded_at = self._clock()
         if self._cert != SELF_SIGNED:
             _require_readable("SMTP_TLS_CERT", self._cert)
             _require_readable("SMTP_TLS_KEY", self._key)
             return self._load_pair(self._cert, self._key)
-        with _private_file("".join(make_pair(self._domain))) as path:
+        self._made = self._made or make_pair(self._domain)
+        with _private_file("".join(self._made)) as path:
             return self._load_pair(path, path)
 
     def _load_pair(self, cert: str, key: str) -> tuple[ssl.SSLContext, CertificateInfo]:

@@ -5,6 +5,7 @@ Each check takes where to connect: `Where(port, starttls)` and a file with the a
 
 import re
 import subprocess
+import tempfile
 from typing import NamedTuple
 
 # Protocol and whether it has to be refused; SECLEVEL=0 lets this client speak the old ones at all.
@@ -20,13 +21,18 @@ class Where(NamedTuple):
     authority: str = ""
 
 
-def ask(where, *words, say=b"QUIT\n"):
-    """Run s_client; return whether it agreed on TLS, and all it printed."""
+def s_client(where, *words):
+    """Return the command line that connects there."""
     start = [] if where.is_implicit else ["-starttls", "smtp"]
     trust = ["-CAfile", where.authority, "-verify_return_error"] if where.authority else []
     command = ["openssl", "s_client", "-connect", f"127.0.0.1:{where.port}", *start, *trust]
+    return [*command, "-servername", "localhost", "-crlf", *words]
+
+
+def ask(where, *words, say=b"QUIT\n"):
+    """Run s_client; return whether it agreed on TLS, and all it printed."""
     done = subprocess.run(
-        [*command, "-servername", "localhost", "-crlf", "-ign_eof", *words],
+        s_client(where, "-ign_eof", *words),
         input=say,
         capture_output=True,
         timeout=15,
@@ -61,4 +67,36 @@ def check_features(where):
     assert "Verify return code: 0 (ok)" in text or not where.authority
 
 
-ALL = [check_versions, check_ciphers, check_features]
+def check_renegotiation(where):
+    """The command R of s_client asks for a new handshake; then NOOP tells whether it was had."""
+    with subprocess.Popen(
+        s_client(where, "-tls1_2"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as client:
+        client.stdin.write(b"R\n")
+        client.stdin.flush()
+        before = b""
+        while b"RENEGOTIATING" not in before:
+            line = client.stdout.readline()
+            assert line, before
+            before += line
+        text = client.communicate(b"NOOP\n", timeout=15)[0]
+    assert b"no renegotiation" in text, before + text
+    assert b"250 " not in text
+
+
+def check_resumption(where):
+    """TLS 1.2 is taken up again by ticket alone: nothing of it is kept by the server."""
+    with tempfile.TemporaryDirectory() as folder:
+        kept = f"{folder}/session"
+        agreed, text = ask(where, "-tls1_2", "-sess_out", kept)
+        assert agreed
+        assert "TLS session ticket:" in text
+        agreed, text = ask(where, "-tls1_2", "-sess_in", kept)
+        assert agreed
+        assert "Reused, TLSv1.2" in text
+
+
+ALL = [check_versions, check_ciphers, check_features, check_renegotiation, check_resumption]

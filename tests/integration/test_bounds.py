@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -34,9 +35,9 @@ def server(tmp_path, **variables):
             process.wait(20)
 
 
-def peak_kib(pid):
+def peak_kib(pid, key="VmHWM"):
     with open(f"/proc/{pid}/status") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
+        return next(int(line.split()[1]) for line in file if line.startswith(key))
 
 
 def read_until(client, code):
@@ -86,3 +87,38 @@ def test_an_endless_command_moves_no_memory(tmp_path):
             client.sendall(b"\r\nNOOP\r\n")
             assert b"500 " in read_until(client, b"250 ")
         assert peak_kib(pid) - before < 8 * 1024
+
+
+def encrypted(port, **attributes):
+    """Return a connection inside TLS that takes any certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    for name, value in attributes.items():
+        setattr(context, name, value)
+    plain = socket.create_connection(("127.0.0.1", port), 60)
+    read_until(plain, b"220 ")
+    plain.sendall(b"EHLO c\r\n")
+    read_until(plain, b"250 ")
+    plain.sendall(b"STARTTLS\r\n")
+    read_until(plain, b"220 ")
+    return context.wrap_socket(plain)
+
+
+TLS_KIB = 640  # what docs/limits.md says of a connection inside TLS: 0.6 MiB
+
+
+def test_a_connection_inside_tls_holds_its_buffers_and_no_more(tmp_path):
+    count = 40
+    with server(tmp_path, SMTP_TLS_CERT="self-signed") as (pid, port):
+        encrypted(port).close()
+        before = peak_kib(pid, "VmRSS")
+        with contextlib.ExitStack() as stack:
+            for _ in range(count):
+                client = stack.enter_context(encrypted(port))
+                client.sendall(START)
+                read_until(client, b"354 ")
+                client.sendall((b"x" * 78 + b"\r\n") * 25_000 + b".\r\n")
+                read_until(client, b"250 ")
+            held = peak_kib(pid, "VmRSS") - before
+    assert held < count * TLS_KIB

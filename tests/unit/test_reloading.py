@@ -68,3 +68,9 @@ def test_what_vanishes_and_what_comes_back_is_due(watch, files):
 
 def test_nothing_to_watch_is_never_due():
     assert not Watch().is_due()
+
+
+def test_a_change_shows_at_the_first_look_that_asks_whether_files_are_as_read(watch, files):
+    assert watch.is_as_read()
+    files[0].write_text("new")
+    assert not watch.is_as_read()

@@ -223,6 +223,50 @@ def test_options_forbid_compression_and_renegotiation_and_prefer_our_order(pair)
         assert options & getattr(ssl, option), option
 
 
+def resumes(address, client, session):
+    """Come again with a session of TLS 1.2; return whether it was taken, and the newest one."""
+    with (
+        socket.create_connection(address, timeout=10) as plain,
+        client.wrap_socket(plain, server_hostname="mail.example.org", session=session) as secure,
+    ):
+        secure.sendall(b"ping")
+        assert secure.recv(100) == b"ping"
+        return secure.session_reused, secure.session
+
+
+@pytest.mark.parametrize("is_self_signed", [False, True])
+def test_a_ticket_is_worth_nothing_after_a_day(authority, pair, is_self_signed):
+    now = [1000.0]
+    given = ("self-signed",) if is_self_signed else pair
+    certificates = Certificates(*given, clock=lambda: now[0])
+    client = client_of(authority, maximum_version=ssl.TLSVersion.TLSv1_2, check_hostname=False)
+    client.verify_mode = ssl.CERT_NONE if is_self_signed else ssl.CERT_REQUIRED
+    served = in_one_exchange(certificates)
+
+    with serving(lambda: certificates.context) as address:
+        is_reused, session = resumes(address, client, None)
+        assert not is_reused
+        assert session.has_ticket
+        now[0] += 86_399
+        assert certificates.poll() is None
+        assert resumes(address, client, session)[0]
+        now[0] += 1
+        assert certificates.poll() is None, "nothing to tell: the pair is the same"
+        assert not resumes(address, client, session)[0]
+
+    assert in_one_exchange(certificates) == served
+
+
+def test_a_pair_that_just_changed_is_not_read_for_the_tickets(pair, other):
+    now = [1000.0]
+    certificates = Certificates(*pair, clock=lambda: now[0])
+    now[0] += 86_400
+    put(Path(pair[0]).parent, other)
+
+    assert renewed(certificates) == (True, "")
+    assert certificates.info.names == ("other.example.org",)
+
+
 ENCRYPTED_KEY = """-----BEGIN ENCRYPTED PRIVATE KEY-----
 MIGjMF8GCSqGSIb3DQEFDTBSMDEGCSqGSIb3DQEFDDAkBBCzqJ2SPp3H4MYfJ5nn
 -----END ENCRYPTED PRIVATE KEY-----
