@@ -55,6 +55,16 @@ with open("/var/mail/ballast", "wb", buffering=0) as file:
 """
 
 
+FILL_NAMES = """
+import itertools
+try:
+    for number in itertools.count():
+        open(f"/var/mail/ballast{number}", "w")
+except OSError:
+    pass
+"""
+
+
 @dataclass(frozen=True)
 class State:
     """One row: how to get there, and the three verdicts. None is no answer in time."""
@@ -122,6 +132,13 @@ def full(box: Box) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def without_inodes(box: Box) -> Iterator[None]:
+    box.python(FILL_NAMES)
+    yield
+    box.python("import glob, os; [os.unlink(one) for one in glob.glob('/var/mail/ballast*')]")
+
+
+@contextlib.contextmanager
 def not_writable(box: Box) -> Iterator[None]:
     box.python("import os; os.chmod('/var/mail', 0o500)")
     yield
@@ -162,6 +179,14 @@ STATES: dict[str, State] = {
         readyz=503,
         environ={"SMTP_STORE_MIN_FREE": "1MiB"},
         options=mail_on_tmpfs("6m"),
+    ),
+    "volume out of inodes": State(
+        without_inodes,
+        is_healthy=False,
+        livez=200,
+        readyz=503,
+        environ={"SMTP_STORE_MIN_FREE": "1MiB"},
+        options=mail_on_tmpfs("6m,nr_inodes=40"),
     ),
     "volume not writable": State(not_writable, is_healthy=False, livez=200, readyz=503),
     "draining": State(draining, is_healthy=False, livez=200, readyz=503, is_cured=False),

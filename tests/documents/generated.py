@@ -13,6 +13,7 @@ from prixfixe.metrics.table import TABLE as METRICS
 from prixfixe.settings import TABLE as SETTINGS
 from prixfixe.settings import example
 from tests import records
+from tests.container.states import STATES
 from tests.documents import dashboard
 
 ROOT = Path(__file__).parents[2]
@@ -75,10 +76,22 @@ def _field(item):
     return [f"`{name}`", field.type, field.help + values]
 
 
+def health():
+    """Return what the health checks must say of each state a server can be in."""
+    return table(["state", "`HEALTHCHECK`", "`/livez`", "`/readyz`"], map(_state, STATES.items()))
+
+
+def _state(item):
+    name, state = item
+    answers = ["no answer" if one is None else str(one) for one in (state.livez, state.readyz)]
+    return [name, "healthy" if state.is_healthy else "unhealthy", *answers]
+
+
 PARTS = {
     "docs/metrics.md": {"metrics": metrics},
     "docs/logs.md": {"events": events, "fields": fields},
     "DEPLOYMENT.md": {"settings": settings},
+    "deployment/DOCKER-READY.md": {"health": health},
 }
 FILES = {
     ".env.example": example,
