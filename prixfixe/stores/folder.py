@@ -47,7 +47,7 @@ def explain(path: Path, error: OSError) -> StoreOpenError:
     remedies = {
         errno.EACCES: f"not writable by {who}; run `chown -R {who}` on it, or start with `--user` "
         "set to its owner",
-        errno.EROFS: "on a read-only file system; mount the volume read-write",
+        errno.EROFS: "on a read-only file system; mount a volume there, and read-write",
         errno.ENOSPC: "on a full file system; free some space",
         errno.EDQUOT: f"over the disk quota of {who}; free some space",
         errno.ENOTDIR: "not a directory; name another path",

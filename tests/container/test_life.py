@@ -300,6 +300,12 @@ def test_a_read_only_volume_stops_the_start_with_the_remedy(run_once, volume):
     assert "/var/mail/prixfixe.db" in ended.err
 
 
+def test_a_read_only_root_without_a_volume_stops_the_start_with_the_remedy(run_once):
+    ended = run_once()
+    assert ended.code == 3
+    assert "/var/mail/prixfixe.db is on a read-only file system; mount a volume there" in ended.err
+
+
 def test_a_damaged_store_stops_the_start_and_is_left_as_it_was(run_once, image, volume):
     """A store is never replaced by an empty one."""
     write = "open('/var/mail/prixfixe.db', 'wb').write(b'not a database ' * 1000)"

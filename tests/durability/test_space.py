@@ -60,7 +60,7 @@ def test_f10_start_on_a_read_only_disk_is_refused(stand, tmp_path, survived):
             timeout=60,
         )
         assert done.returncode == 3
-        assert "on a read-only file system; mount the volume read-write" in done.stderr
+        assert "on a read-only file system; mount a volume there, and read-write" in done.stderr
         assert stand.problems() == []
         disk.unmount()
         disk.mount()

@@ -32,7 +32,8 @@ def messages_of_the_code():
 
 def messages_put_together():
     """What no single text of the code says."""
-    yield str(explain(ROOT, PermissionError(errno.EACCES, "")))
+    for number in (errno.EACCES, errno.EROFS):
+        yield str(explain(ROOT, OSError(number, "")))
     with pytest.raises(SettingsError) as refused:
         load({"SMTP_PORT": "soon"})
     yield str(refused.value)
