@@ -421,8 +421,8 @@ def looks(monkeypatch):
     """Count the looks at the folders."""
     from prixfixe.stores import maildir_reader
 
-    made, scan = [], maildir_reader.scan
-    monkeypatch.setattr(maildir_reader, "scan", lambda root: made.append(root) or scan(root))
+    made, look = [], maildir_reader.look
+    monkeypatch.setattr(maildir_reader, "look", lambda root: made.append(root) or look(root))
     return made
 
 
@@ -443,11 +443,56 @@ async def test_maildir_moves_and_deletions_while_it_is_read_cost_one_look(maildi
                 path.rename(maildir / "cur" / f"{path.name}:2,S")
             else:
                 path.unlink()
+        os.utime(maildir / "cur", (0, 0))  # it has come to rest
         looks.clear()
         assert [each for each in ids if reader.get(each)] == ids[:10]
         assert len(looks) == 1
         later = (await keep(f"maildir:{maildir}", 1))[0]
         assert reader.get(later).id == later
+
+
+@pytest.fixture
+def renaming(maildir, monkeypatch):
+    """Set the flags of a message while `cur/` is read, so that this look misses it; so many times."""
+    from prixfixe.stores import maildir_reader
+
+    listdir, left = os.listdir, [0]
+
+    def missing(folder):
+        names = listdir(folder)
+        if folder.name == "cur" and left[0]:
+            left[0] -= 1
+            old = names.pop()
+            (folder / old).rename(folder / f"{old.partition(':')[0]}:2,{'S' * left[0]}")
+        return names
+
+    monkeypatch.setattr(maildir_reader.os, "listdir", missing)
+    return left
+
+
+async def test_maildir_mail_renamed_while_it_is_looked_for_is_found(maildir, renaming):
+    [name] = await keep(f"maildir:{maildir}", 1)
+    [path] = (maildir / "new").iterdir()
+    path.rename(maildir / "cur" / path.name)
+    with reading(f"maildir:{maildir}") as reader:
+        renaming[0] = 1
+        assert reader.get(name).id == name
+        assert renaming == [0]
+        renaming[0] = 1
+        assert list(reader.ids()) == [name]
+        assert renaming == [0]
+
+
+async def test_maildir_mail_missed_by_every_look_is_not_gone_for_the_next(maildir, renaming):
+    [name] = await keep(f"maildir:{maildir}", 1)
+    [path] = (maildir / "new").iterdir()
+    with reading(f"maildir:{maildir}") as reader:
+        assert list(reader.ids()) == [name]
+        path.rename(maildir / "cur" / path.name)
+        renaming[0] = 3
+        assert reader.get(name) is None
+        assert renaming == [0]
+        assert reader.get(name).id == name
 
 
 async def test_maildir_sweeps_its_own_residue_and_nobody_elses(maildir):
