@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
-from aiosmtpd.proxy_protocol import V2_CMD, ProxyData, get_proxy
-
-from prixfixe import replies
+from prixfixe import proxy, replies
 from prixfixe.limits import Refusal
 from prixfixe.session.handshake import shake_hands
 from prixfixe.session.pace import Turn
@@ -203,18 +201,18 @@ class Entrance(Placed):
         return any(address in network for network in networks)
 
     async def _read_proxy_header(self, reader: asyncio.StreamReader) -> None:
-        """Read the header aiosmtpd's way, then be the client it names."""
+        """Read the header, then be the client it names."""
         try:
             async with asyncio.timeout(min(self.context.limits.idle_seconds, HANDSHAKE_SECONDS)):
-                proxy = await get_proxy(reader)
-        except (TimeoutError, EOFError):
-            proxy = None
+                client = proxy.header_client(await _proxy_header(reader))
+        except (TimeoutError, EOFError, asyncio.LimitOverrunError, proxy.ProxyError):
+            if self.transport is not None:
+                self._refuse("bad_proxy", replies.BAD_PROXY_HEADER)
+            return
         if self.transport is None:
             return
-        if proxy is None or not proxy.valid:
-            self._refuse("bad_proxy", replies.BAD_PROXY_HEADER)
-            return
-        self._take_peer(proxy)
+        if client is not None:
+            self._set_peer(client)
         refusal = self.context.admission.identify(self._peer[0])
         if refusal is not None:
             self._refuse_admission(refusal)
@@ -222,14 +220,6 @@ class Entrance(Placed):
         self._counted = self._peer
         self.touch()
         self._welcome()
-
-    def _take_peer(self, proxy: ProxyData) -> None:
-        if self.session is not None:
-            self.session.proxy_data = proxy
-        # LOCAL is the balancer's own health check, whatever addresses it brings; UNIX has none.
-        is_local = proxy.version == 2 and proxy.command == V2_CMD.LOCAL
-        if isinstance(proxy.src_addr, IPv4Address | IPv6Address) and not is_local:
-            self._set_peer((str(proxy.src_addr), proxy.src_port or 0))
 
     # --- TLS
 
@@ -292,3 +282,14 @@ class Entrance(Placed):
         self.connection_lost(error)
         if transport is not None:
             transport.abort()
+
+
+async def _proxy_header(reader: asyncio.StreamReader) -> bytes:
+    """Return a header's octets and read no further; what cannot be one is not waited for."""
+    start = await reader.readexactly(len(proxy.TEXT))
+    if start == proxy.TEXT:
+        return start + await reader.readuntil(b"\n")
+    if not proxy.is_signature(start):
+        raise proxy.ProxyError("no header")
+    fixed = start + await reader.readexactly(proxy.FIXED_OCTETS - len(start))
+    return fixed + await reader.readexactly(proxy.size_of_rest(fixed))

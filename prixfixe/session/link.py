@@ -8,12 +8,13 @@ Refuses: who may connect and TLS (see `entrance`), AUTH and stores (see `connect
 `dialogue`).
 
 This room is where aiosmtpd is: `smtp.SMTP` is the parent, kept for its place between transport
-and reader and for the `Session` record (peer, TLS, PROXY data, login).
+and reader and for the `Session` record (peer, TLS, login).
 Replaced, each for what was measured on 1.4.6:
 - `__init__`: `inspect.getmembers` and `dir` per connection, `getfqdn` on the loop;
 - `_handle_client`, `push`, `smtp_*`: one await and one segment a reply, LF accepted as line end,
   buffered input run after close, limits shared by all connections of the class;
 - `_getaddr`, `_getparams`: a message-header parser on SMTP paths (see `address`, `params`);
+- `get_proxy`: ports as `int` reads them, invalid families taken, LOCAL refused (see `proxy`);
 - `smtp_DATA`: an object for every line, memory beyond the limit, dots counted (see `body`);
 - `_timeout_cb`: `close()` waits for a peer that never reads; no 421;
 - `eof_received`, `connection_lost`: cancelled the store's work;

@@ -7,14 +7,14 @@ import asyncio
 import inspect
 
 import pytest
-from aiosmtpd import proxy_protocol, smtp
+from aiosmtpd import smtp
 
 
 def test_session_can_be_created_without_the_constructor():
     connection = smtp.SMTP.__new__(smtp.SMTP)
     connection.loop = None
     session = connection._create_session()
-    for name in ("peer", "ssl", "proxy_data", "authenticated"):
+    for name in ("peer", "ssl", "authenticated"):
         assert hasattr(session, name), f"aiosmtpd.smtp.Session lost {name}"
 
 
@@ -24,12 +24,10 @@ def test_protocol_methods_keep_their_arguments(name):
     assert len(inspect.signature(getattr(smtp.SMTP, name)).parameters) == ours[name]
 
 
-async def test_proxy_reader_reads_a_stream_reader():
+async def test_stream_reader_shows_what_was_not_read():
     reader = asyncio.StreamReader()
-    reader.feed_data(b"PROXY TCP4 192.0.2.7 198.51.100.1 5555 25\r\nEHLO\r\n")
-    data = await proxy_protocol.get_proxy(reader)
-    assert data.valid
-    assert (str(data.src_addr), data.src_port) == ("192.0.2.7", 5555)
+    reader.feed_data(b"PROXY\nEHLO\r\n")
+    assert await reader.readuntil(b"\n") == b"PROXY\n"
     assert bytes(reader._buffer) == b"EHLO\r\n", "asyncio.StreamReader lost _buffer"
 
 

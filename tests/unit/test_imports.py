@@ -13,6 +13,7 @@ LAYERS = [
     {
         *("replies", "address", "message", "selfsigned", "passwords", "reloading"),
         *("events", "loglines", "linesink", "outlet", "restraint", "charsets", "mimetree"),
+        "proxy",
         "worker",
     },
     {"params", "policy", "units", "limits", "budget", "query", "mime", "arrivals", "auth", "tls"},
@@ -77,7 +78,7 @@ def test_only_the_session_imports_aiosmtpd():
         for parts in imports(path)
         if parts[0] == "aiosmtpd"
     }
-    assert importers == {"session/entrance.py", "session/link.py"}
+    assert importers == {"session/link.py"}
 
 
 PURE = ["address", "params", "policy", "replies", "message", "units"]
