@@ -34,6 +34,8 @@ BASE = {
     "SMTP_STORE_MIN_FREE": "0",
     "SMTP_SHUTDOWN_TIMEOUT": "5",
 }
+# Where a port is nobody else's: when its server has ended, another test's may be given it.
+OWN_HOST = "127.0.0.2"
 PATIENCE = 30.0  # seconds for what happens at once, on a machine that may stop for some of them
 
 
@@ -139,8 +141,8 @@ class Running:
         """Return the records of an event, oldest first."""
         return [one for one in map(json.loads, self.records()) if one["event"] == event]
 
-    async def connect(self, *, greet=True, port=None):
-        wire = Wire(*await asyncio.open_connection("127.0.0.1", port or self.port, limit=1 << 22))
+    async def connect(self, *, greet=True, port=None, host="127.0.0.1"):
+        wire = Wire(*await asyncio.open_connection(host, port or self.port, limit=1 << 22))
         self.wires.append(wire)
         if greet:
             assert (await wire.reply()).startswith(b"220 ")

@@ -35,7 +35,7 @@ def ask(where, *words, say=b"QUIT\n"):
         s_client(where, "-ign_eof", *words),
         input=say,
         capture_output=True,
-        timeout=15,
+        timeout=30,
         check=False,
     )
     text = (done.stdout + done.stderr).decode("latin-1")

@@ -63,7 +63,7 @@ class Shell:
         """What docker was asked, a line each."""
         return (self.folder / "calls").read_text().splitlines()
 
-    def run(self, script, *words, seconds=30, **environ):
+    def run(self, script, *words, seconds=50, **environ):
         return subprocess.run(
             [self.folder / "scripts" / script, *words],
             env=self.environ | environ,

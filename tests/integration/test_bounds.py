@@ -11,6 +11,8 @@ import time
 
 import pytest
 
+from tests.conftest import PATIENCE
+
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs Linux")
 START = b"EHLO c\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\n"
 
@@ -25,14 +27,14 @@ def server(tmp_path, **variables):
             [sys.executable, "-m", "prixfixe"], env=env, stdout=stream, stderr=stream, cwd=tmp_path
         )
         try:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE
             while not (match := re.search(r"ready smtp=\S+:(\d+)", output.read_text())):
                 assert time.monotonic() < deadline, output.read_text()
                 time.sleep(0.01)
             yield process.pid, int(match.group(1))
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(PATIENCE)
 
 
 def peak_kib(pid, key="VmHWM"):

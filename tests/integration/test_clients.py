@@ -11,6 +11,8 @@ import aiosmtplib
 import dkim
 import pytest
 
+from tests.conftest import PATIENCE
+
 SENDER, RECIPIENT = "sender@example.com", "rcpt@example.org"
 
 
@@ -91,7 +93,7 @@ async def run(*words, stdin=None):
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    output, _ = await asyncio.wait_for(process.communicate(stdin), 30)
+    output, _ = await asyncio.wait_for(process.communicate(stdin), PATIENCE)
     assert process.returncode == 0, output.decode()
     return output.decode()
 
@@ -99,7 +101,7 @@ async def run(*words, stdin=None):
 @pytest.mark.parametrize("body", SHAPES.values(), ids=SHAPES)
 async def test_smtplib(server, body):
     def send():
-        with smtplib.SMTP("127.0.0.1", server.port, timeout=10) as smtp:
+        with smtplib.SMTP("127.0.0.1", server.port, timeout=PATIENCE) as smtp:
             options = ["BODY=8BITMIME", "RET=HDRS", "ENVID=e1"]
             smtp.sendmail(SENDER, [RECIPIENT], body, options, ["NOTIFY=NEVER"])
 

@@ -115,7 +115,7 @@ def run(body: str, url: str, *, before: tuple[str, ...] = ()) -> list[str]:
         [*before, *program(body), url],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=50,
         check=False,
     )
     assert done.returncode == 0, done.stderr

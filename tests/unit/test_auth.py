@@ -12,6 +12,7 @@ import pytest
 from prixfixe import auth
 from prixfixe.auth import Authenticator, AuthThrottle, UsersError, Verdict, parse_users
 from prixfixe.passwords import hash_password, parse_hash, prepare
+from tests.conftest import PATIENCE, until
 from tests.unit.test_reloading import renewed
 
 # "secret" at a cost that a test can pay: hashlib.scrypt with N=2^4, r=1, p=1.
@@ -71,7 +72,7 @@ class Gate:
 
     def matches(self, password):
         self.calls.append(threading.current_thread().name)
-        assert self.opened.wait(10)
+        assert self.opened.wait(PATIENCE)
         return password == b"secret"
 
 
@@ -81,12 +82,6 @@ def gate(authenticator):
     authenticator._users = {"ann": gate}
     yield gate
     gate.opened.set()
-
-
-async def until(condition):
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 # --- hashes

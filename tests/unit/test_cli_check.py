@@ -103,7 +103,8 @@ def environ(monkeypatch):
 
 
 def check(smtp, http=None, *more):
-    return main(["check", "--smtp", smtp, *(["--http", f"http://{http}"] if http else []), *more])
+    words = ["check", "--timeout", "30", "--smtp", smtp]
+    return main([*words, *(["--http", f"http://{http}"] if http else []), *more])
 
 
 def test_check_passes_when_smtp_and_readiness_answer(stub, capsys):
@@ -321,11 +322,15 @@ def test_a_server_that_hung_up_is_no_broken_pipe():
 
 def test_wait_ends_as_soon_as_the_server_is_ready(stub):
     smtp = stub(b"421 4.3.2 Starting\r\n")
-    timer = threading.Timer(0.15, setattr, (smtp, "says", GOOD_SMTP))
-    timer.start()
+    talk = smtp._talk
+
+    def starting(sock):
+        talk(sock)
+        smtp.says = GOOD_SMTP
+
+    smtp._talk = starting
     assert main(["wait", "--smtp", smtp.address, "--timeout", "30"]) == 0
-    assert len(smtp.peers) > 1
-    timer.join()
+    assert len(smtp.peers) == 2
 
 
 def test_wait_gives_up_with_the_last_reason(closed, capsys):
@@ -340,7 +345,7 @@ def test_wait_gives_up_with_the_last_reason(closed, capsys):
 
 async def run_check(*arguments):
     """Run the command in a thread, for the server is in this one."""
-    return await asyncio.to_thread(main, ["check", "--timeout", "10", *arguments])
+    return await asyncio.to_thread(main, ["check", "--timeout", "30", *arguments])
 
 
 def own_address(running):

@@ -11,6 +11,8 @@ import threading
 import httpx
 import pytest
 
+from tests.conftest import PATIENCE, until
+
 MAIL = (
     b"From: Alice <a@x.test>\r\nTo: Bob <b@y.test>\r\nSubject: =?utf-8?q?h=C3=A9?= one\r\n"
     b"Message-ID: <m1@x.test>\r\nDate: Tue, 24 Nov 2026 10:00:00 +0000\r\n"
@@ -32,7 +34,7 @@ def serve(start):
 
 @pytest.fixture
 async def client():
-    async with httpx.AsyncClient(timeout=10) as client:
+    async with httpx.AsyncClient(timeout=PATIENCE) as client:
         yield client
 
 
@@ -418,12 +420,10 @@ async def test_wait_wakes_every_matching_waiter(serve, client):
     arrivals = running.server.context.arrivals
 
     def ask(query, **more):
-        params = {"query": query, "timeout": 10, **more}
+        params = {"query": query, "timeout": 60, **more}
         return asyncio.create_task(client.get(running.http + "/api/v1/wait", params=params))
 
     waits = [ask("to:b@y.test"), ask("from:a@x.test"), ask("to:b@y.test", count=2)]
-    from tests.conftest import until
-
     await until(lambda: arrivals.waiters == 3)
     first = await deliver(running)
     one, two = await waits[0], await waits[1]
@@ -445,7 +445,6 @@ async def test_a_read_right_after_the_250_never_misses(serve, client):
 
 async def test_a_wait_searches_once_for_each_overrun(serve, client, monkeypatch):
     from prixfixe.http.mailbox import Mailbox
-    from tests.conftest import until
 
     running = await serve()
     monkeypatch.setattr(running.server.context.arrivals, "_backlog", 3)
@@ -469,8 +468,6 @@ async def test_a_wait_searches_once_for_each_overrun(serve, client, monkeypatch)
 
 
 async def test_a_waiter_that_hangs_up_is_forgotten(serve):
-    from tests.conftest import until
-
     running = await serve()
     host, _, port = running.bound.http.rpartition(":")
     _reader, writer = await asyncio.open_connection(host, int(port))
@@ -482,8 +479,6 @@ async def test_a_waiter_that_hangs_up_is_forgotten(serve):
 
 
 async def test_waiters_are_sent_away_when_the_server_stops(serve, client):
-    from tests.conftest import until
-
     running = await serve()
     wait = asyncio.create_task(client.get(running.http + "/api/v1/wait?query=x&timeout=100"))
     await until(lambda: running.server.context.arrivals.waiters == 1)
@@ -508,7 +503,7 @@ async def busy(serve, client):
         done.wait(120)  # What waits for the thread fails by its own deadline before.
 
     task = asyncio.create_task(mailbox.view(name, work))
-    await asyncio.to_thread(begun.wait, 10)
+    await asyncio.to_thread(begun.wait, PATIENCE)
     yield running
     done.set()
     await asyncio.gather(task, return_exceptions=True)
@@ -521,8 +516,6 @@ async def test_a_scrape_waits_for_no_search(busy, client):
 
 
 async def test_stopping_waits_for_no_search(busy, client):
-    from tests.conftest import until
-
     queue = busy.server._http._mailbox._thread._queue
     asked = asyncio.create_task(client.get(busy.http + "/api/v1/info"))
     await until(lambda: not queue.empty())
@@ -563,7 +556,7 @@ async def test_reading_needs_no_new_thread(serve, client, monkeypatch):
 def through_mailpit_client(url, name):
     from mailpit.client.api import API
 
-    api = API(url, timeout=10)
+    api = API(url, timeout=PATIENCE)
     listed = api.get_messages(limit=10)
     message = api.get_message(name)
     attachment = api.get_message_attachment(name, message.attachments[0].part_id)

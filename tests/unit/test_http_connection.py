@@ -8,7 +8,7 @@ import pytest
 
 from prixfixe import process
 from prixfixe.http import connection
-from tests.conftest import Wire, until
+from tests.conftest import PATIENCE, Wire, until
 
 READY = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -40,7 +40,7 @@ async def serve(start, monkeypatch):
 async def status(wire, request=READY):
     """Ask and return the status."""
     await wire.send(request)
-    head = await asyncio.wait_for(wire.reader.readuntil(b"\r\n\r\n"), 10)
+    head = await asyncio.wait_for(wire.reader.readuntil(b"\r\n\r\n"), PATIENCE)
     length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
     await wire.reader.readexactly(length)
     return int(head.split()[1])
@@ -102,12 +102,19 @@ async def test_a_request_that_does_not_come_ends_the_connection(serve, monkeypat
     assert count(running, "timeout") == 1
 
 
-async def test_an_answer_has_its_own_time(serve, monkeypatch):
-    monkeypatch.setattr(connection, "REQUEST_SECONDS", 0.2)
-    _, connect = await serve()
+async def test_an_answer_has_its_own_time(serve):
+    running, connect = await serve()
     wire = await connect()
-    poll = b"GET /api/v1/wait?query=to:nobody&timeout=1 HTTP/1.1\r\nHost: x\r\n\r\n"
-    assert await status(wire, poll) == 408
+    poll = HOLDERS["long poll"].replace(b"nobody", b"b@y.test")
+    waiting = asyncio.create_task(status(wire, poll))
+    await until(lambda: running.server.context.arrivals.waiters)
+    (one,) = running.server._http._uvicorn.server_state.connections
+    one._since -= 10 * connection.REQUEST_SECONDS
+    one._look()
+    smtp = await running.say_hello()
+    await smtp.ask(b"MAIL FROM:<>\r\nRCPT TO:<b@y.test>\r\nDATA\r\n", 3)
+    assert await smtp.ask(b"x\r\n.\r\n") == [250]
+    assert await waiting == 200
     assert await status(wire) == 200
 
 

@@ -10,6 +10,7 @@ from prixfixe.metrics.table import TABLE
 from prixfixe.stores import StoreOptions
 from prixfixe.stores.base import Probe, Recovery, StoreError, StoreOpenError, Totals
 from prixfixe.stores.writer import GroupLimits, GroupStore
+from tests.conftest import PATIENCE
 from tests.unit.store_support import IdSource, make
 
 
@@ -157,7 +158,7 @@ class Slow:
 
     def commit(self, messages):
         self.has_first.set()
-        self.may_go.wait(10)
+        self.may_go.wait(PATIENCE)
         if len(messages) > 1:
             raise StoreError("not together", kind=self.kind)
 
@@ -175,7 +176,7 @@ async def resolved(kind, **hooks):
     await store.open()
     ids = IdSource()
     first = store.put(make(ids))
-    await asyncio.to_thread(backend.has_first.wait, 10)
+    await asyncio.to_thread(backend.has_first.wait, PATIENCE)
     puts = [first, store.put(make(ids)), store.put(make(ids))]
     backend.may_go.set()
     results = await asyncio.gather(*puts, return_exceptions=True)

@@ -20,6 +20,7 @@ from prixfixe import __version__
 from prixfixe.passwords import hash_password
 from prixfixe.selfsigned import make_pair
 from tests import records
+from tests.conftest import OWN_HOST, PATIENCE
 
 READY = re.compile(r"^prixfixe ready smtp=(\S+) http=(\S+) store=(\S+)$", re.MULTILINE)
 
@@ -51,7 +52,7 @@ class Process:
 
     def ready(self):
         """Wait for the ready line."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             match = READY.search(self.text())
             if match:
@@ -76,13 +77,13 @@ class Process:
             env=env,
             cwd=self.folder,
             capture_output=True,
-            timeout=30,
+            timeout=PATIENCE,
             check=False,
         )
 
     def end(self, number=signal.SIGTERM):
         self.process.send_signal(number)
-        return self.process.wait(20)
+        return self.process.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -108,7 +109,7 @@ def process(tmp_path):
 
 
 def send(port, body=b"Subject: x\r\n\r\nhi\r\n"):
-    with smtplib.SMTP("127.0.0.1", port, timeout=10) as smtp:
+    with smtplib.SMTP("127.0.0.1", port, timeout=PATIENCE) as smtp:
         smtp.sendmail("a@x.test", ["b@y.test"], body)
 
 
@@ -145,8 +146,8 @@ def test_check_and_wait(process, closed_port):
 
 
 def test_stopping_loses_nothing_and_exits_0(process):
-    server = process().ready()
-    with smtplib.SMTP("127.0.0.1", server.port, timeout=10) as smtp:
+    server = process(SMTP_BIND=OWN_HOST, SMTP_SHUTDOWN_TIMEOUT="60").ready()
+    with smtplib.SMTP(OWN_HOST, server.port, timeout=PATIENCE) as smtp:
         smtp.helo()
         smtp.mail("a@x.test")
         smtp.rcpt("b@y.test")
@@ -155,12 +156,12 @@ def test_stopping_loses_nothing_and_exits_0(process):
         while '"event":"stopping"' not in server.text():
             time.sleep(0.01)
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", server.port), 1)
+            socket.create_connection((OWN_HOST, server.port), PATIENCE)
         smtp.send(b"kept\r\n.\r\n")
         assert smtp.getreply()[0] == 250
         assert smtp.getreply()[0] == 421
         smtp.close()
-    assert server.process.wait(20) == 0
+    assert server.process.wait(PATIENCE) == 0
     assert b"kept" in server.command("show", "latest").stdout
 
 
@@ -203,7 +204,7 @@ def test_a_server_told_to_stop_while_it_imports_does(importing, words, number, c
     """In a container it is PID 1, which never sees a signal that has no handler."""
     one = importing(*words)
     one.send_signal(number)
-    assert one.wait(20) == code
+    assert one.wait(PATIENCE) == code
     assert one.stderr.read() == b""
 
 
@@ -216,7 +217,7 @@ def test_a_server_imports_no_rich_where_it_is_installed(process, tmp_path):
 
 def test_a_second_signal_hurries(process):
     server = process(SMTP_SHUTDOWN_TIMEOUT="60").ready()
-    with socket.create_connection(("127.0.0.1", server.port), 10) as client:
+    with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as client:
         client.sendall(b"EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n")
         text = b""
         while b"354" not in text:
@@ -290,7 +291,7 @@ def test_idle_memory_and_start(process):
 )
 def test_a_start_that_fails_says_why(process, variables, code, words):
     server = process(**variables)
-    assert server.process.wait(20) == code
+    assert server.process.wait(PATIENCE) == code
     for word in words:
         assert word in server.text()
     assert "Traceback" not in server.text()
@@ -303,7 +304,7 @@ def test_a_port_in_use_is_exit_3_and_named(process, name):
         taken.listen()
         port = taken.getsockname()[1]
         server = process(**{name: str(port)})
-        assert server.process.wait(20) == 3
+        assert server.process.wait(PATIENCE) == 3
     told = f"prixfixe: cannot listen on 127.0.0.1:{port}: Address already in use"
     assert told in server.text().splitlines()
 
@@ -311,7 +312,7 @@ def test_a_port_in_use_is_exit_3_and_named(process, name):
 def test_a_store_in_use_is_exit_3_and_named(process):
     first = process().ready()
     second = process(SMTP_STORE=f"sqlite:{first.folder}/mail/prixfixe.db")
-    assert second.process.wait(20) == 3
+    assert second.process.wait(PATIENCE) == 3
     assert str(first.process.pid) in second.text()
 
 
@@ -324,7 +325,7 @@ def test_an_unknown_setting_is_a_warning(process):
 def test_http_answers_in_the_same_process(process):
     server = process().ready()
     send(server.port)
-    with urllib.request.urlopen(f"http://{server.http}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://{server.http}/metrics", timeout=PATIENCE) as answer:
         assert b'result="accepted"} 1.0' in answer.read()
 
 
@@ -376,7 +377,7 @@ class Secrets:
     @contextlib.contextmanager
     def read(self):
         """Wait until somebody is reading the pipe; keep them at it."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 writing = os.open(self.pipe, os.O_WRONLY | os.O_NONBLOCK)

@@ -11,7 +11,7 @@ import yaml
 
 from prixfixe.events import EVENTS, FIELDS
 from tests import records
-from tests.conftest import until
+from tests.conftest import PATIENCE, until
 from tests.documents.generated import ROOT
 
 FOLDER = ROOT / "deployment" / "logs"
@@ -62,12 +62,14 @@ needs_rsyslog = pytest.mark.skipif(
 )
 
 
-def config_for(folder, port):
+def config_for(folder):
+    """Write the example with a free port, which rsyslog tells in a file, and logs in the folder."""
     text = (FOLDER / "rsyslog.conf").read_text()
     assert '"5514"' in text
     assert "/var/log/" in text
     path = folder / "rsyslog.conf"
-    path.write_text(text.replace('"5514"', f'"{port}"').replace("/var/log/", f"{folder}/"))
+    any_port = f'"0" listenPortFileName="{folder}/port"'
+    path.write_text(text.replace('"5514"', any_port).replace("/var/log/", f"{folder}/"))
     return path
 
 
@@ -86,7 +88,7 @@ def test_rsyslog_finds_nothing_wrong(rsyslogd):
 
 
 @needs_rsyslog
-async def test_rsyslog_writes_what_the_server_said(start, rsyslogd, tmp_path, unused_tcp_port):
+async def test_rsyslog_writes_what_the_server_said(start, rsyslogd, tmp_path):
     running = await start()
     wire = await running.say_hello()
     await wire.ask(b"MAIL FROM:<a@x.test>\r\nRCPT TO:<\xc3\xa9@y.test> SMTPUTF8\r\nQUIT\r\n", 3)
@@ -95,10 +97,12 @@ async def test_rsyslog_writes_what_the_server_said(start, rsyslogd, tmp_path, un
     said = ["prixfixe ready smtp=[::]:2525", *running.records()]
     daemon = await asyncio.create_subprocess_exec(
         *(rsyslogd, "-n", "-i", str(tmp_path / "pid")),
-        *("-f", str(config_for(tmp_path, unused_tcp_port))),
+        *("-f", str(config_for(tmp_path))),
     )
     try:
-        _, writer = await connected(unused_tcp_port)
+        port = tmp_path / "port"
+        await until(lambda: port.exists() and port.read_text())
+        _, writer = await asyncio.open_connection("127.0.0.1", int(port.read_text()))
         for line in said:  # as Docker's syslog driver frames it
             writer.write(f"<30>1 2026-01-02T03:04:05Z host prixfixe 1 prixfixe - {line}\n".encode())
         await writer.drain()
@@ -107,19 +111,9 @@ async def test_rsyslog_writes_what_the_server_said(start, rsyslogd, tmp_path, un
         writer.close()
     finally:
         daemon.terminate()
-        await asyncio.wait_for(daemon.wait(), 10)
+        await asyncio.wait_for(daemon.wait(), PATIENCE)
     written = output.read_text().splitlines()
     assert [json.loads(line) for line in written] == [json.loads(line) for line in said[1:]]
     assert records.faults_of_lines(written) == []
     (error,) = (tmp_path / "prixfixe-errors.log").read_text().splitlines()
     assert json.loads(error)["event"] == "unexpected error"
-
-
-async def connected(port):
-    """Return a connection to what is starting."""
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                return await asyncio.open_connection("127.0.0.1", port)
-            except ConnectionRefusedError:
-                await asyncio.sleep(0.01)

@@ -22,6 +22,7 @@ from prixfixe.message import IdSource
 from prixfixe.stores import StoreOptions, open_reader, open_store
 from prixfixe.stores.base import StoreError, StoreOpenError
 from prixfixe.stores.diskspace import DiskSpace
+from tests.conftest import PATIENCE
 from tests.durability.disks import remount
 
 
@@ -94,7 +95,7 @@ async def _put_until_refused(store, ids, kept) -> StoreError:
 
 async def _eventually_kept(store, ids) -> None:
     """Put until free space is looked at anew, at most a second later."""
-    deadline = asyncio.get_running_loop().time() + 5
+    deadline = asyncio.get_running_loop().time() + PATIENCE
     while True:
         try:
             return await store.put(make(ids))
@@ -167,7 +168,7 @@ def slow_sync(monkeypatch) -> threading.Event:
     released, real = threading.Event(), os.fsync
 
     def wait(descriptor: int) -> None:
-        released.wait(20)
+        released.wait(PATIENCE)
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", wait)

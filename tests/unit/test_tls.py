@@ -20,6 +20,7 @@ import trustme
 from prixfixe import selfsigned, tls
 from prixfixe.selfsigned import make_pair
 from prixfixe.tls import CertificateError, CertificateInfo, Certificates, describe
+from tests.conftest import PATIENCE
 from tests.unit.test_reloading import renewed
 
 
@@ -63,7 +64,7 @@ def serving(context):
                 connection, _ = listener.accept()
             except OSError:
                 return
-            connection.settimeout(10)
+            connection.settimeout(PATIENCE)
             try:
                 with context().wrap_socket(connection, server_side=True) as secure:
                     secure.sendall(secure.recv(100))
@@ -83,7 +84,7 @@ def serving(context):
 def talk(address, client, name="mail.example.org"):
     """Connect, check that octets come back, and return version, cipher and certificate names."""
     with (
-        socket.create_connection(address, timeout=10) as plain,
+        socket.create_connection(address, timeout=PATIENCE) as plain,
         client.wrap_socket(plain, server_hostname=name) as secure,
     ):
         secure.sendall(b"ping")
@@ -357,7 +358,7 @@ def test_poll_takes_a_new_pair_for_new_connections_and_old_ones_live(authority, 
     client = client_of(authority, check_hostname=False)
     with (
         serving(lambda: certificates.context) as address,
-        socket.create_connection(address, timeout=10) as plain,
+        socket.create_connection(address, timeout=PATIENCE) as plain,
         client.wrap_socket(plain) as running,
     ):
         put(Path(pair[0]).parent, other)
