@@ -108,6 +108,7 @@ class Server(abc.ABC):
     tls_port: int | None = None
     pid: int | None = None
     deadline = DEADLINE
+    patience = 3.0  # seconds for what was acknowledged to be seen
     source = ""  # the address to connect from; loopback has many
     _keywords: list[str] | None = None
 
@@ -148,14 +149,17 @@ class Server(abc.ABC):
             self._keywords = [line[4:].split(" ")[0].upper() for line in lines]
         return self._keywords
 
-    def settled(self, is_enough: Callable[[list[Stored]], bool], seconds: float = 3.0) -> Any:
+    def settled(
+        self, is_enough: Callable[[list[Stored]], bool], seconds: float | None = None
+    ) -> Any:
         """Return the messages once they are as wanted, or as they are when time is up."""
         with contextlib.suppress(OSError), self.greeted() as wire:
             wire.ask(b"QUIT\r\n")  # What other clients sent before was read before this.
-        until = time.monotonic() + seconds
+        until = time.monotonic() + (self.patience if seconds is None else seconds)
         while True:
+            is_last = time.monotonic() > until
             found = self.messages()
-            if is_enough(found) or time.monotonic() > until:
+            if is_enough(found) or is_last:
                 return found
             time.sleep(0.02)
 
@@ -321,6 +325,7 @@ class Mailbox(Server):
     """A server read through PrixFixe's HTTP API; `http` is set by who knows the port."""
 
     http: http.client.HTTPConnection
+    patience = DEADLINE
 
     def _ask(self, method: str, path: str) -> bytes:
         # The server may have ended an idle connection between two cases.

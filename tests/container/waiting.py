@@ -66,10 +66,12 @@ def published(container: Any, port: int) -> tuple[str, int]:
 def eventually(
     ask: Callable[[], T], seconds: float = 20.0, what: str = "", pause: float = PAUSE_SECONDS
 ) -> T:
-    """Ask until the answer is true, and return it; fail when time is up."""
+    """Ask until the answer is true, and return it; fail when it is not when time is up."""
     until = time.monotonic() + seconds
-    while not (answer := ask()):
-        if time.monotonic() > until:
+    while True:
+        is_last = time.monotonic() > until
+        if answer := ask():
+            return answer
+        if is_last:
             raise AssertionError(f"{what or 'it'} did not come in {seconds:g} s")
         time.sleep(pause)
-    return answer

@@ -16,7 +16,8 @@ def until(condition: Callable[[], T], seconds: float = DEADLINE) -> T:
     """Look until something holds and return it; the last look when time is up."""
     end = time.monotonic() + seconds
     while True:
+        is_last = time.monotonic() > end
         found = condition()
-        if found or time.monotonic() > end:
+        if found or is_last:
             return found
         time.sleep(0.005)

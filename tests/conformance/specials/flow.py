@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tests.conformance.specials.dialogues import DATA
+from tests.conformance.specials.pulse import undisturbed
 from tests.conformance.wire import ClosedError
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ def sigterm(target: Target) -> None:
         assert code == 0, f"exit code {code}"
 
 
+@undisturbed(1.0)  # the idle limit is 1.5 s
 def slow_commit(target: Target) -> None:
     server = target.using("OW")
     server.clear()
@@ -149,6 +151,7 @@ def slow_commit(target: Target) -> None:
     assert len(server.messages()) == 1
 
 
+@undisturbed(0.1)  # the commit takes 0.3 s
 def gone_during_commit(target: Target) -> None:
     server = target.using("W")
     for is_reset in (False, True):
@@ -160,7 +163,7 @@ def gone_during_commit(target: Target) -> None:
             # 50 ms without an answer: the commit is under way.
             assert not wire.has_more(0.05), "the commit was not slow"
         wire.reset() if is_reset else wire.close()
-        found = server.settled(lambda messages: len(messages) == 1, 2.0)
+        found = server.settled(lambda messages: len(messages) == 1)
         # It was not acknowledged, so others may keep none.
         assert len(found) == 1 or (not found and not target.is_strict), f"{len(found)} kept"
         assert all(one.has_body(b"x\r\n") for one in found)

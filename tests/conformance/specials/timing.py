@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tests.conformance.script import ENVELOPE
 from tests.conformance.specials.dialogues import DATA
+from tests.conformance.specials.pulse import undisturbed
 
 if TYPE_CHECKING:
     from tests.conformance.targets import Target
@@ -19,14 +20,17 @@ READERS = 20
 WINDOW = 4096  # so that it takes little to stop a server that writes to one who never reads
 GONE_SECONDS = 1.5 + 10.0  # after the first octet; the flood itself is among them
 LATE_SECONDS = 15.0
+STALL_SECONDS = 1.0  # of this client; the servers wait for 1.5 to 2
 
 
+@undisturbed(STALL_SECONDS)
 def idle(target: Target) -> None:
     with target.using("O").hello() as wire:
         said = wire.rest()
         assert said[:4] == b"421 ", f"closed with {said!r}"
 
 
+@undisturbed(STALL_SECONDS)
 def dripping(target: Target) -> None:
     with target.using("O").hello() as wire:
         until = time.monotonic() + LATE_SECONDS
@@ -36,6 +40,7 @@ def dripping(target: Target) -> None:
         wire.rest()
 
 
+@undisturbed(STALL_SECONDS)
 def slow_but_steady(target: Target) -> None:
     server = target.using("O")
     server.clear()
@@ -48,6 +53,7 @@ def slow_but_steady(target: Target) -> None:
     assert server.messages()[-1].has_body(b"a line\r\n" * 12)
 
 
+@undisturbed(STALL_SECONDS)
 def slow_but_steady_chunk(target: Target) -> None:
     server = target.using("O")
     server.clear()
@@ -61,6 +67,7 @@ def slow_but_steady_chunk(target: Target) -> None:
     assert server.messages()[-1].has_body(b"Subject: x\r\n\r\n" + b"a line\r\n" * 8)
 
 
+@undisturbed(STALL_SECONDS)
 def never_reads(target: Target) -> None:
     server = target.using("O")
     with contextlib.ExitStack() as stack:
