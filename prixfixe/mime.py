@@ -14,7 +14,7 @@ from email.utils import getaddresses
 from typing import NamedTuple
 
 from prixfixe import charsets
-from prixfixe.mimetree import parse_header, parse_tree
+from prixfixe.mimetree import MAX_HEADER_OCTETS, parse_header, parse_tree
 
 __all__ = ["Address", "Parsed", "Part", "header_fields", "parse_message"]
 
@@ -52,10 +52,12 @@ class Part(NamedTuple):
 
 
 class Parsed(NamedTuple):
-    """A message taken apart."""
+    """A message taken apart; of one that would cost too much there may be more."""
 
     root: MimeMessage
     parts: tuple[Part, ...]
+    is_header_cut: bool = False
+    is_body_cut: bool = False
 
     def header(self, name: str, characters: int = MAX_FIELD_CHARACTERS) -> str:
         """Return the decoded text of a field, or of its beginning, "" when there is none."""
@@ -130,7 +132,8 @@ def parse_message(body: bytes) -> Parsed:
         _collect(root, "", parts)
     else:
         parts.append(_part(root, "1", rest))
-    return Parsed(root, tuple(parts))
+    is_header_cut = rest is not None and len(body) - len(rest) >= MAX_HEADER_OCTETS
+    return Parsed(root, tuple(parts), is_header_cut, rest is not None)
 
 
 def _collect(node: MimeMessage, prefix: str, parts: list[Part]) -> None:

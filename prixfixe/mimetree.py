@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MAX_PARTS", "parse_header", "parse_tree"]
+__all__ = ["MAX_HEADER_OCTETS", "MAX_PARTS", "parse_header", "parse_tree"]
 
 MAX_PARTS = 1000  # of the tree, those that hold others too
 MAX_LINES = 200_000  # each costs the library some 60 octets; 10 MiB of base64 have 138,000

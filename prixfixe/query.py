@@ -3,7 +3,8 @@
 Owns: parsing and matching `to:`, `from:`, `cc:`, `bcc:`, `subject:`, `message-id:`, quoted phrases,
 bare words, and negation by `!` or `-`.
 Promises: every term must hold (AND); comparison is by substring, without regard to case, as in
-Mailpit, so put a unique tag in the address of each test.
+Mailpit, so put a unique tag in the address of each test. A negated term holds only where all was
+looked at: a DELETE must not take what the rest would have kept.
 Refuses, with `QueryError`: an empty query or value, and what it would misunderstand: Mailpit's
 other prefixes, and a negated word that looks like one (its negation holds for all mail).
 """
@@ -28,7 +29,10 @@ class QueryError(ValueError):
 
 
 class SearchText(NamedTuple):
-    """What a query looks at, all lower-cased; `to` holds the To field and envelope recipients."""
+    """What a query looks at, all lower-cased; `to` holds the To field and envelope recipients.
+
+    `cut` names the fields of which this may be the beginning only; `text` is the body.
+    """
 
     to: str
     sender: str
@@ -37,11 +41,16 @@ class SearchText(NamedTuple):
     subject: str
     message_id: str
     text: str = ""
+    cut: tuple[str, ...] = ()
 
     def field(self, name: str) -> str:
         """Return the text a prefix names, or everything for ""."""
-        index = ("to", "from", "cc", "bcc", "subject", "message-id").index(name) if name else -1
-        return "\n".join(self) if index < 0 else self[index]
+        texts = self[:-1]
+        return texts[FIELDS.index(name)] if name else "\n".join(texts)
+
+    def is_cut(self, name: str) -> bool:
+        """Return whether there may be more of it."""
+        return name in self.cut if name else bool(self.cut)
 
 
 class Term(NamedTuple):
@@ -50,6 +59,11 @@ class Term(NamedTuple):
     field: str
     value: str
     is_negated: bool
+
+    def holds(self, text: SearchText) -> bool:
+        """Whether a message meets it, for sure."""
+        is_there = self.value in text.field(self.field)
+        return not (is_there or text.is_cut(self.field)) if self.is_negated else is_there
 
 
 class Query(NamedTuple):
@@ -64,7 +78,7 @@ class Query(NamedTuple):
 
     def matches(self, text: SearchText) -> bool:
         """Whether a message meets every condition."""
-        return all((term.value in text.field(term.field)) != term.is_negated for term in self.terms)
+        return all(term.holds(text) for term in self.terms)
 
 
 def parse_query(text: str) -> Query:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from starlette.exceptions import HTTPException
 
 from prixfixe.http import mailpit
+from prixfixe.http.fields import searchable_body
 from prixfixe.http.summaries import Summaries
 from prixfixe.mime import parse_message
 from prixfixe.stores.base import DamagedError
@@ -156,6 +157,6 @@ class Mailbox:
                 message = self._whole(message_id)
                 if message is None:
                     continue
-                text = text._replace(text=mailpit.searchable_body(parse_message(message.body)))
+                text = text._replace(text=searchable_body(parse_message(message.body)))
             if query.matches(text):
                 yield summary.entry

@@ -13,32 +13,20 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from prixfixe.http.fields import LISTED, SHOWN, look, search_text
 from prixfixe.message import render
-from prixfixe.mime import MAX_FIELD_CHARACTERS, Address
-from prixfixe.query import SearchText
+from prixfixe.mime import Address
 
 if TYPE_CHECKING:
+    from prixfixe.http.fields import Fields
     from prixfixe.message import Message
     from prixfixe.mime import Parsed, Part
+    from prixfixe.query import SearchText
 
-__all__ = ["Entry", "Summary", "detail", "envelope", "listing", "searchable_body", "summarise"]
+__all__ = ["Entry", "Summary", "detail", "envelope", "listing", "summarise"]
 
 SNIPPET_CHARACTERS = 200
 SNIPPET_OCTETS = 16 * SNIPPET_CHARACTERS  # of each text part; the rest of it is not split in words
-
-
-_ADDRESSED = ("From", "To", "Cc", "Bcc", "Reply-To")
-
-
-class _Bound(NamedTuple):
-    """How much of each field of addresses is shown, in addresses and in characters."""
-
-    contacts: int
-    characters: int
-
-
-LISTED = _Bound(200, 4096)  # an entry must not weigh what its sender likes
-SHOWN = _Bound(MAX_FIELD_CHARACTERS, MAX_FIELD_CHARACTERS)
 
 
 class Entry(NamedTuple):
@@ -59,37 +47,18 @@ def _contact(address: Address) -> dict[str, str]:
     return {"Name": address.name, "Address": address.address}
 
 
-def _contacts(message: Message, parsed: Parsed, bound: _Bound) -> dict[str, Any]:
-    most, characters = bound
-    named = {field: parsed.addresses(field, characters)[:most] for field in _ADDRESSED}
+def _named(message: Message, fields: Fields) -> dict[str, Any]:
+    named = fields.named
     sender = named["From"][:1] or [Address("", message.envelope.sender)]
-    bcc = (named["Bcc"] + _hidden(message, parsed, named, bound))[:most]
     return {
+        "MessageID": fields.message_id,
         "From": _contact(sender[0]),
         "To": [_contact(one) for one in named["To"]],
         "Cc": [_contact(one) for one in named["Cc"]],
-        "Bcc": [_contact(one) for one in bcc],
+        "Bcc": [_contact(one) for one in (*named["Bcc"], *fields.hidden)],
         "ReplyTo": [_contact(one) for one in named["Reply-To"]],
+        "Subject": fields.subject,
     }
-
-
-def _hidden(
-    message: Message, parsed: Parsed, named: dict[str, list[Address]], bound: _Bound
-) -> list[Address]:
-    """Return the envelope recipients that no field names."""
-    fields = [(named[field], ", ".join(parsed.values(field))) for field in ("To", "Cc", "Bcc")]
-    known = {one.address.lower() for found, _ in fields for one in found}
-    cut = "\n".join(  # Fields that were not read to their end may name the others.
-        text.lower()
-        for found, text in fields
-        if len(text) > bound.characters or len(found) >= bound.contacts
-    )
-    recipients = [one.address for one in message.envelope.recipients]
-    return [
-        Address("", one)
-        for one in recipients
-        if one.lower() not in known and one.lower() not in cut
-    ]
 
 
 def _time(seconds: float) -> str:
@@ -107,20 +76,15 @@ def _date(message: Message, parsed: Parsed) -> str:
         return _time(message.received_at)
 
 
-def _message_id(parsed: Parsed, bound: _Bound) -> str:
-    return parsed.header("Message-ID", bound.characters).strip("<>")
-
-
 def summarise(message: Message, parsed: Parsed) -> Summary:
     """Return a message's entry in a list."""
     text = " ".join(parsed.body("text/plain", SNIPPET_OCTETS).split())
     attached = [part for part in parsed.parts if _is_attachment(part)]
+    fields = look(message, parsed, LISTED)
     record = {
         "ID": message.id,
-        "MessageID": _message_id(parsed, LISTED),
         "Read": False,
-        **_contacts(message, parsed, LISTED),
-        "Subject": parsed.header("Subject", LISTED.characters),
+        **_named(message, fields),
         "Created": _time(message.received_at),
         "Username": message.envelope.user or "",
         "Tags": [],
@@ -128,32 +92,12 @@ def summarise(message: Message, parsed: Parsed) -> Summary:
         "Attachments": len(attached),
         "Snippet": text[:SNIPPET_CHARACTERS],
     }
-    return Summary(Entry(message.id, _encoded(record)), _search(message, record))
+    search = search_text(message, parsed, fields)
+    return Summary(Entry(message.id, _encoded(record)), search)
 
 
 def _encoded(record: dict[str, Any]) -> bytes:
     return json.dumps(record, separators=(",", ":")).encode("ascii")
-
-
-def _search(message: Message, record: dict[str, Any]) -> SearchText:
-    def joined(contacts: list[dict[str, str]], *more: str) -> str:
-        texts = [f"{one['Name']} {one['Address']}" for one in contacts]
-        return "\n".join([*texts, *more]).lower()
-
-    recipients = [recipient.address for recipient in message.envelope.recipients]
-    return SearchText(
-        joined(record["To"], *recipients),
-        joined([record["From"]], message.envelope.sender),
-        joined(record["Cc"]),
-        joined(record["Bcc"]),
-        str(record["Subject"]).lower(),
-        str(record["MessageID"]).lower(),
-    )
-
-
-def searchable_body(parsed: Parsed) -> str:
-    """Return what bare words are looked for in."""
-    return f"{parsed.body('text/plain')}\n{parsed.body('text/html')}".lower()
 
 
 def _is_attachment(part: Part) -> bool:
@@ -179,11 +123,9 @@ def detail(message: Message, parsed: Parsed) -> dict[str, Any]:
     """Return one message taken apart."""
     return {
         "ID": message.id,
-        "MessageID": _message_id(parsed, SHOWN),
         "Read": False,
-        **_contacts(message, parsed, SHOWN),
+        **_named(message, look(message, parsed, SHOWN)),
         "ReturnPath": message.envelope.sender,
-        "Subject": parsed.header("Subject"),
         "ListUnsubscribe": {"Header": "", "Links": [], "Errors": "", "HeaderPost": ""},
         "Date": _date(message, parsed),
         "Tags": [],

@@ -276,6 +276,46 @@ async def test_delete(serve, client):
     assert await left() == []
 
 
+FOLDED = b"x" * 70 + b"\r\n "
+BEYOND = {
+    "subject": ("-subject:keep", b"Subject: " + FOLDED * 60 + b"keep\r\n\r\n"),
+    "second subject": ("-subject:keep", b"Subject: x\r\nSubject: keep\r\n\r\n"),
+    "message id": ("-message-id:keep", b"Message-ID: <" + FOLDED * 60 + b"keep>\r\n\r\n"),
+    "characters": ("-to:keep", b"To: " + b"a@x.test,\r\n " * 500 + b"keep@x.test\r\n\r\n"),
+    "addresses": ("-cc:keep", b"Cc: " + b"a@x.test,\r\n " * 200 + b"keep@x.test\r\n\r\n"),
+    "second sender": ("-from:keep", b"From: a@x.test, keep@x.test\r\n\r\n"),
+    "unreadable": ("!to:keep", b"To: " + b"(" * 500 + b" keep@x.test\r\n\r\n"),
+    "word": ("!keep", b"Subject: " + FOLDED * 60 + b"keep\r\n\r\n"),
+    "header": ("-subject:keep", b"X: x\r\n" * 50_000 + b"Subject: keep\r\n\r\n"),
+    "body": (
+        "-keep",
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\nkeep\r\n" * 1001,
+    ),
+}
+
+
+@pytest.mark.parametrize(("query", "body"), BEYOND.values(), ids=BEYOND)
+async def test_a_negated_delete_takes_nothing_that_a_whole_look_would_keep(
+    serve, client, query, body
+):
+    running = await serve()
+    kept = await deliver(running, body)
+    await deliver(running, b"Subject: gone\r\nTo: b@y.test, c@y.test\r\n\r\nwords\r\n")
+    url = f"{running.http}/api/v1/search"
+    found = (await client.get(url, params={"query": query})).json()["messages"]
+    assert kept not in [one["ID"] for one in found]
+    await client.request("DELETE", url, params={"query": query})
+    left = (await client.get(running.http + "/api/v1/messages")).json()["messages"]
+    assert [one["ID"] for one in left] == [kept]
+
+
+async def test_a_negated_delete_looks_at_all_recipients_that_no_field_names(serve, client):
+    running = await serve(SMTP_MAX_RECIPIENTS="300")
+    await deliver(running, to=[b"u%d@y.test" % number for number in range(250)])
+    await client.request("DELETE", f"{running.http}/api/v1/search", params={"query": "-bcc:u249"})
+    assert (await client.get(running.http + "/api/v1/info")).json()["Messages"] == 1
+
+
 @pytest.mark.parametrize(
     ("path", "told"),
     [

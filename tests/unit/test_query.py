@@ -28,6 +28,19 @@ def test_query_matches(query):
     assert parse_query(query).matches(TEXT)
 
 
+@pytest.mark.parametrize(
+    ("cut", "kept", "gone"),
+    [
+        (("subject",), ["-subject:keep", "-keep"], ["-to:keep", "subject:fox -to:keep"]),
+        (("text",), ["-keep"], ["-subject:keep", "words"]),
+        (("to", "cc"), ["-to:keep", "-cc:keep", "-keep"], ["-bcc:keep", "to:bob"]),
+    ],
+)
+def test_a_negation_holds_where_all_was_looked_at(cut, kept, gone):
+    text = TEXT._replace(cut=cut)
+    assert [query for query in kept + gone if parse_query(query).matches(text)] == gone
+
+
 @pytest.mark.parametrize("query", MISSES)
 def test_query_does_not_match(query):
     assert not parse_query(query).matches(TEXT)
