@@ -31,7 +31,7 @@ __all__ = ["Dialogue"]
 SLICE = 64  # commands handled before others get their turn: about 0.2 ms
 MAX_LINE_OCTETS = 12288  # RFC 4954 4 (an AUTH line); other verbs are held to less in `verbs`
 _COMMAND, _BODY, _VERBS = Mode.COMMAND, Mode.BODY, verbs.VERBS  # a look-up less each time
-# A browser may be made to send any method it likes, but not to leave out the version.
+# A browser may be made to send any method it likes, an SMTP verb too, but with the version.
 _HTTP = re.compile(
     rb"(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT|DELETE|PATCH|TRACE) |.* HTTP/\d(?:\.\d)?$"
 )
@@ -115,8 +115,12 @@ class Dialogue(Reception):
     def _command(self, line: bytes) -> Reply | None:
         word, _, argument = line.partition(b" ")
         verb = _VERBS.get(word) or _VERBS.get(word.rstrip(b"\t").upper())
-        if verb is None:
-            return self._unknown(line)
+        if verb is None or b" HTTP/" in line:
+            if _HTTP.match(line) is not None:
+                self.close(replies.NOT_SMTP)  # A browser or a forged request, CWE-441.
+                return None
+            if verb is None:
+                return replies.UNKNOWN
         self.verb = verb.name
         if len(line) + 2 > verb.max_octets and len(line) + 2 > verbs.max_octets(self, verb):
             return replies.LINE_TOO_LONG
@@ -125,12 +129,6 @@ class Dialogue(Reception):
             if refusal is not None:
                 return refusal
         return verb.handle(self, argument.strip(b" \t"))
-
-    def _unknown(self, line: bytes) -> Reply | None:
-        if _HTTP.match(line) is None:
-            return replies.UNKNOWN
-        self.close(replies.NOT_SMTP)  # A browser or a forged request, CWE-441.
-        return None
 
     def _auth_line(self) -> bool:
         line = self._next_line()

@@ -7,6 +7,7 @@ Refuses: judging credentials (see `auth`) and lines (see `dialogue`).
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode, b64encode
 from binascii import Error as BinasciiError
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from prixfixe.replies import Reply
 
 __all__ = ["EXCHANGES", "Credentials", "SaslError", "challenge", "decode", "decode_initial"]
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class Credentials(NamedTuple):
@@ -73,23 +76,30 @@ def plain(initial: bytes | None) -> Generator[bytes, bytes, Credentials]:
     """Run PLAIN: `authzid NUL user NUL password`, where authzid is empty or the user."""
     response = initial if initial is not None else (yield b"")
     parts = response.split(b"\0")
-    if len(parts) != 3 or not parts[1] or parts[0] not in (b"", parts[1]):
+    if len(parts) != 3 or parts[0] not in (b"", parts[1]):
         raise SaslError(replies.BAD_CREDENTIALS)
-    return Credentials(_text(parts[1]), parts[2])
+    return Credentials(_user(parts[1]), parts[2])
 
 
 def login(initial: bytes | None) -> Generator[bytes, bytes, Credentials]:
     """Run LOGIN: a user, then a password."""
     user = initial if initial is not None else (yield b"Username:")
     password = yield b"Password:"
-    return Credentials(_text(user), password)
+    return Credentials(_user(user), password)
 
 
-def _text(octets: bytes) -> str:
+def _user(octets: bytes) -> str:
+    """Return a name that may be recorded: there is one, and no control character in it.
+
+    RFC 4616 section 2 wants both of PLAIN; where every login is taken nobody else would look.
+    """
     try:
-        return octets.decode()
+        user = octets.decode()
     except UnicodeDecodeError as error:
         raise SaslError(replies.BAD_CREDENTIALS) from error
+    if not user or _CONTROL.search(user) is not None:
+        raise SaslError(replies.BAD_CREDENTIALS)
+    return user
 
 
 EXCHANGES: dict[bytes, Callable[[bytes | None], Generator[bytes, bytes, Credentials]]] = {

@@ -33,6 +33,7 @@ _HELO = re.compile(
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 _BDAT = re.compile(rb"([0-9]{1,20})(|[ \t].*)")
+_AUTH = re.compile(rb"([!-~]+)(?:[ \t]+([!-~]+))?")
 # A refused chunk up to this multiple of the limit is read and dropped; beyond, the session ends.
 _MAX_DROPPED = 4
 
@@ -179,15 +180,15 @@ def auth(d: Conversation, argument: bytes) -> Reply | None:
     refusal = _auth_barrier(d)
     if refusal is not None:
         return refusal
-    words = argument.split()
-    if not 1 <= len(words) <= 2:
+    words = _AUTH.fullmatch(argument)
+    if words is None:
         return replies.AUTH_SYNTAX
-    mechanism = words[0].upper()
+    mechanism = words[1].upper()
     exchange = sasl.EXCHANGES.get(mechanism)
     if exchange is None:
         return replies.UNKNOWN_MECHANISM
     try:
-        initial = sasl.decode_initial(words[1]) if len(words) == 2 else None
+        initial = sasl.decode_initial(words[2]) if words[2] else None
     except sasl.SaslError as error:
         return error.reply
     d.begin_auth(mechanism.decode("ascii"), exchange(initial))

@@ -119,6 +119,11 @@ CASES = {
         [500, 252, 500],
     ),
     "http by any method": (b"PURGE /x HTTP/1.1\r\n" + START, [421]),
+    **{
+        f"http by {verb}": (f"{verb} / HTTP/1.1\r\n".encode() + START, [421])
+        for verb in ("NOOP", "HELP", "vrfy", "RSET", "EHLO", "MAIL", "BDAT", "STARTTLS", "QUIT")
+    },
+    "a word of http": (b"NOOP HTTP/1.1 HTTP/ x\r\n", [250]),
     "tls not offered": (b"STARTTLS\r\n", [502]),
     "auth not offered": (EHLO + b"AUTH PLAIN\r\n", [250, 502]),
 }
@@ -340,6 +345,12 @@ AUTH_CASES = {
     "login": (b"AUTH LOGIN\r\ndQ==\r\nc2VjcmV0\r\n", [334, 334, 235]),
     "login with initial": (b"AUTH LOGIN dQ==\r\nc2VjcmV0\r\n", [334, 235]),
     "login not UTF-8": (b"AUTH LOGIN /w==\r\nc2VjcmV0\r\n", [334, 535]),
+    "login without a user": (b"AUTH LOGIN =\r\nc2VjcmV0\r\n", [334, 535]),
+    "login of NUL": (b"AUTH LOGIN dQB1\r\nc2VjcmV0\r\n", [334, 535]),
+    "plain of CR LF": (b"AUTH PLAIN AHUNCnUAc2VjcmV0\r\n", [535]),
+    "plain of C1": (b"AUTH PLAIN AHXChXUAc2VjcmV0\r\n", [535]),
+    "no blank but one": (b"AUTH PLAIN\x0bAHUAc2VjcmV0\r\nAUTH\tPLAIN\r\n", [501, 500]),
+    "blanks": (b"AUTH  PLAIN \t AHUAc2VjcmV0 \r\n", [235]),
     "wrong then right": (b"AUTH PLAIN AHUAeA==\r\nAUTH PLAIN AHUAc2VjcmV0\r\n", [535, 235]),
     "twice": (b"AUTH PLAIN AHUAc2VjcmV0\r\nRSET\r\nAUTH PLAIN AHUAc2VjcmV0\r\n", [235, 250, 503]),
     "cancelled": (b"AUTH PLAIN\r\n*\r\nNOOP\r\n", [334, 501, 250]),
