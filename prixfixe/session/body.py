@@ -42,6 +42,7 @@ class DataReader:
     """
 
     __slots__ = ("_buffer", "_dotless_to", "_limit", "_seen", "_stuffed", "_whole", "is_too_big")
+    wanted = 1  # octets at the least, until the end has come
 
     def __init__(self, limit: int) -> None:
         self._buffer = bytearray(b"\r\n")

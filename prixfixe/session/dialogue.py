@@ -65,18 +65,23 @@ class Dialogue(Reception):
     def work(self) -> bool:
         """Handle a slice of what was received; return whether more can be done now."""
         for _ in range(SLICE):
-            mode = self.mode
-            if mode is _BODY:
-                is_done = self.take_body()
-            elif self._at == len(self._input):
+            if not self._has_next():
                 return False
-            elif mode is _COMMAND:
+            mode = self.mode
+            if mode is _COMMAND:
                 is_done = self._command_line()
+            elif mode is _BODY:
+                is_done = self.take_body()
             else:
                 is_done = mode is Mode.AUTH and self._auth_line()
             if not is_done:
                 return False
-        return self._at < len(self._input)
+        return self._has_next()
+
+    def _has_next(self) -> bool:
+        """Whether there is input, or a chunk of BDAT that needs none."""
+        body = self.body
+        return self._at < len(self._input) or (body is not None and not body.wanted)
 
     # --- lines
 

@@ -67,10 +67,10 @@ class Reception(Conversation):
     def take_body(self) -> bool:
         """Take body octets from the input; return whether the body came to its end."""
         body = self.body
-        chunk = self._body_input()
-        size = len(chunk)
-        if body is None or (not size and isinstance(body, DataReader)):
+        if body is None:
             return False
+        chunk = self._body_input(body)
+        size = len(chunk)
         held = body.held + size
         if held > self._granted and not self._may_hold(held):
             return False
@@ -91,9 +91,9 @@ class Reception(Conversation):
             self._end_of_chunk(body)
         return True
 
-    def _body_input(self) -> bytes:
+    def _body_input(self, body: DataReader | ChunkReader) -> bytes:
         """Return the input up to the end of the chunk; where DATA ends only its reader can tell."""
-        body, start = self.body, self._at
+        start = self._at
         if isinstance(body, ChunkReader):
             return self._input[start : start + body.wanted]
         return self._input[start:] if start else self._input

@@ -101,6 +101,10 @@ CASES = {
         [250, 250, 250, 501, 503, 250],
     ),
     "many chunks in a batch": (START + b"BDAT 1\r\nx" * 40 + b"BDAT 0 LAST\r\n", [250] * 44),
+    "empty chunk at the end of a slice": (
+        START + b"NOOP\r\n" * (SLICE - 4) + b"BDAT 0 LAST\r\n",
+        [250] * SLICE,
+    ),
     "line feed first": (b"\nNOOP\r\n", [500, 250]),
     "only line feeds": (b"\n\n\r\n", [500, 500, 500]),
     "postmaster as sender": (EHLO + b"MAIL FROM:<postmaster>\r\n" + R, [250, 501, 503]),
