@@ -10,7 +10,6 @@ Refuses: a process-wide registry. Two servers in one process have two `Metrics`.
 from __future__ import annotations
 
 import platform
-from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from prixfixe.metrics.series import Histogram, Series, empty_series
@@ -117,11 +116,11 @@ class Metrics:
     ) -> None:
         """Record one accepted message in every series that speaks of it."""
         self._messages[listener, "accepted", "none"] += 1
-        for histogram, value in zip(
-            self._accepted, (size, recipients, receive_seconds, ack_seconds), strict=True
-        ):
-            histogram.counts[bisect_left(histogram.bounds, value)] += 1
-            histogram.sum += value
+        sizes, numbers, receiving, answering = self._accepted
+        sizes.observe(size)
+        numbers.observe(recipients)
+        receiving.observe(receive_seconds)
+        answering.observe(ack_seconds)
 
     # Store
 
