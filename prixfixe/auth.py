@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from prixfixe.limits import peer_network
 from prixfixe.passwords import hash_password, parse_hash, prepare
 from prixfixe.reloading import ReloadResult, Watch
+from prixfixe.scram import Keys, decoy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -174,12 +175,15 @@ class Authenticator:
         self._sleep = sleep
         self._error = ""
         self._watch = Watch(*([] if path is None else [path]))
-        self._users = _read_users(path) if path is not None else {}
+        self._users: dict[str, PasswordHash] = {}
+        self._has_scram = False
         self._verified: dict[str, bytes] = {}
         self._key = os.urandom(32)
         self._pool = ThreadPoolExecutor(_THREADS, "auth")
         self._free_threads = asyncio.Semaphore(_THREADS)
         self._pending: set[asyncio.Task[Verdict]] = set()
+        if path is not None:
+            self._use(_read_users(path))
 
     @property
     def error(self) -> str:
@@ -203,6 +207,24 @@ class Authenticator:
             await self._sleep(self._throttle.delay_seconds(peer))
         return verdict
 
+    def scram_keys(self) -> Callable[[str], Keys] | None:
+        """Return what finds a user's keys; None unless every user has some, for SCRAM needs them.
+
+        A user that does not exist gets keys that no proof fits.
+        """
+        return self._keys_for if self._has_scram else None
+
+    async def settle(self, user: str, keys: Keys, *, is_proven: bool, peer: str = "") -> Verdict:
+        """Judge one login by proof, made with `keys`; the answer to a failure may be held back."""
+        if self._throttle.is_blocked(peer):
+            return Verdict.BLOCKED
+        # The same keys still, or a reload came in between, and this user may be gone.
+        if is_proven and self._users.get(unicodedata.normalize("NFC", user)) == keys:
+            return Verdict.ACCEPTED
+        self._throttle.failed(peer)
+        await self._sleep(self._throttle.delay_seconds(peer))
+        return Verdict.REJECTED
+
     def poll(self) -> ReloadResult | None:
         """Reload when the file is another one than at the last try, else return None."""
         return self.reload() if self._watch.is_due() else None
@@ -213,12 +235,11 @@ class Authenticator:
             return ReloadResult(ok=True)
         self._watch.read()
         try:
-            self._users = _read_users(self._path)
+            self._use(_read_users(self._path))
         except UsersError as error:
             self._error = str(error)
             return ReloadResult(ok=False, reason=self._error)
         self._error = ""
-        self._verified = {}
         return ReloadResult(ok=True)
 
     def close(self) -> None:
@@ -253,6 +274,17 @@ class Authenticator:
         if users is self._users:  # Or a reload came in between, and this user may be gone.
             self._verified[user] = digest
         return Verdict.ACCEPTED
+
+    def _use(self, users: dict[str, PasswordHash]) -> None:
+        self._users = users
+        self._verified = {}
+        self._has_scram = all(isinstance(each, Keys) for each in users.values())
+
+    def _keys_for(self, user: str) -> Keys:
+        known = self._users.get(unicodedata.normalize("NFC", user))
+        if isinstance(known, Keys):
+            return known
+        return decoy(user, next(each for each in self._users.values() if isinstance(each, Keys)))
 
     def _hash_for(self, user: str) -> PasswordHash:
         """Return the user's hash; for an unknown one some other's, so that it costs the same."""

@@ -64,7 +64,7 @@ FIELDS: dict[str, Field] = {
     "seconds": Field("number", "how long the session lasted"),
     "reason": Field("string", "why, in a few words"),
     "mode": Field("string", "how TLS began", ("starttls", "implicit")),
-    "mechanism": Field("string", "the SASL mechanism", ("PLAIN", "LOGIN")),
+    "mechanism": Field("string", "the SASL mechanism", ("PLAIN", "LOGIN", "SCRAM-SHA-256")),
     "what": Field("string", "the certificate or the users", ("tls", "auth")),
     "of": Field("string", "the event whose records were withheld"),
     "suppressed": Field("integer", "how many records were withheld since the last such record"),

@@ -1,7 +1,7 @@
 """Password hashes: making ours, reading ours and those of htpasswd, comparing.
 
 Owns: the text forms `$scrypt$ln=14,r=8,p=5$salt$digest` and bcrypt's `$2b$`, and what is done to
-a password before it is hashed.
+a password before it is hashed. That of SCRAM is in `scram`.
 Promises: comparisons take the same time wherever the difference is; no repr or message shows a
 hash; a hash that would take more than 64 MiB or many seconds is refused when it is read.
 Refuses: the event loop. A check takes a tenth of a second, so it belongs into a thread.
@@ -18,6 +18,8 @@ import unicodedata
 from base64 import b64decode, b64encode
 from binascii import Error as BinasciiError
 from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from prixfixe.scram import parse_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,6 +91,8 @@ def parse_hash(text: str) -> PasswordHash:
         return _parse_scrypt(match)
     if match := _BCRYPT.fullmatch(text):
         return _parse_bcrypt(text, int(match[1]))
+    if keys := parse_keys(text):
+        return keys
     msg = "expected a hash from `prixfixe hash-password`, or bcrypt's ($2b$, $2y$) from htpasswd -B"
     raise ValueError(msg)
 

@@ -126,6 +126,7 @@ UNKNOWN_PARAMETER = Reply(555, "5.5.4", "Parameter not recognised")  # RFC 5321 
 BDAT_SYNTAX = Reply(501, "5.5.4", "Expected BDAT octets [LAST]")
 AUTH_SYNTAX = Reply(501, "5.5.4", "Expected AUTH mechanism [initial-response]")
 BAD_BASE64 = Reply(501, "5.5.2", "Not a base64 response")
+BAD_SCRAM = Reply(501, "5.5.2", "Not a response of SCRAM-SHA-256 without channel binding")
 AUTH_CANCELLED = Reply(501, "5.7.0", "Authentication cancelled")
 
 # --- sequence

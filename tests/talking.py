@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from prixfixe import replies
 from prixfixe.session.dialogue import Dialogue
+from prixfixe.session.sasl import Proof
 from prixfixe.session.terms import Terms
 from prixfixe.settings import load
 
@@ -25,6 +26,7 @@ class World:
         self.has_room = True
         self.reserved = 0
         self.password = b"secret"
+        self.keys_of = None
 
     def keep(self, envelope, body):
         self.kept.append((envelope, body))
@@ -43,9 +45,14 @@ class World:
             self.dialogue.tls_begins()
             self.dialogue.tls_started("TLSv1.3 X")
 
-    def judge(self, mechanism, credentials):
-        if credentials.password == self.password:
-            self.dialogue.judged(credentials.user, replies.AUTHENTICATED)
+    def scram_keys(self):
+        return self.keys_of
+
+    def judge(self, mechanism, claim):
+        if isinstance(claim, Proof) and claim.signature:
+            self.dialogue.judged(claim.user, replies.AUTHENTICATED, claim.signature)
+        elif not isinstance(claim, Proof) and claim.password == self.password:
+            self.dialogue.judged(claim.user, replies.AUTHENTICATED)
         else:
             self.dialogue.judged(None, replies.BAD_CREDENTIALS)
 

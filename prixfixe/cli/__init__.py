@@ -106,6 +106,11 @@ def _load_report_arguments(parser: argparse.ArgumentParser) -> None:
     add_report(parser)
 
 
+def _hash_arguments(parser: argparse.ArgumentParser) -> None:
+    text = "keys from which SCRAM-SHA-256 works too, once every user has some"
+    parser.add_argument("--scram", action="store_true", help=text)
+
+
 def _no_arguments(_parser: argparse.ArgumentParser) -> None:
     """Take none."""
 
@@ -129,7 +134,11 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] 
         "prixfixe.cli.restore",
     ),
     "config": ("show the effective settings", _config_arguments, "prixfixe.cli.config"),
-    "hash-password": ("hash a password for SMTP_AUTH_USERS", _no_arguments, "prixfixe.cli.hashing"),
+    "hash-password": (
+        "hash a password for SMTP_AUTH_USERS",
+        _hash_arguments,
+        "prixfixe.cli.hashing",
+    ),
     "load": ("send many messages to any SMTP server", _load_arguments, "prixfixe.cli.load"),
     "load report": (
         "make one table and page of what load --json wrote",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from prixfixe.auth import hash_password
 from prixfixe.cli.environment import Failure
+from prixfixe.scram import make_keys
 
 if TYPE_CHECKING:
     import argparse
@@ -15,12 +16,15 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 
-def run(_args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Hash."""
     password = _ask() if sys.stdin.isatty() else _read()
     if not password:
         raise Failure(2, "expected a password on the first line of standard input")
-    print(hash_password(password))
+    try:
+        print(make_keys(password) if args.scram else hash_password(password))
+    except ValueError as error:
+        raise Failure(2, str(error)) from error
     return 0
 
 

@@ -13,7 +13,7 @@ import platform
 from typing import TYPE_CHECKING
 
 from prixfixe.metrics.series import Histogram, Series, empty_series
-from prixfixe.metrics.table import CODES, TABLE, VERBS
+from prixfixe.metrics.table import CODES, MECHANISMS, TABLE, VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,9 +163,7 @@ class Metrics:
 
     def auth_attempt(self, mechanism: str, result: str) -> None:
         """Count one AUTH exchange; a mechanism we do not offer counts as other."""
-        self._count(
-            "auth_attempts", (mechanism if mechanism in ("PLAIN", "LOGIN") else "other", result)
-        )
+        self._count("auth_attempts", (mechanism if mechanism in MECHANISMS else "other", result))
 
     def http_connection(self, result: str) -> None:
         """Count one HTTP connection: accepted, replaced by a newcomer, or timeout."""

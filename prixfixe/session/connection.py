@@ -14,10 +14,14 @@ from prixfixe import replies
 from prixfixe.auth import Verdict
 from prixfixe.session.delivery import Delivery
 from prixfixe.session.entrance import Entrance
+from prixfixe.session.sasl import Proof
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from prixfixe.message import Envelope
     from prixfixe.replies import Reply
+    from prixfixe.scram import Keys
     from prixfixe.session.context import Context
     from prixfixe.session.conversation import Outside
     from prixfixe.session.sasl import Credentials
@@ -109,21 +113,35 @@ class Connection(Entrance):
         self.transport.pause_reading()
         self._start(self._shake_hands("starttls"))
 
-    def judge(self, mechanism: str, credentials: Credentials) -> None:
-        """Have the credentials checked off the loop."""
-        self._start(self._judge(mechanism, credentials))
+    def scram_keys(self) -> Callable[[str], Keys] | None:
+        """Return what finds a user's keys, or None where SCRAM is not offered."""
+        authenticator = self.context.authenticator
+        return None if authenticator is None else authenticator.scram_keys()
 
-    async def _judge(self, mechanism: str, credentials: Credentials) -> None:
-        context, verdict = self.context, Verdict.UNAVAILABLE
-        if context.authenticator is not None:
-            verdict = await context.authenticator.verify(
-                credentials.user, credentials.password, peer=self._peer[0]
-            )
+    def judge(self, mechanism: str, claim: Credentials | Proof) -> None:
+        """Have the login checked off the loop."""
+        self._start(self._judge(mechanism, claim))
+
+    async def _judge(self, mechanism: str, claim: Credentials | Proof) -> None:
+        context, verdict = self.context, await self._verdict(claim)
         context.metrics.auth_attempt(mechanism, verdict.value)
         is_accepted = verdict is Verdict.ACCEPTED
         if not is_accepted:
             context.log.login_refused(self.dialogue, verdict.value)
         if self.session is not None:
             self.session.authenticated = is_accepted
-        self.dialogue.judged(credentials.user if is_accepted else None, _AUTH_REPLIES[verdict])
+        user = claim.user if is_accepted else None
+        signature = claim.signature if isinstance(claim, Proof) else b""
+        self.dialogue.judged(user, _AUTH_REPLIES[verdict], signature)
         self._answered()
+
+    async def _verdict(self, claim: Credentials | Proof) -> Verdict:
+        authenticator, peer = self.context.authenticator, self._peer[0]
+        if authenticator is None:
+            return Verdict.UNAVAILABLE
+        if isinstance(claim, Proof):
+            is_proven = bool(claim.signature)
+            return await authenticator.settle(
+                claim.user, claim.keys, is_proven=is_proven, peer=peer
+            )
+        return await authenticator.verify(claim.user, claim.password, peer=peer)

@@ -15,10 +15,11 @@ from prixfixe import replies
 from prixfixe.session import sasl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from prixfixe.message import Envelope
     from prixfixe.replies import Reply
+    from prixfixe.scram import Keys
     from prixfixe.session.body import ChunkReader, DataReader
     from prixfixe.session.terms import Terms
     from prixfixe.session.transaction import Transaction
@@ -55,8 +56,12 @@ class Outside(Protocol):
         """Begin the handshake after the pending output; ends in `tls_started`."""
         ...
 
-    def judge(self, mechanism: str, credentials: sasl.Credentials) -> None:
-        """Check credentials; ends in `judged`."""
+    def judge(self, mechanism: str, claim: sasl.Credentials | sasl.Proof) -> None:
+        """Check a login; ends in `judged`."""
+        ...
+
+    def scram_keys(self) -> Callable[[str], Keys] | None:
+        """Return what finds a user's keys, or None where SCRAM is not offered."""
         ...
 
     def reserve(self, octets: int) -> bool:
@@ -121,7 +126,7 @@ class Conversation:
         self.data_since = 0.0
         self.mechanism = ""
         self.body: DataReader | ChunkReader | None = None
-        self.exchange: Generator[bytes, bytes, sasl.Credentials] | None = None
+        self.exchange: sasl.Exchange | None = None
         self._input = b""
         self._at = 0
         self._is_skipping = False  # to the end of a line that is too long
@@ -236,28 +241,31 @@ class Conversation:
         self.mode = Mode.WAITING
         self.outside.start_tls()
 
-    def begin_auth(
-        self, mechanism: str, exchange: Generator[bytes, bytes, sasl.Credentials]
-    ) -> None:
+    def begin_auth(self, mechanism: str, exchange: sasl.Exchange) -> None:
         """Start a SASL exchange; what follows is its responses."""
         self.mechanism = mechanism
         self.exchange = exchange
         self._auth_step(exchange, None)
 
-    def _auth_step(
-        self, exchange: Generator[bytes, bytes, sasl.Credentials], response: bytes | None
-    ) -> None:
+    def _auth_step(self, exchange: sasl.Exchange, response: bytes | None) -> None:
         try:
             question = next(exchange) if response is None else exchange.send(response)
         except StopIteration as done:
-            self.mode = Mode.WAITING
-            self.outside.judge(self.mechanism, done.value)
+            self._auth_claimed(done.value)
         except sasl.SaslError as error:
             self._auth_over(error.reply)
         else:
             self.mode = Mode.AUTH
             self._observe("AUTH", replies.CHALLENGE_CODE)
             self.output.append(sasl.challenge(question))
+
+    def _auth_claimed(self, claim: sasl.Claim) -> None:
+        if isinstance(claim, sasl.Confirmed):
+            self.user = claim.user
+            self._auth_over(replies.AUTHENTICATED)
+        else:
+            self.mode = Mode.WAITING
+            self.outside.judge(self.mechanism, claim)
 
     def _auth_over(self, reply: Reply) -> None:
         self.exchange = None

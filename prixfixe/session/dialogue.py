@@ -171,12 +171,19 @@ class Dialogue(Reception):
             self.greet()
         self._resume()
 
-    def judged(self, user: str | None, reply: Reply) -> None:
-        """Answer AUTH: `user` is None when the credentials were not accepted."""
+    def judged(self, user: str | None, reply: Reply, signature: bytes = b"") -> None:
+        """Answer AUTH: `user` is None when the login was not accepted.
+
+        A client that sent a proof is shown the server's before it is told.
+        """
         self.exchange = None
         if self.mode is Mode.CLOSED:
             return
         self.verb = "AUTH"
+        if user is not None and signature:
+            self._resume()
+            self._confirm(user, signature)
+            return
         self.user = user
         self.failed_logins += reply is replies.BAD_CREDENTIALS
         if reply is replies.TOO_MANY_FAILED_LOGINS:  # From this address, whatever the session.
@@ -186,3 +193,8 @@ class Dialogue(Reception):
         if self.failed_logins >= verbs.MAX_FAILED_LOGINS:
             self.close(replies.TOO_MANY_FAILED_LOGINS)
         self._resume()
+
+    def _confirm(self, user: str, signature: bytes) -> None:
+        if self.mode is not Mode.CLOSED:
+            self.exchange = sasl.confirmed(user, signature)
+            self._auth_step(self.exchange, None)

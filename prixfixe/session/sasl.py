@@ -1,6 +1,7 @@
 """SASL exchanges as generators: challenges out, responses in, credentials at the end.
 
-Owns: PLAIN (RFC 4616) and LOGIN (draft-murchison-sasl-login) and the base64 between.
+Owns: PLAIN (RFC 4616), LOGIN (draft-murchison-sasl-login), SCRAM-SHA-256 (RFC 7677; its sums are in
+`scram`) and the base64 between.
 Promises: a malformed response raises `SaslError` with its reply; nothing is logged or kept.
 Refuses: judging credentials (see `auth`) and lines (see `dialogue`).
 """
@@ -13,13 +14,32 @@ from binascii import Error as BinasciiError
 from typing import TYPE_CHECKING, NamedTuple
 
 from prixfixe import replies
+from prixfixe.scram import Challenge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from prixfixe.replies import Reply
+    from prixfixe.scram import Keys
 
-__all__ = ["EXCHANGES", "Credentials", "SaslError", "challenge", "decode", "decode_initial"]
+    Exchange = Generator[bytes, bytes, "Claim"]
+
+__all__ = [
+    "EXCHANGES",
+    "SCRAM",
+    "Claim",
+    "Confirmed",
+    "Credentials",
+    "Proof",
+    "SaslError",
+    "challenge",
+    "confirmed",
+    "decode",
+    "decode_initial",
+    "scram",
+]
+
+SCRAM = b"SCRAM-SHA-256"
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -32,6 +52,23 @@ class Credentials(NamedTuple):
 
     def __repr__(self) -> str:
         return f"Credentials(user={self.user!r}, password=...)"
+
+
+class Proof(NamedTuple):
+    """What a client showed of knowing a password; `signature` is empty when it did not."""
+
+    user: str
+    keys: Keys
+    signature: bytes
+
+
+class Confirmed(NamedTuple):
+    """A login that was accepted, and whose client was shown the server's own proof."""
+
+    user: str
+
+
+Claim = Credentials | Proof | Confirmed
 
 
 class SaslError(ValueError):
@@ -72,7 +109,7 @@ def decode(response: bytes) -> bytes:
         raise SaslError(replies.BAD_BASE64) from error
 
 
-def plain(initial: bytes | None) -> Generator[bytes, bytes, Credentials]:
+def plain(initial: bytes | None) -> Exchange:
     """Run PLAIN: `authzid NUL user NUL password`, where authzid is empty or the user."""
     response = initial if initial is not None else (yield b"")
     parts = response.split(b"\0")
@@ -81,11 +118,29 @@ def plain(initial: bytes | None) -> Generator[bytes, bytes, Credentials]:
     return Credentials(_user(parts[1]), parts[2])
 
 
-def login(initial: bytes | None) -> Generator[bytes, bytes, Credentials]:
+def login(initial: bytes | None) -> Exchange:
     """Run LOGIN: a user, then a password."""
     user = initial if initial is not None else (yield b"Username:")
     password = yield b"Password:"
     return Credentials(_user(user), password)
+
+
+def scram(initial: bytes | None, keys_of: Callable[[str], Keys]) -> Exchange:
+    """Run SCRAM-SHA-256 up to the client's proof (RFC 5802 section 5)."""
+    first = initial if initial is not None else (yield b"")
+    try:
+        question = Challenge(first, keys_of)
+        final = yield question.text
+        return Proof(question.user, question.keys, question.answer(final))
+    except ValueError as error:
+        raise SaslError(replies.BAD_SCRAM) from error
+
+
+def confirmed(user: str, signature: bytes) -> Exchange:
+    """Show that the server knows the password too; the client agrees with an empty response."""
+    if (yield signature):
+        raise SaslError(replies.BAD_SCRAM)
+    return Confirmed(user)
 
 
 def _user(octets: bytes) -> str:
@@ -102,7 +157,7 @@ def _user(octets: bytes) -> str:
     return user
 
 
-EXCHANGES: dict[bytes, Callable[[bytes | None], Generator[bytes, bytes, Credentials]]] = {
+EXCHANGES: dict[bytes, Callable[[bytes | None], Exchange]] = {
     b"PLAIN": plain,
     b"LOGIN": login,
 }

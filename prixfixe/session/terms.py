@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["MECHANISMS", "Terms"]
 
 MECHANISMS = ("PLAIN", "LOGIN")
+_SCRAM = "SCRAM-SHA-256"  # needs keys of every user, so a change of the users file decides
 
 
 class Terms:
@@ -41,17 +42,21 @@ class Terms:
         self.allows_clear_auth = settings.auth_insecure
         self.greeting = replies.greeting(self.domain)
         self.helo = replies.helo(self.domain)
-        self._ehlo = {tls: replies.ehlo(self.domain, self._keywords(tls)) for tls in (False, True)}
+        self._ehlo = {
+            (tls, scram): replies.ehlo(self.domain, self._keywords(tls, scram))
+            for tls in (False, True)
+            for scram in (False, True)
+        }
 
-    def ehlo(self, *, is_encrypted: bool) -> Reply:
+    def ehlo(self, *, is_encrypted: bool, has_scram: bool = False) -> Reply:
         """Return the EHLO answer for a clear or an encrypted session."""
-        return self._ehlo[is_encrypted]
+        return self._ehlo[is_encrypted, has_scram]
 
     def may_authenticate(self, *, is_encrypted: bool) -> bool:
         """Whether AUTH can succeed now; it is never offered otherwise (RFC 4954 section 4)."""
         return self.offers_auth and (is_encrypted or self.allows_clear_auth)
 
-    def _keywords(self, is_encrypted: bool) -> list[str]:  # noqa: FBT001
+    def _keywords(self, is_encrypted: bool, has_scram: bool) -> list[str]:  # noqa: FBT001
         keywords = [
             "PIPELINING",
             f"SIZE {self.max_message_size}",
@@ -64,5 +69,6 @@ class Terms:
         if self.offers_tls and not is_encrypted:
             keywords.append("STARTTLS")
         if self.may_authenticate(is_encrypted=is_encrypted):
-            keywords.append("AUTH " + " ".join(MECHANISMS))
+            offered = (*MECHANISMS, _SCRAM) if has_scram else MECHANISMS
+            keywords.append("AUTH " + " ".join(offered))
         return [*keywords, "HELP"]

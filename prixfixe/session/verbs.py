@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prixfixe import replies
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from prixfixe.replies import Reply
     from prixfixe.session.conversation import Conversation
+    from prixfixe.session.sasl import Exchange
 
 __all__ = ["MAX_FAILED_LOGINS", "VERBS", "Verb", "barrier", "max_octets"]
 
@@ -45,7 +47,9 @@ def helo(d: Conversation, argument: bytes) -> Reply:
 
 def ehlo(d: Conversation, argument: bytes) -> Reply:
     """EHLO (RFC 5321 section 4.1.1.1); it ends a transaction as RSET does."""
-    return _hello(d, argument, d.terms.ehlo(is_encrypted=d.tls is not None), is_extended=True)
+    has_scram = d.terms.offers_auth and d.outside.scram_keys() is not None
+    reply = d.terms.ehlo(is_encrypted=d.tls is not None, has_scram=has_scram)
+    return _hello(d, argument, reply, is_extended=True)
 
 
 def _hello(d: Conversation, argument: bytes, reply: Reply, *, is_extended: bool) -> Reply:
@@ -184,7 +188,7 @@ def auth(d: Conversation, argument: bytes) -> Reply | None:
     if words is None:
         return replies.AUTH_SYNTAX
     mechanism = words[1].upper()
-    exchange = sasl.EXCHANGES.get(mechanism)
+    exchange = _exchange(d, mechanism)
     if exchange is None:
         return replies.UNKNOWN_MECHANISM
     try:
@@ -193,6 +197,13 @@ def auth(d: Conversation, argument: bytes) -> Reply | None:
         return error.reply
     d.begin_auth(mechanism.decode("ascii"), exchange(initial))
     return None
+
+
+def _exchange(d: Conversation, mechanism: bytes) -> Callable[[bytes | None], Exchange] | None:
+    if mechanism != sasl.SCRAM:
+        return sasl.EXCHANGES.get(mechanism)
+    keys_of = d.outside.scram_keys()
+    return None if keys_of is None else partial(sasl.scram, keys_of=keys_of)
 
 
 def _auth_barrier(d: Conversation) -> Reply | None:

@@ -13,6 +13,7 @@ from tests import offered
 from tests.container.talk import Crowd, body_of, deliver
 from tests.container.waiting import eventually
 from tests.integration.test_clients import has_swaks_tls, needs
+from tests.proving import ScramClient
 
 USER = "alice@example.com"
 HASHES = {word: hash_password(word) for word in ("correct horse", "battery staple")}
@@ -233,6 +234,31 @@ def test_users_rotate_while_it_runs(box, secrets):
     with secured(box, trust) as wire:
         assert wire.ask(plain(OLD)) == [535]
         assert wire.ask(plain(NEW)) == [235]
+
+
+def test_scram_logs_in_once_every_user_has_keys(box, secrets):
+    made = box.python(
+        "import sys; from prixfixe.scram import make_keys; print(make_keys(sys.argv[1]))", OLD
+    )
+    secrets.put("users", f"{USER}:{made.strip()}\n".encode())
+    eventually(lambda: box.logged("reloaded"), what="the new users")
+    client = ScramClient(USER, OLD)
+    with secured(box, secrets.trust) as wire:
+        question = challenged(wire, b"AUTH SCRAM-SHA-256 " + base64.b64encode(client.first))
+        final = challenged(wire, base64.b64encode(client.final(question)))
+        assert client.is_server(final)
+        assert wire.ask(b"\r\n") == [235]
+        deliver(wire, body_of(100))
+    (message,) = box.messages()
+    assert USER in message.facts.values()
+
+
+def challenged(wire, line):
+    """Say something and return what the server then asks."""
+    wire.send(line + b"\r\n")
+    code, _, text = wire.reply().rstrip().partition(b" ")
+    assert code == b"334"
+    return base64.b64decode(text)
 
 
 # --- guessing

@@ -1,6 +1,7 @@
 """TLS and logins through programs nobody here wrote, and what a scanner would find."""
 
 import asyncio
+import json
 import shutil
 import smtplib
 import ssl
@@ -10,6 +11,7 @@ import pytest
 import trustme
 
 from prixfixe.passwords import hash_password
+from prixfixe.scram import make_keys
 from tests import offered
 from tests.integration.test_clients import RECIPIENT, SENDER, has_swaks_tls, needs, run
 
@@ -122,6 +124,66 @@ async def test_swaks(secured, way, mechanism):
     check_kept(secured, b"hello")
 
 
+@pytest.fixture
+async def proven(secured, tmp_path):
+    """The same server, whose users have keys for SCRAM."""
+    (tmp_path / "users").write_text(f"{USER}:{make_keys(PASSWORD)}\n")
+    await secured.running.server.reload()
+    return secured
+
+
+def logged_in_by(secured):
+    counts = secured.running.server.metrics.series()["auth_attempts"].counts
+    return {mechanism for (mechanism, result), count in counts.items() if count}
+
+
+def msmtp(secured, password):
+    return [
+        "msmtp", "--host=localhost", f"--port={secured.port}", f"--from={SENDER}", "--tls=on",
+        "--tls-starttls=on", f"--tls-trust-file={secured.authority}", "--auth=scram-sha-256",
+        f"--user={USER}", f"--passwordeval=printf '%s' '{password}'", RECIPIENT,
+    ]  # fmt: skip
+
+
+@needs("msmtp")
+async def test_msmtp_by_scram(proven):
+    await run(*msmtp(proven, PASSWORD), stdin=BODY.replace(b"\r\n", b"\n"))
+    check_kept(proven, b"hello")
+    assert logged_in_by(proven) == {"SCRAM-SHA-256"}
+
+
+@needs("msmtp")
+async def test_msmtp_by_scram_with_a_wrong_password(proven):
+    with pytest.raises(AssertionError, match="535"):
+        await run(*msmtp(proven, "wrong"), stdin=b"x\n")
+    assert proven.running.messages == []
+    assert [json.loads(one)["reason"] for one in proven.running.records() if "refused" in one]
+
+
+@needs("gsasl")
+@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "PLAIN", "LOGIN"])
+async def test_gsasl(proven, mechanism):
+    answer = await run(
+        "gsasl", "--smtp", f"--connect=localhost:{proven.port}", "--mechanism", mechanism,
+        f"--authentication-id={USER}", f"--authorization-id={USER}", f"--password={PASSWORD}",
+        f"--x509-ca-file={proven.authority}", "--no-cb", stdin=b"",
+    )  # fmt: skip
+    assert "235" in answer or "authenticated" in answer.lower()
+    assert logged_in_by(proven) == {mechanism}
+
+
+async def test_smtplib_by_plain_where_users_have_scram_keys(proven):
+    def send():
+        with smtplib.SMTP("localhost", proven.port, timeout=20) as smtp:
+            smtp.starttls(context=proven.context)
+            smtp.login(USER, PASSWORD)
+            assert "SCRAM-SHA-256" in smtp.esmtp_features["auth"]
+            smtp.sendmail(SENDER, [RECIPIENT], BODY)
+
+    await asyncio.to_thread(send)
+    check_kept(proven)
+
+
 @needs("openssl")
 @pytest.mark.parametrize("is_implicit", [False, True], ids=["starttls", "implicit"])
 @pytest.mark.parametrize("check", offered.ALL, ids=[one.__name__ for one in offered.ALL])
@@ -132,5 +194,5 @@ async def test_what_is_offered(secured, check, is_implicit):
 
 
 def test_the_programs_that_are_here_are_named(record_property):
-    for program in ("curl", "swaks", "openssl"):
+    for program in ("curl", "swaks", "openssl", "msmtp", "gsasl"):
         record_property(program, shutil.which(program) or "not installed")

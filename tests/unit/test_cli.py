@@ -157,10 +157,25 @@ def test_hash_password_reads_one_line(monkeypatch, capsys, octets):
     assert users["user"].matches("p:ä ".encode())
 
 
-@pytest.mark.parametrize(("octets", "reason"), [(b"\n", "first line"), (b"\xff\n", "in UTF-8")])
-def test_hash_password_refuses_what_is_no_password(monkeypatch, capsys, octets, reason):
+def test_hash_password_makes_keys_for_scram(monkeypatch, capsys):
+    typed(monkeypatch, b"p:x \n")
+    assert main(["hash-password", "--scram"]) == 0
+    made = capsys.readouterr().out.strip()
+    assert made.startswith("SCRAM-SHA-256$")
+    assert parse_users(f"user:{made}\n".encode())["user"].matches(b"p:x ")
+
+
+@pytest.mark.parametrize(
+    ("octets", "reason", "options"),
+    [
+        (b"\n", "first line", []),
+        (b"\xff\n", "in UTF-8", []),
+        (b"a\x07b\n", "without control", ["--scram"]),
+    ],
+)
+def test_hash_password_refuses_what_is_no_password(monkeypatch, capsys, octets, reason, options):
     typed(monkeypatch, octets)
-    assert main(["hash-password"]) == 2
+    assert main(["hash-password", *options]) == 2
     output, error = capsys.readouterr()
     assert output == ""
     assert reason in error

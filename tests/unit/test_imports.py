@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2] / "prixfixe"
 LAYERS = [
     {"threads"},
     {
-        *("replies", "address", "message", "selfsigned", "passwords", "reloading"),
+        *("replies", "address", "message", "selfsigned", "passwords", "scram", "reloading"),
         *("events", "loglines", "linesink", "outlet", "restraint", "charsets", "mimetree"),
         "proxy",
         "worker",
@@ -25,7 +25,13 @@ LAYERS = [
     {"cli", "load", "testing"},
     {"start"},
 ]
-SIDEWAYS = {("cli", "load"), ("auth", "limits"), ("params", "policy"), ("readiness", "metrics")}
+SIDEWAYS = {
+    ("passwords", "scram"),
+    ("cli", "load"),
+    ("auth", "limits"),
+    ("params", "policy"),
+    ("readiness", "metrics"),
+}
 
 
 def level(room):
@@ -81,7 +87,7 @@ def test_only_the_session_imports_aiosmtpd():
     assert importers == {"session/link.py"}
 
 
-PURE = ["address", "params", "policy", "replies", "message", "units"]
+PURE = ["address", "params", "policy", "replies", "message", "scram", "units"]
 PURE += [
     f"session/{name}"
     for name in ("body", "conversation", "dialogue", "envelope", "reception", "sasl", "verbs")

@@ -2,14 +2,16 @@
 
 import asyncio
 import io
-from base64 import b64encode
+from base64 import b64decode, b64encode
 
 import pytest
 
 from prixfixe.auth import Verdict
 from prixfixe.logs import build_log
 from prixfixe.passwords import hash_password
+from prixfixe.scram import make_keys
 from tests.conftest import until
+from tests.proving import ScramClient
 from tests.unit.test_connection import START
 
 SECRET = "sesame-open-9"
@@ -138,6 +140,38 @@ async def test_a_client_that_leaves_during_a_check_leaves_nothing_behind(serve):
     await until(lambda: not running.server.context.sessions)
     await until(lambda: attempts(running, "rejected") or not running.server.context.sessions)
     assert not any("unexpected" in line for line in running.records())
+
+
+async def test_by_scram_a_blocked_network_is_not_heard_with_the_right_proof(serve, tmp_path):
+    (tmp_path / "users").write_text(f"alice:{make_keys(SECRET)}\n")
+    running = await serve()
+    wire = await running.say_hello()
+    client = ScramClient("alice", SECRET)
+    final = client.final(await challenged(wire, b"AUTH SCRAM-SHA-256 ", client.first))
+    for _ in range(15):
+        running.server.context.authenticator._throttle.failed("127.0.0.1")
+    await wire.send(b64encode(final) + b"\r\n")
+    assert (await wire.rest()).startswith(b"421 4.7.0 Too many failed logins")
+    assert attempts(running, "blocked") == 1
+
+
+async def test_by_scram_five_failures_end_the_session(serve, tmp_path):
+    (tmp_path / "users").write_text(f"alice:{make_keys(SECRET)}\n")
+    running = await serve()
+    wire = await running.say_hello()
+    for number in range(5):
+        client = ScramClient("nobody" if number % 2 else "alice", "wrong")
+        final = client.final(await challenged(wire, b"AUTH SCRAM-SHA-256 ", client.first))
+        assert await wire.ask(b64encode(final) + b"\r\n") == [535]
+    assert (await wire.rest()).startswith(b"421 4.7.0")
+    assert running.logged("login refused")[0]["mechanism"] == "SCRAM-SHA-256"
+
+
+async def challenged(wire, verb, octets):
+    await wire.send(verb + b64encode(octets) + b"\r\n")
+    reply = await wire.reply()
+    assert reply.startswith(b"334 ")
+    return b64decode(reply[4:])
 
 
 # --- secrets
