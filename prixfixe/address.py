@@ -13,14 +13,15 @@ from __future__ import annotations
 import re
 from functools import cache
 from ipaddress import AddressValueError, IPv6Address
+from unicodedata import normalize
 
 __all__ = [
     "MAX_PLAIN_OCTETS",
     "NON_ASCII",
     "PLAIN_PATH",
     "AddressError",
+    "comparable",
     "is_literal",
-    "mailbox_domain",
     "parse_path",
 ]
 
@@ -55,6 +56,7 @@ def _grammar() -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 
 _IPV4 = re.compile(r"(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})", re.ASCII)
+_PAIR = re.compile(r"\\(.)")
 _UNSAFE_SPACE = re.compile(r"[\u1680\u2000-\u200a\u202f\u205f\u3000\ufeff\u00a0]")
 
 
@@ -116,7 +118,7 @@ def _check_mailbox(local: str, domain: str) -> None:
 
 def _label_octets(label: str) -> int:
     """Return a label's length in the form the DNS would use (RFC 5890 section 2.3.2.1)."""
-    octets = len(label) if label.isascii() else len(b"xn--" + label.encode("punycode"))
+    octets = len(_a_label(label))
     if octets > MAX_LABEL_OCTETS:
         raise AddressError("label too long")
     return octets
@@ -135,6 +137,20 @@ def is_literal(text: str) -> bool:
     return quad is not None and all(int(part) <= 255 for part in quad.groups())
 
 
-def mailbox_domain(address: str) -> str:
-    """Return the domain of an accepted mailbox, lower-cased; "" for a bare postmaster."""
-    return address.rpartition("@")[2].lower() if "@" in address else ""
+def comparable(address: str) -> str:
+    """Return what an accepted mailbox has in common with its other spellings.
+
+    Case and Unicode's compositions never matter here (see `policy`), quotes are not part of what
+    they quote (RFC 5322 3.2.4), and a domain's U-labels are its A-labels (RFC 5890 2.3.2.1).
+    """
+    if address.isascii() and not address.startswith('"'):
+        return address.lower()
+    folded = normalize("NFC", normalize("NFC", address).lower())
+    local, at, domain = folded.rpartition("@")
+    if local.startswith('"'):
+        local = _PAIR.sub(r"\1", local[1:-1])
+    return local + at + ".".join(map(_a_label, domain.split(".")))
+
+
+def _a_label(label: str) -> str:
+    return label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii")

@@ -9,7 +9,6 @@ from prixfixe.address import (
     AddressError,
     _parse_full,
     is_literal,
-    mailbox_domain,
     parse_path,
 )
 
@@ -114,11 +113,6 @@ def test_any_text_is_refused_or_unchanged(text):
 )
 def test_dot_strings_are_accepted(local, domain):
     assert parse_path(f"<{local}@{domain}>") == (f"{local}@{domain}", "")
-
-
-def test_domain_is_folded():
-    assert mailbox_domain("A@B.Test") == "b.test"
-    assert mailbox_domain("postmaster") == ""
 
 
 @pytest.mark.parametrize(

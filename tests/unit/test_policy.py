@@ -19,5 +19,28 @@ def test_other_recipient_is_refused(address):
     assert RecipientPolicy(LIST).judge(address) is replies.NO_SUCH_RECIPIENT
 
 
+SPELLINGS = {
+    "quotes": ("one@other.test", '"one"@other.test'),
+    "pairs": ("one@other.test", '"\\o\\ne"@other.test'),
+    "quotes in the list": ('"one"@other.test', "One@other.test"),
+    "postmaster in quotes": ("one@other.test", '"Postmaster"@other.test'),
+    "U-label": ("@xn--bcher-kva.test", "x@B\u00fccher.test"),
+    "A-label": ("@b\u00fccher.test", "x@XN--BCHER-KVA.test"),
+    "decomposed": ("\u00e9@other.test", "E\u0301@other.test"),
+}
+
+
+@pytest.mark.parametrize(("listed", "address"), SPELLINGS.values(), ids=SPELLINGS)
+def test_spelling_does_not_matter(listed, address):
+    assert RecipientPolicy([listed]).judge(address) is None
+
+
+@pytest.mark.parametrize(
+    "address", ['"x@example.com"@b.test', '""@other.test', '"one "@other.test', "x@b\u00fc.test"]
+)
+def test_what_is_quoted_is_another(address):
+    assert RecipientPolicy([*LIST, "@xn--b"]).judge(address) is replies.NO_SUCH_RECIPIENT
+
+
 def test_empty_list_accepts_everyone():
     assert RecipientPolicy(()).judge("anyone@anywhere") is None
