@@ -63,9 +63,7 @@ async def _run(settings: Settings, notes: Sequence[str], outlet: Outlet) -> int:
         bound = await server.start()
     except (StoreOpenError, OSError, CertificateError, UsersError) as error:
         log.flush()
-        print(f"prixfixe: {_told(error)}", file=sys.stderr)  # noqa: T201 - a failed start's last word
-        is_setting = isinstance(error, (CertificateError, UsersError))
-        return EXIT_SETTINGS if is_setting else EXIT_CANNOT_START
+        return _not_started(error)
 
     def asked_to_stop() -> None:
         if stop.is_set():
@@ -92,6 +90,13 @@ async def _run(settings: Settings, notes: Sequence[str], outlet: Outlet) -> int:
     log.say("stopped")
     log.flush()
     return EXIT_OK
+
+
+def _not_started(error: Exception) -> int:
+    """Say why, and return the exit code."""
+    print(f"prixfixe: {_told(error)}", file=sys.stderr)  # noqa: T201 - a failed start's last word
+    is_setting = isinstance(error, (CertificateError, UsersError))
+    return EXIT_SETTINGS if is_setting else EXIT_CANNOT_START
 
 
 def _told(error: Exception) -> str:
@@ -133,7 +138,10 @@ def serve(settings: Settings, notes: Sequence[str] = ()) -> int:
     give_back_memory()
     if sys.stdout is None:  # It was closed before the start.
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for the life of the process
-    outlet = Outlet(sys.stdout.fileno(), sys.stdout.encoding)
+    try:
+        outlet = Outlet(sys.stdout.fileno(), sys.stdout.encoding)
+    except OSError as error:
+        return _not_started(error)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_run(settings, notes, outlet))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import threading
 from typing import TYPE_CHECKING
 
@@ -21,13 +22,23 @@ _PR_SET_NAME = 15  # of linux/prctl.h; the kernel keeps 15 octets of a name
 
 
 def start(name: str, run: Callable[[], None]) -> None:
-    """Start a thread that nobody waits for."""
+    """Start a thread that nobody waits for.
+
+    Raises:
+        OSError: the process may have no further one; the text names the remedy.
+
+    """
 
     def named() -> None:
         _tell_kernel(name)
         run()
 
-    threading.Thread(target=named, name=name, daemon=True).start()
+    try:
+        threading.Thread(target=named, name=name, daemon=True).start()
+    except RuntimeError as error:
+        remedy = "raise the limit on processes (--pids-limit of a container, ulimit -u)"
+        msg = f"no further thread can be started; {remedy}"
+        raise OSError(errno.EAGAIN, msg) from error
 
 
 def _tell_kernel(name: str) -> None:

@@ -10,12 +10,24 @@ from typing import Any
 
 from docker.types import Ulimit
 
-__all__ = ["MAIL", "MEMORY", "NOFILE", "PIDS", "hardened", "mail_on_tmpfs"]
+__all__ = [
+    "LEAST_MEMORY",
+    "LEAST_NOFILE",
+    "LEAST_PIDS",
+    "MAIL",
+    "MEMORY",
+    "NOFILE",
+    "PIDS",
+    "hardened",
+    "mail_on_tmpfs",
+]
 
 MEMORY = "64m"  # one limit for memory and swap together: no swap
 PIDS = 16
 NOFILE = 256
 MAIL = "/var/mail"
+# The least that is promised to do, for the server, its probe and one command beside it.
+LEAST_MEMORY, LEAST_PIDS, LEAST_NOFILE = "48m", 12, 40
 
 
 def hardened(**relaxed: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from docker.types import Ulimit
 from tests.conformance.wire import ClosedError, Wire
 from tests.container import engine
 from tests.container.box import PYTHON
+from tests.container.profile import LEAST_MEMORY, LEAST_NOFILE, LEAST_PIDS, mail_on_tmpfs
 from tests.container.talk import Crowd, body_of, deliver, envelope, stuffed
 from tests.container.waiting import eventually
 
@@ -269,6 +270,30 @@ def test_mail_is_kept_while_no_process_more_can_be_made(start):
         assert box.http("/livez").status == 200
     eventually(lambda: processes(box) < 8, what="the end of the hog")
     assert len(box.messages()) == 1
+
+
+def test_the_least_that_is_promised_is_enough(start):
+    box = start(
+        mem_limit=LEAST_MEMORY,
+        pids_limit=LEAST_PIDS,
+        ulimits=[Ulimit(name="nofile", soft=LEAST_NOFILE, hard=LEAST_NOFILE)],
+        probe=1,
+    )
+    box.await_health("healthy")
+    body = body_of(100_000)
+    with box.hello() as wire, box.hello(), box.hello():
+        name = deliver(wire, body)
+        assert name in box.prixfixe("messages").output
+    assert box.http(f"/api/v1/message/{name}/raw").body.endswith(body)
+    assert box.prixfixe("check").code == 0
+    assert not box.state["OOMKilled"]
+
+
+def test_too_few_processes_stop_the_start_with_the_remedy(run_once):
+    ended = run_once(pids_limit=3, **mail_on_tmpfs("16m"))
+    assert ended.code == 3, ended
+    assert ended.err.startswith("prixfixe: no further thread can be started; raise the limit")
+    assert ended.err.count("\n") == 1
 
 
 def processes(box):

@@ -13,6 +13,7 @@ from prixfixe.metrics.table import TABLE as METRICS
 from prixfixe.settings import TABLE as SETTINGS
 from prixfixe.settings import example
 from tests import records
+from tests.container.profile import LEAST_MEMORY, LEAST_NOFILE, LEAST_PIDS
 from tests.container.states import STATES
 from tests.documents import dashboard
 
@@ -76,6 +77,12 @@ def _field(item):
     return [f"`{name}`", field.type, field.help + values]
 
 
+def least():
+    """Return the limits of a container that are enough."""
+    rows = {"--memory": LEAST_MEMORY, "--pids-limit": LEAST_PIDS, "--ulimit nofile": LEAST_NOFILE}
+    return table(["limit", "least"], ([f"`{name}`", str(value)] for name, value in rows.items()))
+
+
 def health():
     """Return what the health checks must say of each state a server can be in."""
     return table(["state", "`HEALTHCHECK`", "`/livez`", "`/readyz`"], map(_state, STATES.items()))
@@ -91,7 +98,7 @@ PARTS = {
     "docs/metrics.md": {"metrics": metrics},
     "docs/logs.md": {"events": events, "fields": fields},
     "DEPLOYMENT.md": {"settings": settings},
-    "deployment/DOCKER-READY.md": {"health": health},
+    "deployment/DOCKER-READY.md": {"least": least, "health": health},
 }
 FILES = {
     ".env.example": example,

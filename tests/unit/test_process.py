@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from prixfixe import __version__
+from prixfixe import __version__, threads
 from prixfixe.passwords import hash_password
 from prixfixe.selfsigned import make_pair
 from tests import records
@@ -295,6 +295,15 @@ def test_a_start_that_fails_says_why(process, variables, code, words):
     for word in words:
         assert word in server.text()
     assert "Traceback" not in server.text()
+
+
+def test_a_thread_too_many_is_told_with_the_remedy(monkeypatch):
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("threading.Thread.start", refuse)
+    with pytest.raises(OSError, match=r"no further thread can be started; raise the limit on"):
+        threads.start("one", int)
 
 
 @pytest.mark.parametrize("name", ["SMTP_PORT", "SMTP_HTTP_PORT"])
