@@ -10,44 +10,33 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import os
 import shutil
 import socket
 import ssl
 import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-from docker.errors import APIError, NotFound
+from docker.errors import NotFound
 
 from tests.conformance.wire import Wire
 from tests.container import engine
 from tests.container.box import PYTHON, Answer
 from tests.container.mailbox import Kept, read_all
+from tests.container.staging import staged
 from tests.container.waiting import is_greeted, published
 from tests.shell import ROOT, Shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-__all__ = ["Deployment", "label", "remove_named", "taken_port"]
+__all__ = ["Deployment", "taken_port"]
 
 CONTEXT = (
     *("docker-compose.yml", "docker-compose.stress-test.yml", "Dockerfile", ".dockerignore"),
     *("docker", "prixfixe", "requirements"),
     *("pyproject.toml", "README.md", "LICENSE"),
 )
-# A docker that labels what it makes, so that a sweep finds it when a test is killed.
-LABELLING = """#!/bin/sh
-case "$1 $2" in
-"run "* | "build "*) command=$1 && shift ;;
-"network create") command="network create" && shift 2 ;;
-*) exec {docker} "$@" ;;
-esac
-exec {docker} $command --label {label} "$@"
-"""
 
 
 class Deployment(Shell):
@@ -62,16 +51,8 @@ class Deployment(Shell):
             else:
                 shutil.copy(ROOT / file, folder)
         (folder / "secrets").mkdir()
-        # The compose of the locked tools is found where the machine has none.
-        path = f"{os.environ['PATH']}:{Path(sys.executable).parent}"
-        self.environ |= label(folder, {"PATH": path}) | {
-            "PRIXFIXE_NAME": self.name,
-            "PRIXFIXE_IMAGE": image,  # its id: removing a last name would remove the image
-            "PRIXFIXE_HEALTH_INTERVAL": "1s",
-            "COMPOSE_PROJECT_NAME": self.name,
-        }
-        if host := os.environ.get("DOCKER_HOST"):
-            self.environ["DOCKER_HOST"] = host
+        # The image by its id: removing a last name would remove it.
+        self.environ = staged(folder, self.name, image)
 
     # --- commands
 
@@ -164,47 +145,7 @@ class Deployment(Shell):
 
     def discard(self) -> None:
         """Remove all that is named for this deployment."""
-        remove_named(self.name)
-
-
-def label(folder: Path, environ: dict[str, str]) -> dict[str, str]:
-    """Return an environment in which what docker and compose make in a folder carries the run's label."""
-    [(key, value)] = engine.labels().items()
-    tools = folder / "tools"
-    tools.mkdir()
-    (tools / "docker").write_text(
-        LABELLING.format(docker=shutil.which("docker"), label=f"{key}={value}")
-    )
-    (tools / "docker").chmod(0o755)
-    labelled = {"labels": engine.labels()}
-    override = {
-        "services": {"smtp": labelled},
-        "networks": {"mail": labelled},
-        "volumes": {"mail": labelled},
-    }
-    (folder / "docker-compose.override.yml").write_text(yaml.safe_dump(override))
-    return environ | {"PATH": f"{tools}:{environ['PATH']}"}
-
-
-def remove_named(name: str) -> None:
-    """Remove containers, networks, volumes and images whose name begins with this one."""
-    found = engine.client()
-    for container in found.containers.list(all=True, filters={"name": name}):
-        _remove(container, force=True, v=True)
-    for network in found.networks.list(names=[name]):
-        _remove(network)
-    for volume in found.volumes.list(filters={"name": name}):
-        _remove(volume, force=True)
-    for image in found.images.list():
-        for tag in image.tags:
-            if tag.startswith(name):
-                with contextlib.suppress(APIError, NotFound):
-                    found.images.remove(tag)
-
-
-def _remove(thing: Any, **options: Any) -> None:
-    with contextlib.suppress(APIError, NotFound):
-        thing.remove(**options)
+        engine.remove_named(self.name)
 
 
 @contextlib.contextmanager

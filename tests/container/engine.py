@@ -1,8 +1,9 @@
 """The Docker engine: one client, our label, and sweeping up.
 
 Owns: the name of a run, what is made under its label, and the facts of the engine for the report.
-Promises: everything made through here carries the run's label; `sweep` removes exactly that;
-`sweep_dead` removes what runs of this checkout left that did not live to their end.
+Promises: everything made through here carries the run's label; `sweep` removes exactly that, and
+`remove_named` what goes by one name; `sweep_dead` removes what runs of this checkout left that did
+not live to their end.
 Refuses: what containers do (see `box`).
 
 Ryuk is off: the label does its work, without a second image and a privileged container.
@@ -39,6 +40,7 @@ __all__ = [
     "name_run",
     "network",
     "new_name",
+    "remove_named",
     "sweep",
     "sweep_dead",
 ]
@@ -97,18 +99,31 @@ def network() -> str:
 
 def sweep(run: str) -> None:
     """Remove every container, network, volume and image of a run."""
-    engine = client()
     mine = {"label": f"{LABEL}={run}"}
-    for container in engine.containers.list(all=True, filters=mine):
-        _remove(container, force=True, v=True)
-    for network in engine.networks.list(filters=mine):
-        _remove(network)
-    for volume in engine.volumes.list(filters=mine):
-        _remove(volume, force=True)
-    for image in engine.images.list(all=True, filters=mine):
+    _remove_all(mine)
+    for image in client().images.list(all=True, filters=mine):
         for name in image.tags or [image.id]:
             _forget(name, noprune=True)  # what it was made of may be under test
     _forget(image_name(run))  # with its layers that have no other name
+
+
+def remove_named(name: str) -> None:
+    """Remove containers, networks, volumes and images whose name begins with one of `new_name`."""
+    _remove_all({"name": name})
+    for image in client().images.list():
+        for tag in image.tags:
+            if tag.startswith(name):
+                _forget(tag)
+
+
+def _remove_all(filters: dict[str, str]) -> None:
+    engine = client()
+    for container in engine.containers.list(all=True, filters=filters):
+        _remove(container, force=True, v=True)
+    for network in engine.networks.list(filters=filters):
+        _remove(network)
+    for volume in engine.volumes.list(filters=filters):
+        _remove(volume, force=True)
 
 
 def image_name(run: str = "") -> str:

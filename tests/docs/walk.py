@@ -15,16 +15,15 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.container import engine
 from tests.container.builder import ensure_base
-from tests.container.deployed import label, remove_named
+from tests.container.staging import staged
 from tests.documents.blocks import is_printed
-from tests.shell import ROOT, clean_environ
+from tests.shell import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,18 +100,6 @@ def _take_changes(folder: Path) -> None:
             (folder / name).unlink(missing_ok=True)
 
 
-def _environ() -> dict[str, str]:
-    """Return the caller's environment; what a virtual environment has is found last."""
-    environ = clean_environ()
-    environ.pop("VIRTUAL_ENV", None)
-    own = str(Path(sys.executable).parent)
-    paths = [path for path in environ["PATH"].split(":") if path != own]
-    environ["PATH"] = ":".join([*paths, own])  # compose, where the machine has none
-    if host := os.environ.get("DOCKER_HOST"):
-        environ["DOCKER_HOST"] = host
-    return environ
-
-
 class Walk:
     """One reading of a document."""
 
@@ -120,13 +107,8 @@ class Walk:
         self.folder = folder
         self.name = engine.new_name()
         clone(folder, self.name)
-        self.environ = label(folder, _environ()) | {
-            "PRIXFIXE_NAME": self.name,
-            "COMPOSE_PROJECT_NAME": self.name,
-            "PRIXFIXE_IMAGE": self.name,
-            "PRIXFIXE_DEBUG_IMAGE": f"{self.name}-debug",
-            "PRIXFIXE_HEALTH_INTERVAL": "1s",
-        }
+        self.environ = staged(folder, self.name, self.name)
+        self.environ["PRIXFIXE_DEBUG_IMAGE"] = f"{self.name}-debug"
         self._behind: list[subprocess.Popen[str]] = []
 
     def replace_prometheus(self) -> None:
@@ -240,7 +222,7 @@ class Walk:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        remove_named(self.name)
+        engine.remove_named(self.name)
         released = {"label": f"prixfixe.release={self.name}"}  # it lost its name to the one before
         for image in engine.client().images.list(filters=released):
             engine.client().images.remove(image.id)

@@ -148,9 +148,27 @@ sys.exit(cli.main(["serve"]))
 """
 
 
+def read_until(reader, find, text=b""):
+    """Read on until there is what is looked for; return that, and all that was read."""
+    while not (found := find(text)):
+        more = reader.read(4096)
+        assert more, text
+        text += more
+    return found, text
+
+
+class Unread:
+    """A server whose output nobody reads once it is ready; `text` is what it said by then."""
+
+    def __init__(self, process, reader):
+        self.process, self.reader = process, reader
+        ready, self.text = read_until(reader, lambda text: READY.search(text.decode()))
+        self.smtp, self.http = ready[1].rsplit(":", 1), ready[2]
+
+
 @pytest.fixture
 def unread(pipe, tmp_path):
-    """Run a server that holds little, whose output nobody reads once it is ready."""
+    """Run a server that holds little."""
     reader, writer = pipe
     env = {name: value for name, value in os.environ.items() if not name.startswith("SMTP_")}
     env |= {"SMTP_PORT": "0", "SMTP_HTTP_PORT": "0", "SMTP_BIND": "127.0.0.1"}
@@ -162,7 +180,7 @@ def unread(pipe, tmp_path):
     )
     writer.close()
     try:
-        yield server, reader
+        yield Unread(server, reader)
     finally:
         with contextlib.suppress(ProcessLookupError):
             server.kill()
@@ -170,17 +188,13 @@ def unread(pipe, tmp_path):
 
 
 def test_a_server_whose_output_nobody_reads_serves_and_stops(unread):
-    server, reader = unread
-    text = b""
-    while not (ready := READY.search(text.decode())):
-        text += reader.read(4096)
     for _ in range(100):  # each says more than 150 octets, and the pipe takes 4096
-        with smtplib.SMTP(*ready[1].rsplit(":", 1), timeout=20) as smtp:
+        with smtplib.SMTP(*unread.smtp, timeout=20) as smtp:
             assert smtp.noop()[0] == 250
-    with urllib.request.urlopen(f"http://{ready[2]}/livez", timeout=20) as answer:
+    with urllib.request.urlopen(f"http://{unread.http}/livez", timeout=20) as answer:
         assert answer.status == 200
-    server.send_signal(signal.SIGTERM)
-    assert server.wait(30) == 0
+    unread.process.send_signal(signal.SIGTERM)
+    assert unread.process.wait(30) == 0
 
 
 def dropped(http):
@@ -193,34 +207,25 @@ def dropped(http):
 
 
 def test_what_was_dropped_is_counted_and_told(unread):
-    server, reader = unread
-    text = b""
-    while not (ready := READY.search(text.decode())):
-        text += reader.read(4096)
     sessions = counted = 0
     while not counted:
         sessions += 1
-        smtplib.SMTP(*ready[1].rsplit(":", 1), timeout=20).quit()
-        counted = dropped(ready[2])
-    while not (told := TOLD.findall(text)):
-        text += reader.read(4096)
+        smtplib.SMTP(*unread.smtp, timeout=20).quit()
+        counted = dropped(unread.http)
+    told, text = read_until(unread.reader, TOLD.findall, unread.text)
     assert int(told[0]) >= counted
-    server.send_signal(signal.SIGTERM)
-    text += reader.readall()
+    unread.process.send_signal(signal.SIGTERM)
+    text += unread.reader.readall()
     assert text.count(b'"session ended"') + sum(map(int, TOLD.findall(text))) == sessions
     assert b'"stopped"' in text.splitlines()[-1]
 
 
 def test_the_last_record_is_out_when_a_server_has_ended(unread):
-    server, reader = unread
-    text = b""
-    while not (ready := READY.search(text.decode())):
-        text += reader.read(4096)
     for _ in range(20):
-        smtplib.SMTP(*ready[1].rsplit(":", 1), timeout=20).quit()
-    server.send_signal(signal.SIGTERM)
-    text += reader.readall()
-    assert server.wait(30) == 0
+        smtplib.SMTP(*unread.smtp, timeout=20).quit()
+    unread.process.send_signal(signal.SIGTERM)
+    text = unread.text + unread.reader.readall()
+    assert unread.process.wait(30) == 0
     assert text.count(b'"session ended"') == 20
     assert b'"stopped"' in text.splitlines()[-1]
 
