@@ -47,17 +47,15 @@ def _contact(address: Address) -> dict[str, str]:
     return {"Name": address.name, "Address": address.address}
 
 
-def _named(message: Message, fields: Fields) -> dict[str, Any]:
+def _contacts(message: Message, fields: Fields) -> dict[str, Any]:
     named = fields.named
     sender = named["From"][:1] or [Address("", message.envelope.sender)]
     return {
-        "MessageID": fields.message_id,
         "From": _contact(sender[0]),
         "To": [_contact(one) for one in named["To"]],
         "Cc": [_contact(one) for one in named["Cc"]],
         "Bcc": [_contact(one) for one in (*named["Bcc"], *fields.hidden)],
         "ReplyTo": [_contact(one) for one in named["Reply-To"]],
-        "Subject": fields.subject,
     }
 
 
@@ -83,8 +81,10 @@ def summarise(message: Message, parsed: Parsed) -> Summary:
     fields = look(message, parsed, LISTED)
     record = {
         "ID": message.id,
+        "MessageID": fields.message_id,
         "Read": False,
-        **_named(message, fields),
+        **_contacts(message, fields),
+        "Subject": fields.subject,
         "Created": _time(message.received_at),
         "Username": message.envelope.user or "",
         "Tags": [],
@@ -121,11 +121,14 @@ def _part(part: Part) -> dict[str, Any]:
 
 def detail(message: Message, parsed: Parsed) -> dict[str, Any]:
     """Return one message taken apart."""
+    fields = look(message, parsed, SHOWN)
     return {
         "ID": message.id,
+        "MessageID": fields.message_id,
         "Read": False,
-        **_named(message, look(message, parsed, SHOWN)),
+        **_contacts(message, fields),
         "ReturnPath": message.envelope.sender,
+        "Subject": fields.subject,
         "ListUnsubscribe": {"Header": "", "Links": [], "Errors": "", "HeaderPost": ""},
         "Date": _date(message, parsed),
         "Tags": [],
