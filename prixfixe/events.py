@@ -66,6 +66,8 @@ FIELDS: dict[str, Field] = {
     "mode": Field("string", "how TLS began", ("starttls", "implicit")),
     "mechanism": Field("string", "the SASL mechanism", ("PLAIN", "LOGIN", "SCRAM-SHA-256")),
     "what": Field("string", "the certificate or the users", ("tls", "auth")),
+    "names": Field("string", "whom the certificate names"),
+    "expires": Field("string", "when the certificate ends, in UTC"),
     "of": Field("string", "the event whose records were withheld"),
     "suppressed": Field("integer", "how many records were withheld since the last such record"),
     "smtp": Field("string", "address and port of SMTP"),
@@ -166,6 +168,14 @@ EVENTS: dict[str, Event] = {
         "the store was not closed well the last time",
         ("complete", "discarded_partial", "quarantined", "saved"),
         nullable=("saved",),
+    ),
+    "certificate in use": Event(
+        "info", "at the start, and when it is another one than before", ("names", "expires")
+    ),
+    "certificate expired": Event(
+        "warning",
+        "the one in use is over, and is served all the same",
+        ("names", "expires"),
     ),
     "reload": Event("info", "SIGHUP came"),
     "reloaded": Event("info", "a new certificate or users file is in use", ("what",)),

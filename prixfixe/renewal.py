@@ -11,13 +11,15 @@ Refuses: the files themselves (see `tls`, `auth`) and deciding when to look.
 from __future__ import annotations
 
 import asyncio
+import time
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from prixfixe.auth import Authenticator, AuthThrottle
 from prixfixe.readiness import CheckResult
 from prixfixe.reloading import ReloadResult
-from prixfixe.tls import Certificates
+from prixfixe.tls import CertificateInfo, Certificates
 from prixfixe.worker import Worker
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ class Renewal:
         self.sources: list[Source] = []
         self.certificates: Certificates | None = None
         self.authenticator: Authenticator | None = None
+        self._told: CertificateInfo | None = None
 
     async def load(self, settings: Settings, clock: Callable[[], float]) -> None:
         """Read what is used.
@@ -83,7 +86,7 @@ class Renewal:
             path = None if settings.auth == "any" else settings.auth_users
             users = partial(Authenticator, path, AuthThrottle(clock))
             self.authenticator = await self._load("auth", users)
-        self._tell_expiry()
+        self._tell_certificate()
 
     async def _load(self, what: str, read: Callable[[], H]) -> H:
         worker = Worker(f"renew-{what}")
@@ -120,7 +123,7 @@ class Renewal:
                 result = ReloadResult(ok=False, reason=type(error).__name__)
         if result is not None:
             self._tell(source, result)
-            self._tell_expiry()
+            self._tell_certificate()
 
     async def _read(
         self, source: Source, read: Callable[[], ReloadResult | None]
@@ -142,9 +145,16 @@ class Renewal:
         else:
             self._log.say("not reloaded", what=source.what, reason=result.reason)
 
-    def _tell_expiry(self) -> None:
-        if self.certificates is not None:
-            self._metrics.not_after = self.certificates.info.not_after
+    def _tell_certificate(self) -> None:
+        """Tell once of each that comes into use: whom it names and when it ends."""
+        info = None if self.certificates is None else self.certificates.info
+        if info is None or info == self._told:
+            return
+        self._told = info
+        self._metrics.not_after = info.not_after
+        is_over = info.not_after <= time.time()
+        about = {"names": ", ".join(info.names), "expires": _moment(info.not_after)}
+        self._log.say("certificate expired" if is_over else "certificate in use", **about)
 
     def close(self) -> None:
         """Let go of the threads, those that read whatever they are at."""
@@ -152,3 +162,7 @@ class Renewal:
             source.worker.shutdown()
         if self.authenticator is not None:
             self.authenticator.close()
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()

@@ -1,6 +1,7 @@
 """Certificate and users replaced while the server runs: in use, in the log, in metric, in /readyz."""
 
 import asyncio
+import datetime as dt
 import ssl
 import threading
 
@@ -28,9 +29,9 @@ class Files:
     def __init__(self, folder):
         self.cert, self.key, self.users = folder / "cert", folder / "key", folder / "users"
 
-    def issue(self):
+    def issue(self, *names, **validity):
         """Write a new pair; return the certificate as a client sees it."""
-        pair = trustme.CA().issue_cert("localhost")
+        pair = trustme.CA().issue_cert(*(names or ["localhost"]), **validity)
         pem = pair.cert_chain_pems[0].bytes()
         replace(self.cert, pem)
         replace(self.key, pair.private_key_pem.bytes())
@@ -89,6 +90,25 @@ async def test_a_changed_pair_is_served_to_new_sessions_and_old_ones_live(start,
     assert served(old) != new
     assert await old.ask(START + b"x\r\n.\r\n", 4) == [250, 250, 354, 250]
     assert {one["what"] for one in running.logged("reloaded")} == {"tls"}
+
+
+async def test_the_certificate_in_use_is_told_by_its_names_and_its_end(start, files):
+    files.issue(
+        "mail.example.org", "192.0.2.1", not_after=dt.datetime(2040, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+    )
+    running = await start(**files.variables)
+    (told,) = running.logged("certificate in use")
+    assert told["names"] == "mail.example.org, 192.0.2.1"
+    assert told["expires"] == "2040-01-02T03:04:05+00:00"
+    files.allow("new")
+    await until(lambda: reloads(running, "auth", "ok"))
+    assert len(running.logged("certificate in use")) == 1, "it is the same"
+    past = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    files.issue("old.example.org", not_before=past, not_after=past.replace(month=2))
+    await until(lambda: running.logged("certificate expired"))
+    (told,) = running.logged("certificate expired")
+    assert (told["level"], told["names"]) == ("warning", "old.example.org")
+    assert len(running.logged("certificate in use")) == 1
 
 
 async def test_changed_users_are_asked_at_once(start, files):
