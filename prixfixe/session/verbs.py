@@ -36,8 +36,10 @@ _HELO = re.compile(
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 _BDAT = re.compile(rb"([0-9]{1,20})(|[ \t].*)")
 _AUTH = re.compile(rb"([!-~]+)(?:[ \t]+([!-~]+))?")
-# A refused chunk up to this multiple of the limit is read and dropped; beyond, the session ends.
+# A refused chunk up to this multiple of the limit, or this size, is read and dropped (RFC 3030 2);
+# beyond, nobody is going to send it, and the session ends.
 _MAX_DROPPED = 4
+_DROPPED_OCTETS = 64 * 2**20
 
 
 def helo(d: Conversation, argument: bytes) -> Reply:
@@ -87,7 +89,7 @@ def bdat(d: Conversation, argument: bytes) -> Reply | None:
         _lose_sync(d, replies.BDAT_SYNTAX)
         return None
     octets = int(match[1])
-    if octets > d.terms.max_message_size * _MAX_DROPPED:
+    if octets > max(d.terms.max_message_size * _MAX_DROPPED, _DROPPED_OCTETS):
         _lose_sync(d, replies.TOO_BIG)
         return None
     word = match[2].strip(b" \t").upper()
