@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from tests.bench import document, plots
+from tests.bench import document, evidence, plots
 from tests.bench.generator import WORKLOADS, GeneratorError
 from tests.bench.idle import CONNECTIONS, per_connection
 from tests.bench.latency import at_half_rate
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from tests.bench.rivals.base import Rival
 
-ROOT = Path(__file__).parents[2]
-EVIDENCE = ROOT / "evidence" / "bench.json"
 # Not the image: the proxy of Docker takes six files a connection, more than 20,000 in all.
 CROWDED = ("prixfixe-discard", "prixfixe-sqlite", "aiosmtpd-asyncio", "aiosmtpd-uvloop")
 TIMED = ("prixfixe-discard", "prixfixe-sqlite", "image-sqlite")
@@ -72,8 +70,7 @@ def main(words: list[str]) -> int:
             return 2
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped
         record = measured(chosen)
-        EVIDENCE.parent.mkdir(exist_ok=True)
-        EVIDENCE.write_text(json.dumps(record, indent=1))
+        evidence.keep(record)
     found = document.parts(record)
     sys.stdout.write("\n\n".join(found.values()) + "\n")
     if chosen.write:

@@ -1,4 +1,4 @@
-"""The plots of docs/performance.md.
+"""The plots of docs/performance.md, and of a record that is kept as evidence.
 
 Owns: the SVG files. Promises: the same record gives the same octets. Refuses: numbers of its own.
 """
@@ -22,7 +22,7 @@ STYLE = {"svg.hashsalt": "prixfixe", "svg.fonttype": "none", "font.size": 9}
 
 def draw(record: dict[str, Any], folder: Path) -> None:
     """Write the plots into the folder."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(STYLE):
         for name, figure in (("throughput", _throughput(record)), ("claims", _claims(record))):
             figure.savefig(folder / f"{name}.svg", metadata={"Date": None})

@@ -6,6 +6,7 @@ import resource
 import pytest
 from docker.types import Ulimit
 
+from tests import summaries
 from tests.container import engine
 from tests.load import figures
 from tests.load.composed import limits
@@ -46,7 +47,8 @@ def pytest_terminal_summary(terminalreporter, config):
     if rows := config.stash[_rows]:
         terminalreporter.section("measured, never judged")
         terminalreporter.write("\n".join(figures.table(rows)) + "\n")
-        figures.write(rows, engine.facts(rows[0]["image"]))
+        figures.write(rows, facts := engine.facts(rows[0]["image"]))
+        summaries.add("Load", "\n\n".join([figures.markdown(rows), *facts]))
 
 
 @pytest.fixture

@@ -1,15 +1,16 @@
 """What was measured under load: recorded for people, never judged.
 
-Owns: the rows of a run, the table at its end and evidence/load.json.
-Promises: both say the same. Refuses: asserting a time or a rate.
+Owns: the rows of a run, the table at its end, evidence/load.json, and load.html with its plots.
+Promises: all say the same. Refuses: asserting a time or a rate.
 """
 
 import json
 import math
 
+from prixfixe.load.page import as_html
 from tests.container.builder import ROOT
 
-__all__ = ["row", "table", "write"]
+__all__ = ["markdown", "row", "table", "write"]
 
 FILE = ROOT / "evidence" / "load.json"
 MIB = 1 << 20
@@ -30,9 +31,10 @@ COLUMNS = {
 
 
 def row(scenario, outcome, before, after):
-    """Return the figures of an outcome and of the vitals around it."""
+    """Return an outcome with its figures and those of the vitals around it."""
     p50, p99 = (outcome.percentile(percent) * 1000 for percent in (50, 99))
     return {
+        "outcome": outcome,
         "scenario": scenario,
         "messages": outcome.accepted,
         "seconds": outcome.seconds,
@@ -60,7 +62,16 @@ def table(rows):
     return ["  ".join(map(str.rjust, line, widths)) for line in cells]
 
 
-def write(rows, facts):
-    """Write what was measured, on what."""
-    FILE.parent.mkdir(exist_ok=True)
-    FILE.write_text(json.dumps({"on": facts, "measured": rows}, indent=1) + "\n")
+def markdown(rows):
+    """Return the table as a document has it."""
+    lines = [list(COLUMNS), ["---"] * len(COLUMNS), *map(cells_of, rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def write(rows, facts, file=FILE):
+    """Write what was measured, on what, and beside it a page with plots."""
+    file.parent.mkdir(exist_ok=True)
+    figures = [{name: row[name] for name in COLUMNS} for row in rows]
+    file.write_text(json.dumps({"on": facts, "measured": figures}, indent=1) + "\n")
+    page = as_html([(row["scenario"], row["outcome"]) for row in rows])
+    file.with_suffix(".html").write_text(page)

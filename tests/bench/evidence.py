@@ -1,0 +1,25 @@
+"""What a run leaves behind: its record, its plots, its tables on the page of a workflow's run.
+
+Owns: where they are. Promises: all are of the same record. Refuses: the document (see `document`).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests import summaries
+from tests.bench import document, plots
+
+__all__ = ["keep"]
+
+FILE = Path(__file__).parents[2] / "evidence" / "bench.json"
+
+
+def keep(record: dict[str, Any], file: Path = FILE) -> None:
+    """Write the record, its plots in a folder of the same name, and tell the page."""
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(record, indent=1))
+    plots.draw(record, file.with_suffix(""))
+    summaries.add("Speed, beside others", "\n\n".join(document.parts(record).values()))
