@@ -191,7 +191,7 @@ def load(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Fuzz the parsers and whole sessions for a minute each: [TARGET [libFuzzer options]]."""
     _install(session, "fuzz")
-    for target in session.posargs[:1] or ("address", "parameters", "session"):
+    for target in session.posargs[:1] or ("address", "parameters", "proxy", "session"):
         session.run("python", "-m", "tests.fuzz", target, *session.posargs[1:])
 
 

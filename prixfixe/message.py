@@ -160,7 +160,7 @@ def trace_headers(message: Message) -> bytes:
 
 
 def _peer_literal(peer: str) -> str:
-    host = peer.rpartition(":")[0].strip("[]")
+    host = peer.rpartition(":")[0].strip("[]").partition("%")[0]  # A zone is nobody else's.
     return f"[IPv6:{host}]" if ":" in host else f"[{host}]"
 
 

@@ -1,6 +1,6 @@
 """What must hold for any octets: one function a target, from octets to nothing or an error.
 
-Owns: the targets `address`, `parameters` and `session`, and their invariants.
+Owns: the targets `address`, `parameters`, `proxy` and `session`, and their invariants.
 Promises: the same octets always do the same; a violated invariant is an AssertionError that says
 which. Refuses: making octets up (see `__main__`), time (the driver's `-timeout`, the test's own).
 
@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import functools
 import re
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from prixfixe.message import Envelope, Message, render, trace_headers
+from prixfixe.proxy import FIXED_OCTETS, TEXT, ProxyError, header_client, size_of_rest
 from prixfixe.session.conversation import Mode
 from prixfixe.session.terms import Terms
 from prixfixe.settings import load
@@ -24,7 +26,7 @@ from tests.talking import BASE, Talk
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["TARGETS", "address", "parameters", "session"]
+__all__ = ["TARGETS", "address", "parameters", "proxy", "session"]
 
 MAX_REPLY_OCTETS = 512  # RFC 5321 4.5.3.1.5
 AUTH = {"SMTP_AUTH": "any", "SMTP_AUTH_INSECURE": "true"}
@@ -52,6 +54,26 @@ def address(octets: bytes) -> None:
 def parameters(octets: bytes) -> None:
     """Parameters are refused, or what is recorded is what was sent."""
     judge_parameters(_text(octets))
+
+
+def proxy(octets: bytes) -> None:
+    """A PROXY header is refused, or names nobody or a client as it would name itself."""
+    is_text = octets.startswith(TEXT)
+    if not is_text and len(octets) < FIXED_OCTETS:
+        return  # Nobody asks before there is that much.
+    try:
+        if not is_text:
+            octets = octets[: FIXED_OCTETS + size_of_rest(octets[:FIXED_OCTETS])]
+        client = header_client(octets)
+    except ProxyError:
+        return
+    assert not is_text or octets.endswith(b"\r\n"), "a line without its end"
+    if client is not None:
+        host, port = client
+        address = ip_address(host)
+        assert 0 <= port <= 0xFFFF, "no port"
+        assert str(address) == host, "not the address as it is written"
+        assert getattr(address, "ipv4_mapped", None) is None, "an IPv4 client in IPv6's clothes"
 
 
 @functools.cache
@@ -109,5 +131,6 @@ def _check_kept(message: Message) -> None:
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "address": address,
     "parameters": parameters,
+    "proxy": proxy,
     "session": session,
 }

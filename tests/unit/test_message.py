@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prixfixe.message import Envelope, IdSource, Message, Recipient, render
+from prixfixe.message import Envelope, IdSource, Message, Recipient, render, trace_headers
 
 TEXT = st.text(max_size=30)
 PARAMS = st.lists(st.tuples(TEXT, st.none() | TEXT), max_size=3).map(tuple)
@@ -77,3 +77,8 @@ def test_render_names_no_recipient_when_there_are_several():
     assert b"for <" not in text
     assert b"Return-Path: <>\r\n" in text
     assert b"([IPv6:::1])" in text
+
+
+def test_a_zone_is_left_out_of_the_trace():
+    envelope = Envelope("", (Recipient("b@y"),), peer="[fe80::1%eth0]:25")
+    assert b"([IPv6:fe80::1])" in trace_headers(Message("ID1", 0.0, envelope, b""))
