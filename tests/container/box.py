@@ -9,8 +9,10 @@ Refuses: judging. Files of the image are asked through its Python, for there is 
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import http.client
 import json
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from docker.errors import NotFound
@@ -27,7 +29,7 @@ from tests.container.waiting import Greeting, eventually, published
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["PYTHON", "Answer", "Box", "Ran"]
+__all__ = ["PYTHON", "Answer", "Box", "Ran", "moment"]
 
 PYTHON = "/usr/bin/python3.13"
 PRIXFIXE = "/usr/local/bin/prixfixe"
@@ -172,7 +174,7 @@ class Box:
         """The engine's record of its health checks."""
         return dict(self.state["Health"])
 
-    def await_health(self, status: str, seconds: float = 12.0) -> None:
+    def await_health(self, status: str, seconds: float = 40.0) -> None:
         """Wait until the engine calls it healthy or unhealthy."""
         eventually(lambda: self.health["Status"] == status, seconds, f"health {status!r}")
 
@@ -192,7 +194,7 @@ class Box:
             records = [one for one in self.records() if one["event"] == event]
             return records if len(records) >= count else []
 
-        return eventually(found, 10, f"{count} of {event!r} in the log")
+        return eventually(found, 30, f"{count} of {event!r} in the log")
 
     def stats(self) -> dict[str, Any]:
         """The engine's account of memory, processes and processor time."""
@@ -208,6 +210,10 @@ class Box:
     def prixfixe(self, *words: str, **options: Any) -> Ran:
         """Run the program."""
         return self.run(PRIXFIXE, *words, **options)
+
+    def check(self) -> Ran:
+        """Run the health check, with more patience than the image's own has."""
+        return self.prixfixe("check", "--timeout", "30")
 
     def python(self, code: str, *words: str, **options: Any) -> str:
         """Run Python in the container and return what it printed; it must succeed."""
@@ -247,14 +253,14 @@ class Box:
         return wire
 
     def http(
-        self, path: str, method: str = "GET", *, seconds: float = 10.0, **headers: str
+        self, path: str, method: str = "GET", *, seconds: float = 30.0, **headers: str
     ) -> Answer:
         """Ask HTTP, on a connection for this one question."""
         connection = http.client.HTTPConnection(*self.address(8025), timeout=seconds)
         with contextlib.closing(connection):
             return _ask(connection, method, path, headers)
 
-    def counted(self, seconds: float = 10.0) -> dict[str, float]:
+    def counted(self, seconds: float = 30.0) -> dict[str, float]:
         """What it has counted, by series with its labels as it writes them."""
         lines = self.http("/metrics", seconds=seconds).body.decode().splitlines()
         pairs = (line.rsplit(" ", 1) for line in lines if line[0] != "#")
@@ -265,6 +271,11 @@ class Box:
         connection = http.client.HTTPConnection(*self.address(8025), timeout=30)
         with contextlib.closing(connection):
             return read_all(lambda path: _ask(connection, "GET", path, {}))
+
+
+def moment(text: str) -> dt.datetime:
+    """Read a time as the engine or the log writes it."""
+    return dt.datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", text))
 
 
 def _ask(

@@ -132,7 +132,7 @@ class Deployment(Shell):
 
     def http(self, path: str, port: int = 8025, **headers: str) -> Answer:
         host, number = self.address(port)
-        connection = http.client.HTTPConnection(host, number, timeout=10)
+        connection = http.client.HTTPConnection(host, number, timeout=30)
         with contextlib.closing(connection):
             connection.request("GET", path, headers=headers)
             answer = connection.getresponse()

@@ -36,6 +36,7 @@ __all__ = [
     "client",
     "facts",
     "image_name",
+    "images",
     "labels",
     "name_run",
     "network",
@@ -101,8 +102,8 @@ def sweep(run: str) -> None:
     """Remove every container, network, volume and image of a run."""
     mine = {"label": f"{LABEL}={run}"}
     _remove_all(mine)
-    for image in client().images.list(all=True, filters=mine):
-        for name in image.tags or [image.id]:
+    for image in images(filters=mine):
+        for name in image["RepoTags"] or [image["Id"]]:
             _forget(name, noprune=True)  # what it was made of may be under test
     _forget(image_name(run))  # with its layers that have no other name
 
@@ -110,20 +111,31 @@ def sweep(run: str) -> None:
 def remove_named(name: str) -> None:
     """Remove containers, networks, volumes and images whose name begins with one of `new_name`."""
     _remove_all({"name": name})
-    for image in client().images.list():
-        for tag in image.tags:
+    for image in images():
+        for tag in image["RepoTags"]:
             if tag.startswith(name):
                 _forget(tag)
 
 
 def _remove_all(filters: dict[str, str]) -> None:
     engine = client()
-    for container in engine.containers.list(all=True, filters=filters):
+    for container in engine.containers.list(all=True, filters=filters, ignore_removed=True):
         _remove(container, force=True, v=True)
     for network in engine.networks.list(filters=filters):
         _remove(network)
     for volume in engine.volumes.list(filters=filters):
         _remove(volume, force=True)
+
+
+def images(**options: Any) -> list[dict[str, Any]]:
+    """Return the engine's own list of images, with their `RepoTags` and `Labels`.
+
+    docker-py's list asks for each one again, and fails where another worker removed it meanwhile.
+    """
+    found = client().api.images(all=True, **options)
+    for image in found:
+        image["RepoTags"] = [tag for tag in image["RepoTags"] or () if tag != "<none>:<none>"]
+    return list(found)
 
 
 def image_name(run: str = "") -> str:
@@ -155,13 +167,12 @@ def _runs() -> set[str]:
         *engine.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True),
         *engine.networks.list(filters={"label": LABEL}),
         *engine.volumes.list(filters={"label": LABEL}),
-        *engine.images.list(all=True, filters={"label": LABEL}),
     )
-    return {_label_of(thing) for thing in things} - {""}
+    made = {_label_of(thing.attrs) for thing in things}
+    return (made | {_label_of(image) for image in images(filters={"label": LABEL})}) - {""}
 
 
-def _label_of(thing: Any) -> str:
-    attributes = thing.attrs
+def _label_of(attributes: dict[str, Any]) -> str:
     found = (attributes.get("Labels") or attributes.get("Config", {}).get("Labels") or {}).get(
         LABEL
     )

@@ -39,7 +39,7 @@ class Prometheus:
 
     def _get(self, path: str, **query: str) -> Any:
         url = f"http://{self._address}{path}?{urllib.parse.urlencode(query)}"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=30) as answer:
             return json.load(answer)["data"]
 
     @property
@@ -89,4 +89,4 @@ def scraping(folder: Path, targets: Mapping[str, str]) -> Iterator[Prometheus]:
             yield made
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(30)

@@ -189,5 +189,12 @@ STATES: dict[str, State] = {
         options=mail_on_tmpfs("6m,nr_inodes=40"),
     ),
     "volume not writable": State(not_writable, is_healthy=False, livez=200, readyz=503),
-    "draining": State(draining, is_healthy=False, livez=200, readyz=503, is_cured=False),
+    "draining": State(
+        draining,
+        is_healthy=False,
+        livez=200,
+        readyz=503,
+        environ={"SMTP_SHUTDOWN_TIMEOUT": "60"},  # it drains for as long as it is looked at
+        is_cured=False,
+    ),
 }

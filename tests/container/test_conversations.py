@@ -122,7 +122,10 @@ def test_one_id_is_in_the_reply_the_api_the_trace_and_the_log(start):
     assert f" id {name}".encode() in kept.raw
     (record,) = box.logged("message kept")
     assert record["id"] == name
-    assert record["session"] in {one["session"] for one in box.logged("session ended")}
+    eventually(
+        lambda: record["session"] in {one["session"] for one in box.logged("session ended")},
+        what="the end of its session",
+    )
 
 
 def test_a_250_is_readable_at_once_by_every_interface(start):
@@ -280,7 +283,7 @@ def test_the_standard_library_s_client_sends_a_multipart(start):
     mail.add_attachment(bytes(range(256)) * 10, maintype="image", subtype="png", filename="ä.png")
     mail.set_boundary("between")
     box = start()
-    with smtplib.SMTP(*box.address(), timeout=20) as smtp:
+    with smtplib.SMTP(*box.address(), timeout=30) as smtp:
         smtp.send_message(mail)
     (kept,) = box.messages()
     assert kept.body == mail.as_bytes(policy=SMTP)

@@ -101,6 +101,7 @@ def test_run_keeps_mail_in_a_folder_where_one_is_named(deploy):
 
 
 def test_run_replaces_a_server_without_losing_what_it_receives(deploy):
+    deploy.environ["SMTP_SHUTDOWN_TIMEOUT"] = "60"
     deploy.succeed("run.sh")
     old = deploy.container.id
     body = body_of(5000)
@@ -113,7 +114,7 @@ def test_run_replaces_a_server_without_losing_what_it_receives(deploy):
         eventually(lambda: not is_greeted(address), what="the old server's drain")
         wire.send(stuffed(body)[-100:])
         second = wire.reply().split()[-1].decode()
-    output, _ = replacing.communicate(timeout=60)
+    output, _ = replacing.communicate(timeout=120)
     assert replacing.returncode == 0, output
     assert deploy.container.id != old
     assert [one.id for one in deploy.messages()] == [first, second]

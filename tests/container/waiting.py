@@ -23,7 +23,7 @@ START_SECONDS = 30.0
 PAUSE_SECONDS = 0.03
 
 
-def is_greeted(address: tuple[str, int], seconds: float = 2.0) -> bool:
+def is_greeted(address: tuple[str, int], seconds: float = 20.0) -> bool:
     """Whether a server at this address says 220. It leaves politely, so its slot is free again."""
     try:
         with socket.create_connection(address, seconds) as client:
