@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import sys
 import threading
 from pathlib import Path
@@ -17,6 +19,15 @@ from tests.unit.test_reloading import renewed
 
 # "secret" at a cost that a test can pay: hashlib.scrypt with N=2^4, r=1, p=1.
 CHEAP = "$scrypt$ln=4,r=1,p=1$c2FsdHNhbHRzYWx0$VksxEyLHoBsoqwp29L/oQ8BWi1hZ2hT5s5wlYZjhgeA"
+
+
+def cheap_hash(password):
+    """Return a stored hash whose check costs next to nothing."""
+    digest = hashlib.scrypt(password.encode(), salt=b"saltsaltsalt", n=16, r=1, p=1, dklen=32)
+    code = base64.b64encode(digest).decode().rstrip("=")
+    return f"$scrypt$ln=4,r=1,p=1$c2FsdHNhbHRzYWx0${code}"
+
+
 # "secret" as htpasswd -B -C 4 writes it.
 HTPASSWD = "$2y$04$abcdefghijklmnopqrstuuGZHlEMQzPFM.BLc9AAHvcAmBUcW6c.u"
 PEER = "192.0.2.1"

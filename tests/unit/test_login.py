@@ -8,14 +8,14 @@ import pytest
 
 from prixfixe.auth import Verdict
 from prixfixe.logs import build_log
-from prixfixe.passwords import hash_password
 from prixfixe.scram import make_keys
 from tests.conftest import until
 from tests.proving import ScramClient
+from tests.unit.test_auth import cheap_hash
 from tests.unit.test_connection import START
 
 SECRET = "sesame-open-9"
-USERS = f"alice:{hash_password(SECRET)}\n"
+USERS = f"alice:{cheap_hash(SECRET)}\n"
 
 
 @pytest.fixture

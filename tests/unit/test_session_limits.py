@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tests.conftest import until
+from tests.unit.test_auth import cheap_hash
 from tests.unit.test_connection import START, GatedStore, client_context, reset
 
 
@@ -170,9 +171,7 @@ async def test_memory_that_is_waited_for(start):
 
 
 async def test_failed_logins(start, tmp_path):
-    from prixfixe.passwords import hash_password
-
-    (tmp_path / "users").write_text(f"alice:{hash_password('x')}\n")
+    (tmp_path / "users").write_text(f"alice:{cheap_hash('x')}\n")
     running = await start(
         SMTP_AUTH="optional",
         SMTP_AUTH_USERS=str(tmp_path / "users"),

@@ -245,7 +245,8 @@ async def test_cancelled_caller_does_not_break_its_group(durable):
             assert reader.totals().messages == 20
 
 
-async def test_close_keeps_what_was_put(durable):
+async def test_close_keeps_what_was_put(durable, monkeypatch):
+    monkeypatch.setattr("prixfixe.stores.writer.CLOSE_SECONDS", 100)  # of 300 syncs, on a busy disk
     messages = [make(IdSource()) for _ in range(300)]
     async with opened(durable) as store:
         futures = [store.put(each) for each in messages]

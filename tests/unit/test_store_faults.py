@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -117,32 +119,34 @@ async def test_read_only_disk_is_refused_for_writing_and_read(technology, tmp_pa
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_folder_of_another_user_names_path_user_and_remedy(durable, tmp_path):
-    _open_path(tmp_path)
-    (tmp_path / "mail").mkdir(mode=0o755)
-    line = run("become(65534); await open_store(url).open()", durable)[0]
+def test_folder_of_another_user_names_path_user_and_remedy(passable):
+    folder, url = passable
+    (folder / "mail").mkdir(mode=0o755)
+    line = run("become(65534); await open_store(url).open()", url)[0]
     assert line.startswith("refused")
-    assert str(tmp_path) in line
+    assert str(folder) in line
     assert "65534" in line
     assert "--user" in line
 
 
-def _open_path(path: Path) -> None:
-    """Let every user pass the folders pytest keeps to itself."""
-    for folder in (path, *path.parents):
-        if folder.owner() == path.owner() and not folder.stat().st_mode & 0o001:
-            folder.chmod(folder.stat().st_mode | 0o055)
+@pytest.fixture(params=DURABLE)
+def passable(request: pytest.FixtureRequest) -> Iterator[tuple[Path, str]]:
+    """A folder that every user may pass; each pytest that starts takes its own from all others."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder, url_of(request.param, folder)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-async def test_store_in_a_folder_we_may_only_read_is_read(durable, tmp_path):
-    async with opened(durable) as store:
+async def test_store_in_a_folder_we_may_only_read_is_read(passable):
+    folder, url = passable
+    async with opened(url) as store:
         await store.put(message := make(IdSource()))
-    _open_path(tmp_path)
-    for path in [tmp_path / "mail", *(tmp_path / "mail").rglob("*")]:
+    for path in [folder / "mail", *(folder / "mail").rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
     wanted = f"become(65534); say(open_reader(url).get('{message.id}').id)"
-    assert run(wanted, durable) == [message.id]
+    assert run(wanted, url) == [message.id]
 
 
 async def test_path_through_a_file_is_refused(durable, tmp_path):
