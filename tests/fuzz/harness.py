@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from prixfixe.message import Envelope, Message, render, trace_headers
 from prixfixe.proxy import FIXED_OCTETS, TEXT, ProxyError, header_client, size_of_rest
+from prixfixe.scram import Keys
 from prixfixe.session.conversation import Mode
 from prixfixe.session.terms import Terms
 from prixfixe.settings import load
@@ -36,7 +37,9 @@ OFFERS: tuple[dict[str, str], ...] = (
     {**AUTH, **TLS, "SMTP_MAX_MESSAGE_SIZE": "1024", "SMTP_MAX_RECIPIENTS": "2"},
     {**TLS, "SMTP_TLS": "required"},
     {**AUTH, "SMTP_STRICT": "true", "SMTP_MAX_ERRORS": "3", "SMTP_RECIPIENTS": "@y.test"},
+    {**AUTH, "SMTP_AUTH": "required", "SMTP_AUTH_USERS": "/x"},  # whose users have keys for SCRAM
 )
+KEYS = Keys(4096, b"16 octets of it.", b"\1" * 32, b"\2" * 32)
 _REPLY = re.compile(rb"(?:\d{3}-[\t -~]*\r\n)*\d{3} [\t -~]*\r\n")
 # A body in a file begins where these end, whatever a client called itself.
 _TRACE = re.compile(rb"Return-Path: <[^\r\n]*>\r\nReceived: from [^\r\n]+\r\n(?:\t[^\r\n]+\r\n)+")
@@ -84,7 +87,10 @@ def _terms(offer: int) -> Terms:
 def session(octets: bytes) -> None:
     """Whatever is sent, however it is cut: every reply is one, and what is kept is sound."""
     offer, size, sent = octets[:1], octets[1:2], octets[2:]
-    talk = Talk(terms=_terms(ord(offer or b"\0") % len(OFFERS)))
+    number = ord(offer or b"\0") % len(OFFERS)
+    talk = Talk(terms=_terms(number))
+    if "SMTP_AUTH_USERS" in OFFERS[number]:
+        talk.world.keys_of = lambda _user: KEYS
     step = ord(size or b"\0") or len(sent) or 1
     said = b"".join(_send(talk, sent[at : at + step]) for at in range(0, len(sent), step))
     _check_replies(said)
