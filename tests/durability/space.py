@@ -92,7 +92,7 @@ def free_by_deleting(stand: Stand) -> list[str]:
         server.clear()
         stand.ledger.sent.clear()
         # Room is given back after the answer, in steps.
-        if not until(lambda: client.send() == 250, 10):
+        if not until(lambda: client.send() == 250):
             problems.append("after deleting no mail was taken")
     return problems + stand.problems()
 

@@ -8,7 +8,7 @@ pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("tracing")]
 def test_f11_slow_disk_delays_nobody_else(stand, survived):
     problems, slowest = patience.slow_disk(stand)
     assert problems == []
-    survived("F11", stand.technology, patience.NOOPS, "NOOPs answered during a sync of 2 s")
+    survived("F11", stand.technology, patience.NOOPS, "NOOPs answered while a sync is held")
     survived("F11", stand.technology, round(slowest), "ms for the slowest of them")
 
 
