@@ -104,6 +104,7 @@ class _Database:
             msg = f"store {self._path} is held by a reader that does not end; end it"
             raise StoreOpenError(msg)
         files.check_file(connection, self._path)
+        files.count_inserts(connection)
         self._has_free_pages = files.pragma(connection, "freelist_count") > 0
         if not rescued.has_commits:
             return Recovery()
@@ -114,18 +115,25 @@ class _Database:
         size = COMMIT_BYTES + sum(len(each.body) + ROW_BYTES for each in messages)
         try:
             self._space.check(size)
-            pruned = self._transact(lambda: self._keep(messages))
+            pruned = self._guarded(lambda: self._keep(list(_statements(messages))))
         except OSError as error:
             raise store_error(error) from error
         self._logged += size
         self._report(pruned)
 
-    def _keep(self, messages: Sequence[Message]) -> int:
-        for rows in _statements(messages):
-            self._insert(rows)
-        size = sum(len(each.body) for each in messages)
-        self._count(len(messages), size)
-        return self._prune(len(messages) + PRUNE_ROWS)
+    def _keep(self, runs: Sequence[Sequence[Message]]) -> int:
+        """Keep a group in one transaction, which a single statement is by itself."""
+        has_retention = self._options.max_messages or self._options.max_age
+        if len(runs) == 1 and len(runs[0][0].body) <= PIECEWISE_BYTES and not has_retention:
+            self._mend()
+            self._insert(runs[0])
+            return 0
+        return self._in_transaction(lambda: self._insert_all(runs))
+
+    def _insert_all(self, runs: Sequence[Sequence[Message]]) -> int:
+        for run in runs:
+            self._insert(run)
+        return self._prune(sum(map(len, runs)) + PRUNE_ROWS)
 
     def _insert(self, rows: Sequence[Message]) -> None:
         if len(rows) == 1 and len(rows[0].body) > PIECEWISE_BYTES:
@@ -258,8 +266,7 @@ class _Database:
         return self._guarded(lambda: self._in_transaction(work))
 
     def _in_transaction(self, work: Callable[[], T]) -> T:
-        if self._is_suspect:
-            self._reopen()
+        self._mend()
         self._db.execute("BEGIN IMMEDIATE")
         try:
             result = work()
@@ -289,10 +296,15 @@ class _Database:
             return store_error(found)
         return error
 
+    def _mend(self) -> None:
+        if self._is_suspect:
+            self._reopen()
+
     def _reopen(self) -> None:
         fresh = files.connect(self._path)  # while the old one is open: see above
         try:
             _cut(fresh)
+            files.count_inserts(fresh)
         except BaseException:
             fresh.close()
             raise
