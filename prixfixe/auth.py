@@ -1,10 +1,11 @@
-"""Who may log in: the users file, the check of a password, and patience with those who guess.
+"""Who may log in: the check of a password or a proof, and patience with those who guess.
 
-Owns: `user:hash` lines of SMTP_AUTH_USERS, the threads that hash, and failures per peer network.
+Owns: the users in use, the threads that hash, and failures per peer network.
 Promises: the event loop never waits for a hash; a user that does not exist takes as long as one
 that does; what waits and what is remembered is bounded; no repr or message holds a secret.
-Refuses: SASL (see session) and reply codes. A password once verified is remembered as a keyed
-digest in memory, so that a client that logs in for every message pays for one check only.
+Refuses: the users file (see `users`), SASL (see session) and reply codes. A password once verified
+is remembered as a keyed digest in memory, so that a client that logs in for every message pays for
+one check only.
 """
 
 from __future__ import annotations
@@ -14,35 +15,24 @@ import enum
 import hashlib
 import hmac
 import os
-import unicodedata
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prixfixe.limits import peer_network
-from prixfixe.passwords import hash_password, parse_hash, prepare
+from prixfixe.passwords import composed, prepare
 from prixfixe.reloading import ReloadResult, Watch
-from prixfixe.scram import Keys, decoy
+from prixfixe.users import Users, UsersError, read_users
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from prixfixe.passwords import PasswordHash
+    from prixfixe.scram import Keys
 
-__all__ = [
-    "AuthThrottle",
-    "Authenticator",
-    "ReloadResult",
-    "UsersError",
-    "Verdict",
-    "hash_password",
-    "parse_users",
-]
+__all__ = ["AuthThrottle", "Authenticator", "ReloadResult", "Verdict"]
 
 _THREADS = 2
 # Two threads finish about 16 checks a second, so the last in the queue waits for two seconds.
 _MAX_PENDING = 32
-_MAX_FILE_OCTETS = 16 * 2**20
 
 _WINDOW_SECONDS = 600.0
 _FREE_FAILURES = 3
@@ -50,10 +40,6 @@ _MAX_DELAY_SECONDS = 16.0
 # With the delays, this many take a client more than two minutes; then it is left unheard.
 _MAX_FAILURES = 15
 _MAX_PEERS = 10_000
-
-
-class UsersError(ValueError):
-    """The users file cannot be used; the text names setting, path and line, never a hash."""
 
 
 class Verdict(enum.Enum):
@@ -104,57 +90,6 @@ class AuthThrottle:
         return count if now - last < _WINDOW_SECONDS else 0
 
 
-def parse_users(octets: bytes) -> dict[str, PasswordHash]:
-    """Read `user:hash` lines; blank lines and those that begin with `#` are skipped.
-
-    Raises:
-        UsersError: a line is bad or names a user twice, or there is no user; it tells the line.
-
-    """
-    users: dict[str, PasswordHash] = {}
-    for number, line in enumerate(octets.splitlines(), 1):
-        if not line.strip() or line.lstrip().startswith(b"#"):
-            continue
-        try:
-            user, secret = _parse_line(line)
-            if user in users:
-                raise ValueError(f"user {user!r} has a line already")  # noqa: TRY301
-        except ValueError as error:
-            msg = f"line {number}: {error}"
-            raise UsersError(msg) from error
-        users[user] = secret
-    if not users:
-        raise UsersError("expected at least one line `user:hash`")
-    return users
-
-
-def _parse_line(line: bytes) -> tuple[str, PasswordHash]:
-    try:
-        user, colon, secret = line.decode().strip().partition(":")
-    except UnicodeDecodeError:
-        raise ValueError("expected UTF-8") from None  # Its text would show the line.
-    if not user or not colon:
-        raise ValueError("expected `user:hash`")
-    return unicodedata.normalize("NFC", user), parse_hash(secret)
-
-
-def _read_users(path: str) -> dict[str, PasswordHash]:
-    try:
-        with Path(path).open("rb") as file:
-            octets = file.read(_MAX_FILE_OCTETS + 1)
-    except OSError as error:
-        msg = f"SMTP_AUTH_USERS: cannot read {path!r}: {error.strerror}"
-        raise UsersError(msg) from error
-    if len(octets) > _MAX_FILE_OCTETS:
-        msg = f"SMTP_AUTH_USERS: {path!r}: expected a file of at most {_MAX_FILE_OCTETS} bytes"
-        raise UsersError(msg)
-    try:
-        return parse_users(octets)
-    except UsersError as error:
-        msg = f"SMTP_AUTH_USERS: {path!r}: {error}"
-        raise UsersError(msg) from error
-
-
 class Authenticator:
     """Check logins against the users file, or accept every one when `path` is None.
 
@@ -175,15 +110,11 @@ class Authenticator:
         self._sleep = sleep
         self._error = ""
         self._watch = Watch(*([] if path is None else [path]))
-        self._users: dict[str, PasswordHash] = {}
-        self._has_scram = False
-        self._verified: dict[str, bytes] = {}
+        self._users = Users({}) if path is None else read_users(path)
         self._key = os.urandom(32)
         self._pool = ThreadPoolExecutor(_THREADS, "auth")
         self._free_threads = asyncio.Semaphore(_THREADS)
         self._pending: set[asyncio.Task[Verdict]] = set()
-        if path is not None:
-            self._use(_read_users(path))
 
     @property
     def error(self) -> str:
@@ -196,9 +127,9 @@ class Authenticator:
             return Verdict.ACCEPTED
         if self._throttle.is_blocked(peer):
             return Verdict.BLOCKED
-        user, password = unicodedata.normalize("NFC", user), prepare(password)
+        user, password = composed(user), prepare(password)
         digest = self._digest(user, password)
-        if hmac.compare_digest(self._verified.get(user, b""), digest):
+        if hmac.compare_digest(self._users.verified.get(user, b""), digest):
             return Verdict.ACCEPTED
         if len(self._pending) >= _MAX_PENDING:
             return Verdict.UNAVAILABLE
@@ -212,14 +143,15 @@ class Authenticator:
 
         A user that does not exist gets keys that no proof fits.
         """
-        return self._keys_for if self._has_scram else None
+        users = self._users
+        return users.keys if users.has_scram else None
 
     async def settle(self, user: str, keys: Keys, *, is_proven: bool, peer: str = "") -> Verdict:
         """Judge one login by proof, made with `keys`; the answer to a failure may be held back."""
         if self._throttle.is_blocked(peer):
             return Verdict.BLOCKED
         # The same keys still, or a reload came in between, and this user may be gone.
-        if is_proven and self._users.get(unicodedata.normalize("NFC", user)) == keys:
+        if is_proven and self._users.find(user) == keys:
             return Verdict.ACCEPTED
         self._throttle.failed(peer)
         await self._sleep(self._throttle.delay_seconds(peer))
@@ -235,7 +167,7 @@ class Authenticator:
             return ReloadResult(ok=True)
         self._watch.read()
         try:
-            self._use(_read_users(self._path))
+            self._users = read_users(self._path)
         except UsersError as error:
             self._error = str(error)
             return ReloadResult(ok=False, reason=self._error)
@@ -262,34 +194,15 @@ class Authenticator:
             # Again, for those that waited in the queue while others of this peer failed.
             if self._throttle.is_blocked(peer):
                 return Verdict.BLOCKED
-            users, secret = self._users, self._hash_for(user)
+            users = self._users
+            matches = users.hash_to_check(user).matches
             loop = asyncio.get_running_loop()
             try:
-                is_match = await loop.run_in_executor(self._pool, secret.matches, password)
+                is_match = await loop.run_in_executor(self._pool, matches, password)
             except (ValueError, MemoryError, RuntimeError):  # No memory, or the pool is closed.
                 return Verdict.UNAVAILABLE
-        if not is_match or user not in users:
+        if not is_match or users.find(user) is None:
             self._throttle.failed(peer)
             return Verdict.REJECTED
-        if users is self._users:  # Or a reload came in between, and this user may be gone.
-            self._verified[user] = digest
+        users.verified[user] = digest
         return Verdict.ACCEPTED
-
-    def _use(self, users: dict[str, PasswordHash]) -> None:
-        self._users = users
-        self._verified = {}
-        self._has_scram = all(isinstance(each, Keys) for each in users.values())
-
-    def _keys_for(self, user: str) -> Keys:
-        known = self._users.get(unicodedata.normalize("NFC", user))
-        if isinstance(known, Keys):
-            return known
-        return decoy(user, next(each for each in self._users.values() if isinstance(each, Keys)))
-
-    def _hash_for(self, user: str) -> PasswordHash:
-        """Return the user's hash; for an unknown one some other's, so that it costs the same."""
-        secret = self._users.get(user)
-        if secret is None:
-            # Python's hash is keyed, so nobody can tell whose it is, and it stays the same one.
-            secret = list(self._users.values())[hash(user) % len(self._users)]
-        return secret

@@ -24,7 +24,7 @@ from prixfixe.scram import parse_keys
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["PasswordHash", "hash_password", "parse_hash", "prepare"]
+__all__ = ["PasswordHash", "composed", "hash_password", "parse_hash", "prepare"]
 
 # One of the settings of the OWASP password storage cheat sheet: 16 MiB, about 0.1 s.
 _LOG_N, _BLOCK_SIZE, _PARALLEL = 14, 8, 5
@@ -34,6 +34,7 @@ _MAX_PARALLEL = 16
 # Every step doubles the time; 15 takes about 2 s.
 _MAX_BCRYPT_COST = 15
 _BCRYPT_OCTETS = 72
+_MAX_COMPOSED = 512
 
 _SCRYPT = re.compile(
     r"\$scrypt\$ln=(\d{1,2}),r=(\d{1,2}),p=(\d{1,2})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)"
@@ -46,6 +47,15 @@ class PasswordHash(Protocol):
 
     def matches(self, password: bytes) -> bool:
         """Tell whether a prepared password is the one hashed; this takes long."""
+
+
+def composed(text: str) -> str:
+    """Return a name or password with its letters composed (NFC); a very long one as it is.
+
+    Marks are put in order first, in time that grows with the square of their number: 65 ms for what
+    fits into a line of AUTH, and all else waits.
+    """
+    return unicodedata.normalize("NFC", text) if len(text) <= _MAX_COMPOSED else text
 
 
 def prepare(password: bytes) -> bytes:
@@ -61,7 +71,7 @@ def prepare(password: bytes) -> bytes:
     if text.isascii():
         return password
     spaced = "".join(" " if unicodedata.category(c) == "Zs" else c for c in text)
-    return unicodedata.normalize("NFC", spaced).encode()
+    return composed(spaced).encode()
 
 
 def hash_password(password: str, random: Callable[[int], bytes] = os.urandom) -> str:

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from prixfixe import __version__
-from prixfixe.auth import UsersError
 from prixfixe.logs import build_log
 from prixfixe.outlet import Outlet
 from prixfixe.server import Server
 from prixfixe.stores.base import StoreOpenError
 from prixfixe.tls import CertificateError
+from prixfixe.users import UsersError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

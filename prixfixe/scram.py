@@ -21,15 +21,16 @@ from binascii import Error as BinasciiError
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-__all__ = ["Challenge", "Keys", "decoy", "make_keys", "parse_keys"]
+__all__ = ["Challenge", "Decoys", "Keys", "make_keys", "parse_keys"]
 
 # About 0.1 s, and as long for the client at every login. RFC 7677 section 4 wants 4096 at least.
 _ITERATIONS = 2**17
 _MIN_ITERATIONS, _MAX_ITERATIONS = 4096, 2**21
 _SALT_OCTETS, _KEY_OCTETS, _NONCE_OCTETS = 16, 32, 18
 _MIN_SALT_OCTETS, _MAX_SALT_OCTETS = 8, 32
+_MAX_PASSWORD = 1024  # characters: see `passwords.composed`
 
 _STORED = re.compile(
     r"SCRAM-SHA-256\$(\d{1,7}):([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]+):([A-Za-z0-9+/=]+)"
@@ -81,7 +82,7 @@ def make_keys(password: str, random: Callable[[int], bytes] = os.urandom) -> str
     """Return the text to store for a password.
 
     Raises:
-        ValueError: the password is empty, or has a character that no client may send.
+        ValueError: the password is empty, too long, or has a character that no client may send.
 
     """
     keys = _derive(password, _ITERATIONS, random(_SALT_OCTETS))
@@ -109,14 +110,24 @@ def parse_keys(text: str) -> Keys | None:
     return keys
 
 
-def decoy(user: str, like: Keys) -> Keys:
-    """Return keys of a user that does not exist: as those of `like`, the same every time.
+class Decoys:
+    """Keys of users that do not exist: as those of users that do, the same every time.
 
-    They come from a key that is nobody else's to know, so nobody can tell them from real ones.
+    The salts come from what is stored of two users, so that neither, who can make the keys of his
+    own password, can tell them from real ones; of more, and any change of the file would show them.
     """
-    name = user.encode("utf-8", "surrogatepass")
-    salt = hmac.digest(like.server, b"decoy" + name, "sha256")[: len(like.salt)]
-    return Keys(like.iterations, salt, os.urandom(_KEY_OCTETS), os.urandom(_KEY_OCTETS))
+
+    def __init__(self, real: Sequence[Keys]) -> None:
+        self._key = b"".join(keys.server for keys in real[:2])
+        self._costs = sorted({(keys.iterations, len(keys.salt)) for keys in real})
+
+    def keys(self, user: str) -> Keys:
+        """Return keys that no proof fits."""
+        digest = hmac.digest(self._key, user.encode("utf-8", "surrogatepass"), "sha512")
+        number = int.from_bytes(digest[_MAX_SALT_OCTETS:], "big") % len(self._costs)
+        iterations, octets = self._costs[number]
+        random = os.urandom(2 * _KEY_OCTETS)
+        return Keys(iterations, digest[:octets], random[:_KEY_OCTETS], random[_KEY_OCTETS:])
 
 
 class Challenge:
@@ -178,6 +189,8 @@ def _derive(password: str, iterations: int, salt: bytes) -> Keys:
 
 def _prepare(password: str) -> str:
     """Return a password as clients have to prepare it: SASLprep (RFC 4013)."""
+    if len(password) > _MAX_PASSWORD:
+        raise ValueError(f"expected a password of at most {_MAX_PASSWORD} characters")
     mapped = "".join(
         " " if stringprep.in_table_c12(letter) else letter
         for letter in password

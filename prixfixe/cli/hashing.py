@@ -6,8 +6,8 @@ import getpass
 import sys
 from typing import TYPE_CHECKING
 
-from prixfixe.auth import hash_password
 from prixfixe.cli.environment import Failure
+from prixfixe.passwords import hash_password
 from prixfixe.scram import make_keys
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ from typing import Any
 import trustme
 
 from prixfixe import __version__
-from prixfixe.auth import hash_password
+from prixfixe.passwords import hash_password
 from tests import records
 from tests.conformance.wire import DEADLINE, Wire
 

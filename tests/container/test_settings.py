@@ -6,7 +6,7 @@ import ssl
 import pytest
 import trustme
 
-from prixfixe.auth import hash_password
+from prixfixe.passwords import hash_password
 from prixfixe.settings import TABLE
 from tests.container.box import PYTHON
 from tests.container.respected import PASSWORD, RESPECTED, USER

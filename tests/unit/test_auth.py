@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from prixfixe import auth
-from prixfixe.auth import Authenticator, AuthThrottle, UsersError, Verdict, parse_users
-from prixfixe.passwords import hash_password, parse_hash, prepare
+from prixfixe.auth import Authenticator, AuthThrottle, Verdict
+from prixfixe.passwords import composed, hash_password, parse_hash, prepare
+from prixfixe.users import Users, UsersError, parse_users
 from tests.conftest import PATIENCE, until
 from tests.unit.test_reloading import renewed
 
@@ -90,7 +91,7 @@ class Gate:
 @pytest.fixture
 def gate(authenticator):
     gate = Gate()
-    authenticator._users = {"ann": gate}
+    authenticator._users = Users({"ann": gate})
     yield gate
     gate.opened.set()
 
@@ -130,6 +131,14 @@ def test_hash_password_refuses_the_empty_password():
 )
 def test_prepare_normalises_as_opaque_string(typed, hashed):
     assert prepare(typed) == hashed
+
+
+def test_prepare_leaves_alone_what_would_take_long():
+    """Sorting marks that compose takes time that grows with the square of their number."""
+    marks = "\u0300\u0316".encode()
+    assert prepare(marks * 200) != marks * 200
+    assert prepare(marks * 3000) == marks * 3000
+    assert composed("\u0300\u0316" * 3000) == "\u0300\u0316" * 3000
 
 
 @pytest.mark.parametrize(
@@ -320,7 +329,7 @@ async def test_password_verified_against_replaced_users_is_not_remembered(authen
     gate.opened.set()
     await login
 
-    assert authenticator._verified == {}
+    assert authenticator._users.verified == {}
 
 
 async def test_checks_beyond_the_queue_are_unavailable_at_once(authenticator, gate):
@@ -351,7 +360,7 @@ async def test_check_that_cannot_be_made_is_unavailable_and_no_failure(authentic
         def matches(self, password):
             raise MemoryError
 
-    authenticator._users = {"ann": Broken()}
+    authenticator._users = Users({"ann": Broken()})
 
     assert await authenticator.verify("ann", b"secret", peer=PEER) is Verdict.UNAVAILABLE
     assert throttle._failures == {}

@@ -10,10 +10,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from prixfixe.auth import hash_password
 from prixfixe.events import EVENTS, FIELDS
 from prixfixe.logs import build_log
 from prixfixe.metrics.table import TABLE as METRICS
+from prixfixe.passwords import hash_password
 from prixfixe.restraint import RECORDS, WINDOW_SECONDS, Restraint
 from tests import records
 from tests.conftest import until

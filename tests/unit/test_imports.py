@@ -16,7 +16,8 @@ LAYERS = [
         "proxy",
         "worker",
     },
-    {"params", "policy", "units", "limits", "budget", "query", "mime", "arrivals", "auth", "tls"},
+    {"params", "policy", "units", "limits", "budget", "query", "mime", "arrivals", "users", "tls"},
+    {"auth"},
     {"settings", "stores"},
     {"metrics", "readiness", "logs", "listeners"},
     {"session", "http", "renewal"},
@@ -28,7 +29,6 @@ LAYERS = [
 SIDEWAYS = {
     ("passwords", "scram"),
     ("cli", "load"),
-    ("auth", "limits"),
     ("params", "policy"),
     ("readiness", "metrics"),
 }

@@ -92,7 +92,7 @@ async def test_a_login_for_every_message_is_checked_once(serve):
         assert await wire.ask(b"QUIT\r\n") == [221]
     envelope = running.messages[0].envelope
     assert (envelope.user, envelope.protocol) == ("alice", "ESMTPA")
-    assert len(running.server.context.authenticator._verified) == 1
+    assert len(running.server.context.authenticator._users.verified) == 1
 
 
 async def test_any_takes_every_login(start):

@@ -74,7 +74,7 @@ async def test_a_refused_message_is_counted_once(start, tmp_path, variables, oct
 
 
 def _users(variables, folder):
-    from prixfixe.auth import hash_password
+    from prixfixe.passwords import hash_password
 
     if "SMTP_AUTH" not in variables:
         return {}

@@ -3,15 +3,18 @@
 import asyncio
 import contextlib
 from base64 import b64decode, b64encode
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from prixfixe import replies, scram
-from prixfixe.auth import Authenticator, AuthThrottle, UsersError, Verdict, parse_users
+from prixfixe.auth import Authenticator, AuthThrottle, Verdict
 from prixfixe.passwords import hash_password
-from prixfixe.scram import Challenge, Keys, decoy, make_keys, parse_keys
+from prixfixe.scram import Challenge, Decoys, make_keys, parse_keys
+from prixfixe.session import sasl
+from prixfixe.users import UsersError, parse_users
 from tests.proving import ScramClient
 from tests.talking import Talk
 
@@ -183,7 +186,7 @@ def test_passwords_are_prepared_as_clients_do(typed, prepared):
     assert scram._prepare(typed) == prepared
 
 
-@pytest.mark.parametrize("typed", ["", "\u00ad", "a\x07b", "\ue000"])
+@pytest.mark.parametrize("typed", ["", "\u00ad", "a\x07b", "\ue000", "x" * 1025])
 def test_a_password_no_client_can_send_is_refused(typed):
     with pytest.raises(ValueError, match="expected a password"):
         make_keys(typed)
@@ -305,9 +308,44 @@ def test_a_user_that_does_not_exist_is_asked_the_same_every_time(authenticator):
     assert authenticator.scram_keys()("eve").salt == first.salt
 
 
-def test_a_decoy_needs_what_only_the_server_knows():
-    other = Keys(PENCIL.iterations, PENCIL.salt, PENCIL.stored, bytes(32))
-    assert decoy("eve", PENCIL).salt != decoy("eve", other).salt
+def test_a_decoy_needs_what_no_user_knows_alone():
+    """Each can make the keys of his own password."""
+    ann, bob, cid = (PENCIL._replace(server=bytes([n]) * 32) for n in range(3))
+    salt = Decoys([ann, bob]).keys("eve").salt
+    others = ([ann, cid], [cid, bob], [ann], [bob])
+    assert salt not in [Decoys(keys).keys("eve").salt for keys in others]
+    assert salt == Decoys([ann, bob, cid]).keys("eve").salt
+
+
+def test_decoys_cost_what_any_of_the_users_may_cost():
+    """Else whoever costs something else is known to exist."""
+    old = PENCIL._replace(iterations=8192, salt=bytes(12))
+    decoys = Decoys([PENCIL, old])
+    made = [decoys.keys(f"eve{number}") for number in range(50)]
+    assert {(keys.iterations, len(keys.salt)) for keys in made} == {(4096, 16), (8192, 12)}
+
+
+def test_a_name_is_the_same_however_it_is_composed(authenticator):
+    """Else one that exists, which has one salt, differs from one that does not."""
+    authenticator.path.write_text(f"jörg:{STORED}\n")
+    assert authenticator.reload().ok
+    for name in ("jörg", "jürg"):
+        composed = {normalize(form, name) for form in ("NFC", "NFD")}
+        assert len(composed) == 2
+        assert len({authenticator.scram_keys()(each).salt for each in composed}) == 1
+
+
+async def test_an_exchange_outlives_the_keys_of_all_users(authenticator):
+    exchange = sasl.scram(None, authenticator.scram_keys())
+    next(exchange)
+    authenticator.path.write_text(f"ann:{hash_password('pencil')}\n")
+    assert authenticator.reload().ok
+    client = ScramClient("ann", "pencil")
+    with pytest.raises(StopIteration) as ended:
+        exchange.send(client.final(exchange.send(client.first)))
+    user, keys, signature = ended.value.value
+    assert signature
+    assert await authenticator.settle(user, keys, is_proven=True) is Verdict.REJECTED
 
 
 # --- the session
