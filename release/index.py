@@ -19,9 +19,9 @@ from pathlib import Path
 from prixfixe import __version__
 from release.outputs import hand_on
 
-__all__ = ["digests", "tags"]
+__all__ = ["DIGEST", "digests", "tags"]
 
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def tags(version: str) -> list[str]:
@@ -33,7 +33,7 @@ def tags(version: str) -> list[str]:
 def digests(folder: Path) -> list[str]:
     """Return the digests that are recorded in a folder, one for each architecture."""
     found = [path.read_text().strip() for path in sorted(folder.iterdir())]
-    if not found or not all(map(_DIGEST.fullmatch, found)):
+    if not found or not all(map(DIGEST.fullmatch, found)):
         sys.exit(f"release.index: expected files with a digest each in {folder}, found {found}")
     return found
 

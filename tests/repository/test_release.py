@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from prixfixe import __version__
-from release import image, index, matrix, notes, sbom
+from release import announce, image, index, matrix, notes, sbom
 
 ROOT = Path(__file__).parents[2]
 DIGEST = "sha256:" + "ab" * 32
@@ -135,6 +135,34 @@ def test_the_image_is_carried_under_its_name(docker, tmp_path):
         f"tag x/y@{DIGEST} prixfixe",
     ]
     assert index.digests(tmp_path / "digests") == [DIGEST]
+
+
+# --- the release
+
+
+def test_a_release_names_the_image_by_its_digest(tmp_path, monkeypatch):
+    calls = tmp_path / "calls"
+    gh = tmp_path / "bin" / "gh"
+    gh.parent.mkdir()
+    gh.write_text(f'#!/bin/sh\necho "$*" >{calls}\n')
+    gh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{gh.parent}:{os.environ['PATH']}")
+    written = tmp_path / "notes.md"
+    written.write_text("### Fixed\n\n- this\n")
+    monkeypatch.setattr(announce, "OUT", written)
+    for name, value in {"IMAGE": "x/y", "DIGEST": DIGEST, "GITHUB_REF_NAME": "v1"}.items():
+        monkeypatch.setenv(name, value)
+    assert announce.main(["dist/one"]) == 0
+    assert calls.read_text() == (
+        f"release create v1 --verify-tag --title v1 --notes-file {written} dist/one\n"
+    )
+    told = f"\n### Image\n\n- `x/y:{__version__}` is `x/y@{DIGEST}`\n"
+    assert written.read_text() == f"### Fixed\n\n- this\n{told}"
+
+
+def test_a_release_without_a_digest_is_none():
+    with pytest.raises(SystemExit, match="expected the digest"):
+        announce.with_image("", "x/y", "latest")
 
 
 # --- the matrix and the lists

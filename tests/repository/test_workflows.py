@@ -170,7 +170,10 @@ class Notes:
         for name in left.get(session, []):
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(session)
+        if session == "index":
+            Path(environ["GITHUB_OUTPUT"]).write_text("digest=sha256:of-all\n")
         if session == "announce":
+            assert environ["DIGEST"] == "sha256:of-all"
             assert (folder / "dist/prixfixe.whl").exists()
             assert (folder / "evidence/notes.md").read_text() == "notes"
 
