@@ -213,9 +213,11 @@ def test_smuggled_mail_stays_inside_its_message(start):
             envelope(wire)
             wire.send(b"x" + end + b"MAIL FROM:<evil@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\n")
             wire.send(b"y\r\n.\r\n")
-            wire.reply()
+            is_kept = b"\x00" in end  # its line ends are sound
+            assert wire.reply().startswith(b"250 " if is_kept else b"550 5.5.2 "), end
             assert wire.ask(b"NOOP\r\n") == [250]
-    assert all(one.sender == "sender@example.com" for one in box.messages())
+    (kept,) = box.messages()
+    assert kept.sender == "sender@example.com"
 
 
 # --- big ones and many

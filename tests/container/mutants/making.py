@@ -33,16 +33,18 @@ class Mutant:
     """One way to be broken.
 
     `red` are the tests that must fail, as pytest names them below this folder's parent. `code` is
-    Python that runs before the server; `add` are files by path; `modes` are set on what is there;
-    `drop` are beginnings of paths; `lines` are Dockerfile lines after all others, with `context` as
-    the files they may copy.
+    Python that runs before the server; `add` are files by path, `pipes` are named pipes; `modes` and
+    `owners` are set on what is there; `drop` are beginnings of paths; `lines` are Dockerfile lines
+    after all others, with `context` as the files they may copy.
     """
 
     why: str
     red: tuple[str, ...]
     code: str = ""
     add: dict[str, bytes] = field(default_factory=dict)
+    pipes: tuple[str, ...] = ()
     modes: dict[str, int] = field(default_factory=dict)
+    owners: dict[str, int] = field(default_factory=dict)
     drop: tuple[str, ...] = ()
     lines: tuple[str, ...] = ()
     context: dict[str, bytes] = field(default_factory=dict)
@@ -90,6 +92,7 @@ def _edited(layer: bytes, mutant: Mutant) -> bytes:
             if mutant.drop and member.name.startswith(mutant.drop):
                 continue
             member.mode = mutant.modes.get(member.name, member.mode)
+            member.uid = mutant.owners.get(member.name, member.uid)
             octets = _opened(old, member.name).read() if member.isreg() else b""
             if member.name == COMMAND and mutant.code:
                 octets = _with_code(octets, mutant.code)
@@ -100,6 +103,8 @@ def _edited(layer: bytes, mutant: Mutant) -> bytes:
             member = tarfile.TarInfo(name)
             member.mode, member.mtime = mutant.modes.get(name, 0o644), mutant.mtime
             _put(new, member, octets)
+        for name in mutant.pipes:
+            _put(new, _pipe(name), b"")
     return after.getvalue()
 
 
@@ -113,6 +118,12 @@ def _new_folders(present: list[str], files: dict[str, bytes]) -> list[str]:
 def _folder(name: str) -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
     member.type, member.mode = tarfile.DIRTYPE, 0o755
+    return member
+
+
+def _pipe(name: str) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.mode = tarfile.FIFOTYPE, 0o600
     return member
 
 
