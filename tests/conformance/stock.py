@@ -72,7 +72,7 @@ class StockTarget(Target):
     version = metadata.version("aiosmtpd")
 
     def start(self, config: str) -> Server:
-        if "S" in config:
+        if set(config) & set("SK"):
             raise NotOfferedError(config)
         folder = self.folder / f"{config}-{len(list(self.folder.glob(f'{config}-*')))}"
         certificate, key = self.certificate

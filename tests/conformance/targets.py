@@ -5,7 +5,7 @@ Promises: one server a configuration, started when first asked for and used agai
 stopped by `close`; a server's output is in its folder for the one who asks why.
 Refuses: what cases mean.
 
-Letters: D default, Z a size limit of 10000, T STARTTLS offered, R required, A AUTH in clear, S AUTH
+Letters: D default, K AUTH in clear for users with keys of SCRAM, Z a size limit of 10000, T STARTTLS offered, R required, A AUTH in clear, S AUTH
 inside TLS only, I implicit TLS, C the command line as users run it, O 1.5 s idle limit, E a full
 store, B a store that fails with a text that would add reply lines, W a commit of 0.3 s, J only
 `b@y.test` and `@good.test` accepted, U no SMTPUTF8 (a target that always offers it is judged by
@@ -36,6 +36,7 @@ import trustme
 
 from prixfixe import __version__
 from prixfixe.passwords import hash_password
+from prixfixe.scram import make_keys
 from tests import records
 from tests.conformance.wire import DEADLINE, Wire
 
@@ -412,6 +413,7 @@ class PrixFixeTarget(Target):
             "R": lambda: {**self._tls(), "SMTP_TLS": "required"},
             "I": lambda: {**self._tls(), "SMTP_TLS_PORT": "0"},
             "A": lambda: {**self._auth(), "SMTP_AUTH_INSECURE": "true"},
+            "K": lambda: {**self._auth("keys", make_keys), "SMTP_AUTH_INSECURE": "true"},
             "S": lambda: {**self._tls(), **self._auth()},
             "O": lambda: {"SMTP_TIMEOUT": "1.5"},
             "E": lambda: {"SMTP_STORE_MIN_FREE": NO_ROOM},
@@ -424,10 +426,12 @@ class PrixFixeTarget(Target):
         certificate, key = self.certificate
         return {"SMTP_TLS_CERT": str(certificate), "SMTP_TLS_KEY": str(key)}
 
-    def _auth(self) -> dict[str, str]:
-        path = self.folder / "users"
+    def _auth(
+        self, name: str = "users", made: Callable[[str], str] = hash_password
+    ) -> dict[str, str]:
+        path = self.folder / name
         if not path.exists():
-            path.write_text(f"{USER}:{hash_password(PASSWORD)}\n", encoding="utf-8")
+            path.write_text(f"{USER}:{made(PASSWORD)}\n", encoding="utf-8")
         return {"SMTP_AUTH": "optional", "SMTP_AUTH_USERS": str(path)}
 
 

@@ -89,7 +89,7 @@ class BoxTarget(PrixFixeTarget):
 
     def begin(self) -> None:
         """Behind the engine's proxy all clients have one address, so logins start afresh."""
-        for config in [one for one in self._servers if set(one) & set("AS")]:
+        for config in [one for one in self._servers if set(one) & set("ASK")]:
             self._servers.pop(config).stop(signal.SIGKILL)
 
     def start(self, config: str) -> Server:

@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING
 
 from tests.conformance.specials.dialogues import keywords
 from tests.conformance.specials.tls import secured
+from tests.conformance.targets import PASSWORD, USER
+from tests.proving import ScramClient
 
 if TYPE_CHECKING:
     from tests.conformance.targets import Target
+    from tests.conformance.wire import Wire
 
 __all__ = [
     "auth_inside_tls",
     "long_credentials",
     "no_auth_without_users",
     "password_guessing",
+    "scram_login",
     "secrets_stay_out_of_logs",
 ]
 
@@ -87,3 +91,31 @@ def auth_inside_tls(target: Target) -> None:
             235
         ]
         assert wire.ask(b"MAIL FROM:<a@x.test> AUTH=<>\r\n") == [250]
+
+
+def scram_login(target: Target) -> None:
+    with target.using("K").hello() as wire:
+        assert b"SCRAM-SHA-256" in keywords(wire)[b"AUTH"].split()
+        wrong = ScramClient(USER, "wrong")
+        assert wire.ask(_answer(wire, wrong)) == [535]
+        unbound = ScramClient(USER, PASSWORD, header="p=tls-unique,,")
+        assert wire.ask(b"AUTH SCRAM-SHA-256 " + base64.b64encode(unbound.first) + b"\r\n") == [501]
+        client = ScramClient(USER, PASSWORD)
+        assert client.is_server(_asked(wire, _answer(wire, client)))
+        assert wire.ask(b"*\r\n") == [501]
+        assert client.is_server(_asked(wire, _answer(wire, client)))
+        assert wire.ask(b"\r\n") == [235]
+        assert wire.ask(b"AUTH SCRAM-SHA-256\r\n") == [503]
+
+
+def _answer(wire: Wire, client: ScramClient) -> bytes:
+    """Begin an exchange; return the line that answers the server's question."""
+    first = b"AUTH SCRAM-SHA-256 " + base64.b64encode(client.first) + b"\r\n"
+    return base64.b64encode(client.final(_asked(wire, first))) + b"\r\n"
+
+
+def _asked(wire: Wire, line: bytes) -> bytes:
+    wire.send(line)
+    code, _, text = wire.reply().rstrip().partition(b" ")
+    assert code == b"334"
+    return base64.b64decode(text)
