@@ -105,13 +105,20 @@ def _plain(address: IPv4Address | IPv6Address) -> str:
 
 
 def _check_values(header: bytes, at: int) -> None:
-    """Walk the type-length-value vectors: they end where the header does, the checksum is right."""
+    """Walk the type-length-value vectors: they end where the header does, the checksum is right.
+
+    There is one: values can be found for thousands, each of them right, and all would be made.
+    """
+    is_checked = False
     while at < len(header):
         start = at + 3
         at = start + int.from_bytes(header[start - 2 : start], "big")
         if start > len(header) or at > len(header):
             raise ProxyError("a value is cut off")
         if header[start - 3] == _CRC32C:
+            if is_checked:
+                raise ProxyError("two checksums")
+            is_checked = True
             zeroed = header[:start] + bytes(at - start) + header[at:]
             if header[start:at] != _crc32c(zeroed).to_bytes(4, "big"):
                 raise ProxyError("wrong checksum")

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prixfixe import proxy
 from prixfixe.proxy import FIXED_OCTETS, ProxyError, header_client, is_signature, size_of_rest
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -64,6 +65,17 @@ def test_a_checksum_sees_every_octet(at):
     header[at] ^= 1
     with pytest.raises(ProxyError):
         header_client(bytes(header))
+
+
+def test_a_checksum_is_made_once(monkeypatch):
+    """Several that are all right can be solved for, and each takes a walk over the header."""
+    made = []
+    monkeypatch.setattr(proxy, "_crc32c", lambda octets: made.append(octets) or 0)
+    values = b"\3\0\4\0\0\0\0"
+    assert header_client(binary(0x11, FOUR + values)) == ("192.0.2.7", 56324)
+    with pytest.raises(ProxyError, match="two checksums"):
+        header_client(binary(0x11, FOUR + values * 9000))
+    assert len(made) <= 2
 
 
 TEXTS = st.lists(
