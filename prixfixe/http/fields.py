@@ -116,5 +116,6 @@ def _is_cut(parsed: Parsed, field: str, named: dict[str, list[Address]]) -> bool
     found = named.get(field.capitalize())
     if found is None:  # Of these the first is looked at.
         return len(values) > 1
-    # The library finds no address in what it cannot read.
-    return len(found) >= LISTED.contacts or (not found and "@" in "".join(values))
+    # The library passes over what it cannot read.
+    read = sum(f"{one.name}{one.address}".count("@") for one in found)
+    return len(found) >= LISTED.contacts or "".join(values).count("@") > read

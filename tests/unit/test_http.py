@@ -285,6 +285,7 @@ BEYOND = {
     "addresses": ("-cc:keep", b"Cc: " + b"a@x.test,\r\n " * 200 + b"keep@x.test\r\n\r\n"),
     "second sender": ("-from:keep", b"From: a@x.test, keep@x.test\r\n\r\n"),
     "unreadable": ("!to:keep", b"To: " + b"(" * 500 + b" keep@x.test\r\n\r\n"),
+    "passed over": ("!to:keep", b"To: a@x.test keep@x.test\r\n\r\n"),
     "word": ("!keep", b"Subject: " + FOLDED * 60 + b"keep\r\n\r\n"),
     "header": ("-subject:keep", b"X: x\r\n" * 50_000 + b"Subject: keep\r\n\r\n"),
     "body": (
