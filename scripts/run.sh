@@ -89,9 +89,22 @@ is_healthy() {
     return 1
 }
 
+# One that is started again and again has no exit code while it runs: let it end once more.
+let_end() {
+    docker update --restart no "$name" >/dev/null 2>&1 || return 0
+    tries=10
+    while [ $tries -gt 0 ]; do
+        case $(docker inspect --format '{{.RestartCount}} {{.State.Running}}' "$name") in
+        "0 "* | *" false") return 0 ;;
+        esac
+        tries=$((tries - 1))
+        sleep 1
+    done
+}
+
 unwell() {
+    let_end
     log=$(docker logs --tail 20 "$name" 2>&1) && [ -z "$log" ] || say "$log"
-    # The exit code is 0 again while it is restarted.
     end=$(docker inspect --format '{{with .State.ExitCode}}; exit code {{.}}{{end}}{{if .State.OOMKilled}}; out of memory{{end}}{{with .RestartCount}}; restarts: {{.}}{{end}}' "$name")
     case $end in *137* | *memory*) end="$end; PRIXFIXE_MEMORY=$memory" ;; esac
     case $log in '') log="it logged nothing" ;; *) log="the end of its log is above" ;; esac

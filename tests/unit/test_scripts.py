@@ -174,6 +174,29 @@ def test_another_refusal_is_told_as_docker_told_it(shell):
     assert (done.returncode, done.stderr) == (1, f"run.sh: Docker did not start it: {message}\n")
 
 
+# A server that dies at once: inspected, it is in its third life first, and has ended afterwards.
+DYING = """
+case $* in
+"container inspect"*) exit 1 ;;
+"exec "*) exit 1 ;;
+"inspect "*.State.Running*)
+    [ ! -e seen ] || { echo "2 false"; exit; }
+    : >seen
+    echo "2 true" ;;
+"inspect "*) [ ! -e seen ] || echo "; exit code 137; restarts: 2" ;;
+esac
+"""
+
+
+def test_how_a_server_ended_is_told_though_it_is_started_again(shell):
+    shell.docker(DYING.replace("seen", str(shell.folder / "seen")))
+    done = shell.run("run.sh")
+    assert done.returncode == 1
+    told = "it logged nothing; exit code 137; restarts: 2; PRIXFIXE_MEMORY=256m"
+    assert told in done.stderr, done.stderr
+    assert "update --restart no prixfixe" in shell.calls
+
+
 @pytest.mark.parametrize("script", ["run.sh", "stop.sh", "logs.sh"])
 def test_a_container_of_somebody_else_is_left_alone(shell, script):
     shell.docker("")  # inspecting succeeds, and shows no label of ours
