@@ -154,7 +154,7 @@ def started(start, volume, secrets):
 
 
 @needs("prometheus")
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_each_series_moves_as_it_should(start, volume, tmp_path):
     secrets = Secrets(tmp_path)
     main = started(start, volume, secrets)

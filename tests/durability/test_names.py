@@ -2,7 +2,7 @@ import pytest
 
 from tests.durability import names
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 def test_f14_ids_that_come_again_overwrite_nothing(make_stand, technology, survived):

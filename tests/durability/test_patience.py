@@ -2,7 +2,7 @@ import pytest
 
 from tests.durability import patience
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("tracing")]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("tracing")]
 
 
 def test_f11_slow_disk_delays_nobody_else(stand, survived):
