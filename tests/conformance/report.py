@@ -35,7 +35,7 @@ __all__ = [
 
 # Played on PrixFixe only: P rests on a defect of a parser that others share; of K and N, what others
 # do with the rest of a refused chunk has not been told to those who could mend it.
-UNPUBLISHED = frozenset(("K06", "N38", "P23", "P24"))
+UNPUBLISHED = frozenset(("K06", "N38", "N70", "P23", "P24"))
 PASS, FAIL, OTHERWISE = "pass", "FAIL", "otherwise"
 NOT_OFFERED, UNSEEN = "not offered", "unseen"
 OUTCOMES = (PASS, FAIL, OTHERWISE, NOT_OFFERED, UNSEEN)
