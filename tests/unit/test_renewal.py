@@ -186,7 +186,7 @@ async def test_a_reading_that_does_not_end_is_told_and_holds_nothing(start, file
     gate = threading.Event()
     poll = running.server.context.certificates.poll
     monkeypatch.setattr(
-        running.server.context.certificates, "poll", lambda: (gate.wait(20), poll())[1]
+        running.server.context.certificates, "poll", lambda: (gate.wait(PATIENCE), poll())[1]
     )
     await until(lambda: reloads(running, "tls", "error"))
     checks = await running.server.readiness.check()
@@ -194,8 +194,10 @@ async def test_a_reading_that_does_not_end_is_told_and_holds_nothing(start, file
     files.allow("new")
     await until(lambda: reloads(running, "auth", "ok"))
     await running.server.reload()
-    told = [(one["what"], one["reason"]) for one in running.logged("not reloaded")]
-    assert told == [("tls", "reading has not ended after 0.05 seconds")] * 2
+    # Also the users may take longer than that, on a machine that is busy.
+    told = [one["reason"] for one in running.logged("not reloaded") if one["what"] == "tls"]
+    assert told == ["reading has not ended after 0.05 seconds"] * 2
+    monkeypatch.setattr(renewal, "PATIENCE_SECONDS", PATIENCE)
     new = files.issue()
     gate.set()
     await until(lambda: reloads(running, "tls", "ok"))
