@@ -220,7 +220,7 @@ class _Reader:
         case.special = text
 
     def _add_needs(self, case: Case, _mark: str, text: str) -> None:
-        case.needs = tuple(text.split())
+        case.needs += tuple(text.split())
 
     def _add_variants(self, case: Case, _mark: str, text: str) -> None:
         case.parts[-1].variants = tuple(text.split())

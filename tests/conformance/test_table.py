@@ -87,6 +87,13 @@ def test_a_mistake_in_a_file_names_its_line(tmp_path, text):
         parse(path)
 
 
+def test_what_one_part_needs_the_case_needs(tmp_path):
+    path = tmp_path / "two.smtp"
+    path.write_text("== G01 M D, x\nWhy.\n\nneeds: A B\nC: x\n--\nneeds: C\nC: y\n")
+    (case,) = parse(path)
+    assert case.needs == ("A", "B", "C")
+
+
 def test_cases_can_fail(tmp_path):
     target = StockTarget(tmp_path)
     try:
