@@ -1,11 +1,14 @@
 """The commands of the documents: each is run by `nox -s docs`, or says why not; how they are read."""
 
+import re
+
 import pytest
 
 from tests.documents.blocks import DOCUMENTS, ROOT, blocks, inline_commands, is_printed
 
 TEXTS = {name: (ROOT / name).read_text() for name in DOCUMENTS}
 FOUND = {name: blocks(name, text) for name, text in TEXTS.items()}
+QUICK = "deployment/QUICK-REFERENCE.md"
 # What the two documents of a newcomer leave to others, by how the block begins.
 LEFT_OUT = {
     "README.md": {"python3 -m venv .venv && .venv/bin/pip install --quiet 'nox[uv]'"},
@@ -38,6 +41,22 @@ def test_a_command_in_a_sentence_is_also_one_of_a_block(document):
     run = " ".join(one.text for one in FOUND[document])
     missing = {one for one in inline_commands(TEXTS[document]) if one not in run}
     assert missing <= {"nox -s docs", "docker compose"}  # what runs them, and what has no argument
+
+
+def test_the_quick_reference_has_commands_that_are_run_elsewhere():
+    """Each is a whole line, or the beginning of one, of what `nox -s docs` runs."""
+    run = [
+        line.strip()
+        for name in LEFT_OUT
+        for block in FOUND[name]
+        if not block.why_not
+        for step in block.steps
+        for line in step.command.splitlines()
+    ]
+    rows = re.findall(r"^\| [^|]+ \| (`.+`) \|$", TEXTS[QUICK], re.MULTILINE)
+    shown = [one for row in rows for one in re.findall(r"`([^`]+)`", row)]
+    assert len(shown) > 15
+    assert [one for one in shown if not any(f"{line} ".startswith(f"{one} ") for line in run)] == []
 
 
 # --- how blocks are read
