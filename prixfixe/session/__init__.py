@@ -7,7 +7,8 @@ Refuses: listening, settings, storage.
 
 from prixfixe.session.connection import Connection
 from prixfixe.session.context import Context, session_ids
+from prixfixe.session.outbox import Outbox
 from prixfixe.session.pace import Limits, Shedding
 from prixfixe.session.terms import Terms
 
-__all__ = ["Connection", "Context", "Limits", "Shedding", "Terms", "session_ids"]
+__all__ = ["Connection", "Context", "Limits", "Outbox", "Shedding", "Terms", "session_ids"]

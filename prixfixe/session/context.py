@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from prixfixe.metrics import Metrics
     from prixfixe.session.delivery import Delivery
     from prixfixe.session.entrance import Entrance
+    from prixfixe.session.outbox import Outbox
     from prixfixe.session.pace import Limits, Shedding
     from prixfixe.stores.base import Store
     from prixfixe.tls import Certificates
@@ -60,6 +61,7 @@ class Context:
     budget: Budget
     ids: IdSource
     session_ids: Iterator[str]
+    outbox: Outbox
     log: Log
     limits: Limits
     shedding: Shedding

@@ -103,7 +103,7 @@ class Entrance(Placed):
     def _say_farewell(self, reply: Reply) -> None:
         """Say why and close, without waiting for the peer: it may be one of very many."""
         self.dialogue.close(reply)
-        self._flush()
+        self.flush()
         self.transport.close()
 
     def _welcome(self) -> None:
@@ -117,7 +117,7 @@ class Entrance(Placed):
             self._begin_tls(HANDSHAKE_SECONDS)
             return
         self.dialogue.greet()
-        self._flush()
+        self.flush()
         early = self._take_early()
         if early or self._is_ended:
             self.data_received(early)
@@ -131,7 +131,7 @@ class Entrance(Placed):
             await work
         except Exception as error:  # noqa: BLE001 - as in `pump`
             self._broken(error)
-            self._flush()
+            self.flush()
             self._finish("error")
 
     # --- before there is a conversation

@@ -130,7 +130,7 @@ class Link(smtp.SMTP):
         self.pump()
 
     def pump(self) -> None:
-        """Work on the input, send the replies in one write, and see what is next."""
+        """Work on the input, see to its replies being sent in one write, and what is next."""
         dialogue = self.dialogue
         if self._is_writing_paused or self.transport is None:
             return
@@ -146,14 +146,13 @@ class Link(smtp.SMTP):
             else:
                 self.pace.progressed(self.loop.time(), dialogue.data_octets - self._data_octets)
                 self._data_octets = dialogue.data_octets
-        output = dialogue.output
-        if output:
-            self.transport.write(b"".join(output) if len(output) > 1 else output[0])
-            output.clear()
         mode = dialogue.mode
         is_usual = (mode is _COMMAND or mode is _BODY) and not dialogue.is_starved
         if not is_usual or has_more or self._is_ended or self._is_reading_paused:
+            self.flush()
             self._look_ahead(has_more=has_more)
+        elif dialogue.output:
+            self.context.outbox.add(self)
 
     def _look_ahead(self, *, has_more: bool) -> None:
         """See what is next when it is not simply the peer's next octets."""
@@ -167,10 +166,11 @@ class Link(smtp.SMTP):
         if self._is_reading_paused or dialogue.buffered > PAUSE_OCTETS or dialogue.is_starved:
             self._govern_reading()
 
-    def _flush(self) -> None:
-        output = self.dialogue.output
-        if output and self.transport is not None:
-            self.transport.write(b"".join(output) if len(output) > 1 else output[0])
+    def flush(self) -> None:
+        """Send the replies that are due, in one write."""
+        output, transport = self.dialogue.output, self.transport
+        if output and transport is not None:
+            transport.write(b"".join(output) if len(output) > 1 else output[0])
             output.clear()
 
     def _is_awaiting(self) -> bool:
@@ -255,7 +255,7 @@ class Link(smtp.SMTP):
         else:
             self.dialogue.close(reply)
         if self.dialogue.mode is Mode.CLOSED:
-            self._flush()
+            self.flush()
             self._finish("timeout")
 
     def has_no_voice(self) -> bool:
@@ -266,7 +266,7 @@ class Link(smtp.SMTP):
         """Say 421 and close, or do so when the message under way is answered."""
         self.dialogue.interrupt(replies.SHUTTING_DOWN)
         if self.dialogue.mode is Mode.CLOSED:
-            self._flush()
+            self.flush()
             self._finish("shutdown")
         else:
             self.end = "shutdown"
@@ -274,6 +274,7 @@ class Link(smtp.SMTP):
     def abort(self) -> None:
         """Cut the connection now: the drain deadline has passed."""
         self.end = "shutdown"
+        self.flush()
         self.cut()
 
     def cut(self) -> None:

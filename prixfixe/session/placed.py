@@ -90,7 +90,7 @@ class Placed(Link):
             self.cut()
         else:
             self.dialogue.close(replies.MAKE_ROOM)
-            self._flush()
+            self.flush()
             self._finish("shed")
         self._leave()
 
