@@ -1,9 +1,9 @@
 """F05: the power of a disk is cut while mail comes in; F08: the server is killed under load.
 
 Owns: both crowds. Promises: every 250 a client read before or after the cut is held against the
-store. The cut falls between two system calls: the ioctl lets a sync that is under way report
-success for what it loses (seen with a bare pwrite and fdatasync, 3 times in 60), which no drive
-does; what happens within a call is for F06.
+store, and a cut or kill that did not come is an AssertionError. The cut falls between two system
+calls: the ioctl lets a sync that is under way report success for what it loses (seen with a bare
+pwrite and fdatasync, 3 times in 60), which no drive does; what happens within a call is for F06.
 Refuses: the drive's own cache; the image lies on a disk that keeps its power.
 """
 
@@ -31,10 +31,13 @@ def cut_power(stand: Stand, disk: LoopDisk, seed: int) -> list[str]:
         server.stop_between_calls()
         disk.cut_power()
         server.resume()
+        cuts.append(seed)
 
+    cuts: list[int] = []
     stand.ledger.at(source.choice((1, 1, 2, 3, 5, 8, 13, 21)), cut)
     clients = source.choice((1, 4, 8))
     stand.crowd(clients, _plans(source, clients, 12 + 24 // clients))
+    assert cuts, f"cut {seed}: nothing was cut"
     server.kill()
     disk.unmount()
     disk.mount()
@@ -48,6 +51,7 @@ def kill_under_load(stand: Stand, seed: int) -> list[str]:
     server = stand.start()
     stand.ledger.at(source.randint(1, 300), server.kill)
     stand.crowd(CROWD, _plans(source, CROWD, 200))
+    assert server.has_ended(), f"seed {seed}: nothing was killed"
     return [f"seed {seed}: {each}" for each in stand.recovered()]
 
 
