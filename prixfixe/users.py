@@ -8,6 +8,7 @@ Refuses: judging a login (see `auth`).
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,14 +59,14 @@ class Users:
 
 
 def parse_users(octets: bytes) -> dict[str, PasswordHash]:
-    """Read `user:hash` lines; blank lines and those that begin with `#` are skipped.
+    """Read `user:hash` lines; blank lines, those that begin with `#` and a BOM are skipped.
 
     Raises:
         UsersError: a line is bad or names a user twice, or there is no user; it tells the line.
 
     """
     users: dict[str, PasswordHash] = {}
-    for number, line in enumerate(octets.splitlines(), 1):
+    for number, line in enumerate(octets.removeprefix(BOM_UTF8).splitlines(), 1):
         if not line.strip() or line.lstrip().startswith(b"#"):
             continue
         try:

@@ -200,6 +200,10 @@ def test_parse_users_skips_comments_and_blanks_and_takes_any_line_end():
     assert list(users) == ["ann", "j\u0308"]
 
 
+def test_parse_users_skips_the_mark_that_editors_of_windows_write():
+    assert list(parse_users(f"\ufeffann:{CHEAP}\r\n".encode())) == ["ann"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
