@@ -1,12 +1,13 @@
 """What is left of a failed test: logs, inspection, health log, what it wrote where.
 
-Owns: the folder `evidence/container/TEST`. Promises: never raises; a missing piece says why.
+Owns: the folder `evidence/container/TEST`, or the one below PRIXFIXE_EVIDENCE. Promises: never raises; a missing piece says why.
 Refuses: tests that passed.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["keep"]
 
-FOLDER = Path(__file__).parents[2] / "evidence" / "container"
+FOLDER = Path(
+    os.environ.get("PRIXFIXE_EVIDENCE") or Path(__file__).parents[2] / "evidence" / "container"
+)
 
 
 def keep(test: str, boxes: Iterable[Box], report: str) -> None:

@@ -4,6 +4,8 @@ A mutant meets its own checks and those of its kind; with `--teeth all` the whol
 hours. By default one mutant of each kind is played; `nox -s teeth` plays every one (`--teeth own`).
 """
 
+import json
+import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -29,7 +31,10 @@ def broken(image, request):
 
 
 def verdicts(image, tests, folder):
-    """Run tests against an image; return which failed, out of which."""
+    """Run tests against an image; return which failed, out of which.
+
+    What they leave as evidence of failures is of none of this run's.
+    """
     report = folder / "report.xml"
     command = [
         sys.executable,
@@ -46,6 +51,7 @@ def verdicts(image, tests, folder):
     done = subprocess.run(
         [*command, f"--image={image}", f"--junitxml={report}", *paths],
         cwd=ROOT,
+        env={**os.environ, "PRIXFIXE_EVIDENCE": str(folder / "evidence")},
         capture_output=True,
         text=True,
         timeout=SECONDS,
@@ -78,6 +84,19 @@ def test_a_broken_image_turns_its_checks_red_and_no_other(broken, request, tmp_p
     red, ran = verdicts(broken, [*others, *named], tmp_path)
     assert set(mutant.red) <= ran
     assert red == set(mutant.red), mutant.why
+
+
+@pytest.mark.timeout(SECONDS)
+@pytest.mark.parametrize("broken", ["no SIGTERM handler"], indirect=True)
+def test_a_failure_leaves_what_its_container_can_tell(broken, tmp_path):
+    [name, *_] = MUTANTS["no SIGTERM handler"].red
+    red, _ = verdicts(broken, [name], tmp_path)
+    assert red == {name}
+    [folder] = (tmp_path / "evidence").iterdir()
+    assert folder.name.endswith(name.partition("::")[2])
+    assert '"event":"ready"' in (folder / "0-log.txt").read_text()
+    assert json.loads((folder / "0-inspect.json").read_text())["HostConfig"]["ReadonlyRootfs"]
+    assert {path.name for path in folder.iterdir()} >= {"report.txt", "0-health.json", "0-top.json"}
 
 
 def test_there_are_at_least_twenty_and_the_sample_is_of_them():
