@@ -23,7 +23,7 @@ REFUSED = {
     "declared too big": (SMALL, MAIL[:-2] + b" SIZE=2000\r\n", ["size"]),
     "too big": (SMALL, START + b"x" * 2000 + b"\r\n.\r\n", ["size"]),
     "a chunk too big": (SMALL, MAIL + RCPT + b"BDAT 2000 LAST\r\n" + b"x" * 2000, ["size"]),
-    "a chunk too big to drop": (SMALL, MAIL + RCPT + b"BDAT 9000 LAST\r\n", ["size"]),
+    "a chunk too big to drop": (SMALL, MAIL + RCPT + b"BDAT 99000000 LAST\r\n", ["size"]),
     "a bare LF": ({}, START + b"a\nb\r\n.\r\n", ["content"]),
     "a long line": ({"SMTP_STRICT": "1"}, START + b"x" * 999 + b"\r\n.\r\n", ["content"]),
     "a loop": ({}, START + b"Received: x\r\n" * 101 + b"\r\n.\r\n", ["content"]),
