@@ -312,3 +312,43 @@ async def test_the_real_client_meets_the_limit_of_its_address(start, port):
     third = await running.connect(greet=False)
     await third.send(V1.replace(b"192.0.2.7", b"192.0.2.8"))
     assert (await third.reply()).startswith(b"220 ")
+
+
+REFUSALS = {
+    "over_limit": ("SMTP_MAX_CONNECTIONS", b"421 4.3.2 "),
+    "over_ip_limit": ("SMTP_MAX_CONNECTIONS_PER_IP", b"421 4.7.0 "),
+    "rate_limited": ("SMTP_MAX_CONNECTION_RATE", b"421 4.7.0 "),
+}
+
+
+@pytest.mark.parametrize(("result", "setting", "reply"), [(k, *v) for k, v in REFUSALS.items()])
+async def test_who_is_turned_away_is_told_counted_and_logged(start, result, setting, reply):
+    running = await start(**{setting: "1"})
+    await running.say_hello()
+    refused = await running.connect(greet=False)
+    peer = "{}:{}".format(*refused.writer.get_extra_info("sockname"))
+    assert (await refused.rest()).startswith(reply)
+    assert counted(running, "smtp_connections", "smtp", result) == 1
+    (record,) = running.logged("connection refused")
+    assert (record["reason"], record["listener"]) == (result, "smtp")
+    assert record["peer"] == peer
+
+
+@pytest.mark.parametrize("result", ["over_ip_limit", "rate_limited"])
+async def test_clients_of_one_ipv6_network_count_as_one(start, result):
+    """A customer has a /64 at the least (RFC 6177), and any address in it."""
+    running = await start(**{REFUSALS[result][0]: "1"}, **TRUSTED)
+
+    async def greeting(host):
+        wire = await running.connect(greet=False)
+        await wire.send(f"PROXY TCP6 {host} 2001:db8:ffff::1 5555 25\r\n".encode())
+        return await wire.reply()
+
+    assert (await greeting("2001:db8:0:1::1")).startswith(b"220 ")
+    assert (await greeting("2001:db8:0:1:ffff:ffff:ffff:ffff")).startswith(b"421 4.7.0 ")
+    assert (await greeting("2001:db8:0:2::1")).startswith(b"220 ")
+    (record,) = running.logged("connection refused")
+    assert (record["reason"], record["peer"]) == (
+        result,
+        "[2001:db8:0:1:ffff:ffff:ffff:ffff]:5555",
+    )
