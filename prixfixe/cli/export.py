@@ -34,12 +34,14 @@ _FROM = re.compile(rb"^(>*From )", re.MULTILINE)
 
 def run(args: argparse.Namespace) -> int:
     """Export."""
-    if args.path == "-" and args.format != "mbox":
+    is_mail = args.path == "-"  # `./-` is a file
+    if is_mail and args.format != "mbox":
         msg = f"{args.format} is a folder: only --format mbox goes to standard output"
         raise Failure(2, msg)
     path = Path(args.path)
     count = damaged = 0
-    with store_reader() as reader, _WRITERS[args.format](path) as write:
+    writer = _standard_output if is_mail else _WRITERS[args.format]
+    with store_reader() as reader, writer(path) as write:
         for message_id in reversed(reader.ids()):
             try:
                 message = reader.get(message_id)
@@ -50,7 +52,6 @@ def run(args: argparse.Namespace) -> int:
             if message is not None:  # None: deleted since it was listed.
                 write(message)
                 count += 1
-    is_mail = args.path == "-"
     where = "standard output" if is_mail else path
     print(f"{count} messages exported to {where}", file=sys.stderr if is_mail else sys.stdout)
     return 1 if damaged else 0
@@ -94,9 +95,6 @@ def _write(path: Path, message: Message) -> None:
 
 @contextmanager
 def _mbox(path: Path) -> Iterator[Write]:
-    if str(path) == "-":
-        yield lambda message: sys.stdout.buffer.write(_as_mboxrd(message))
-        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         mbox = path.open("xb")
@@ -105,6 +103,11 @@ def _mbox(path: Path) -> Iterator[Write]:
         raise Failure(1, msg) from None
     with mbox:
         yield lambda message: mbox.write(_as_mboxrd(message))
+
+
+@contextmanager
+def _standard_output(_path: Path) -> Iterator[Write]:
+    yield lambda message: sys.stdout.buffer.write(_as_mboxrd(message))
 
 
 def _as_mboxrd(message: Message) -> bytes:

@@ -187,6 +187,13 @@ def test_export_to_standard_output_is_the_same_mbox_and_nothing_else(kept, tmp_p
     assert error == b"3 messages exported to standard output\n"
 
 
+def test_a_file_may_be_named_like_standard_output(kept, tmp_path, capfdbinary, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", "./-", "--format", "mbox"]) == 0
+    assert (tmp_path / "-").read_bytes().startswith(b"From ")
+    assert capfdbinary.readouterr().out == b"3 messages exported to -\n"
+
+
 @pytest.mark.parametrize(("path", "code"), [("-", 1), ("out.mbox", 0)])
 def test_an_export_that_nobody_reads_to_its_end_is_none(kept, tmp_path, path, code):
     reading, writing = os.pipe()
