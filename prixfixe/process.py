@@ -147,8 +147,6 @@ def serve(settings: Settings, notes: Sequence[str] = ()) -> int:
     _raise_file_limit()
     give_back_memory()
     _share_interpreter()
-    if sys.stdout is None:  # It was closed before the start.
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for the life of the process
     try:
         outlet = Outlet(sys.stdout.fileno(), sys.stdout.encoding)
     except OSError as error:

@@ -170,15 +170,21 @@ def _parser(wanted: str) -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
-    words = list(sys.argv[1:] if argv is None else argv) or ["serve"]
+def _arguments(words: list[str]) -> argparse.Namespace:
     if words[:2] == ["load", "report"]:
         words[:2] = ["load report"]
     parser = _parser(next((word for word in words if not word.startswith("-")), ""))
     args = parser.parse_args(words)
     if args.command is None:
         parser.error("a command is expected")
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    args = _arguments(list(sys.argv[1:] if argv is None else argv) or ["serve"])
+    if _had_no_output() and _must_be_whole(args):
+        return _left_by_its_reader(args)
     _accept_all_letters()
     try:
         code: int = import_module(COMMANDS[args.command][2]).run(args)
@@ -201,10 +207,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _left_by_its_reader(args: argparse.Namespace) -> int:
     _forget_output()
-    if getattr(args, WHOLE.get(args.command, ""), None) != "-":  # `prixfixe messages | head`
+    if not _must_be_whole(args):  # `prixfixe messages | head`
         return EXIT_OK
     complain("standard output was closed before all was written: what is there is of no use")
     return EXIT_FAILED
+
+
+def _must_be_whole(args: argparse.Namespace) -> bool:
+    return getattr(args, WHOLE.get(args.command, ""), None) == "-"
+
+
+def _had_no_output() -> bool:
+    """Open what was closed before the start; return whether standard output was.
+
+    Else the next file that is opened, a store's, gets its number.
+    """
+    had_none = sys.stdout is None
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - to the end
+    return had_none
 
 
 def _accept_all_letters() -> None:

@@ -209,6 +209,22 @@ def test_an_export_that_nobody_reads_to_its_end_is_none(kept, tmp_path, path, co
     assert (b"standard output was closed before all was written" in done.stderr) == bool(code)
 
 
+@pytest.mark.parametrize(
+    ("command", "code", "told"),
+    [
+        ("messages >&-", 0, b""),
+        ("messages <&- >&- 2>&-", 0, b""),
+        ("hash-password <&-", 2, b"prixfixe: expected a password"),
+        ("export --format mbox out.mbox >&-", 0, b""),
+        ("export --format mbox - >&-", 1, b"prixfixe: standard output was closed"),
+    ],
+)
+def test_what_was_closed_before_the_start_is_no_defect(kept, tmp_path, command, code, told):
+    line = f'exec "{sys.executable}" -m prixfixe {command}'
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr[: len(told) or None]) == (code, told)
+
+
 @pytest.mark.parametrize("form", ["eml", "maildir"])
 def test_a_folder_does_not_go_to_standard_output(kept, tmp_path, monkeypatch, capsys, form):
     monkeypatch.chdir(tmp_path)
