@@ -1,0 +1,108 @@
+"""`python -m tests.bench.against COMMIT`: an earlier commit and the working tree, side by side.
+
+Owns: the comparison of two versions of PrixFixe. Promises: both run at once on empty stores and take
+turns, sample by sample, whoever was first being second then; what a message costs is told as
+quarter percentile and median, for what else the machine does only adds. Refuses: judging.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.bench.generator import CONNECTIONS, WORKLOADS, send
+from tests.bench.rivals.ours import STORES, PrixFixe
+from tests.bench.runner import WARM_UP, rest, started
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.bench.rivals.base import Running
+
+ROOT = Path(__file__).parents[2]
+COLUMNS = ("us", "us of processor time")
+
+
+def arguments(words: Sequence[str]) -> argparse.Namespace:
+    """Return what was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.against", description=__doc__)
+    parser.add_argument("commit")
+    parser.add_argument("--store", choices=STORES, default="discard")
+    parser.add_argument("--workload", choices=WORKLOADS, default="1KiB-same")
+    parser.add_argument("--connections", type=int, default=CONNECTIONS)
+    parser.add_argument("--samples", type=int, default=15)
+    parser.add_argument("--messages", type=int, default=3000, help="in a sample")
+    return parser.parse_args(words)
+
+
+def main(words: Sequence[str]) -> int:
+    """Compare and tell."""
+    asked = arguments(words)
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        unpack(asked.commit, folder)
+        servers = {
+            name: stack.enter_context(started(PrixFixe(asked.store), PYTHONPATH=path))
+            for name, path in ((asked.commit, folder), ("now", str(ROOT)))
+        }
+        samples = play(servers, asked)
+    sys.stdout.write(told(samples))
+    return 0
+
+
+def unpack(commit: str, folder: str) -> None:
+    """Put the package of a commit into a folder."""
+    packed = subprocess.run(
+        ["git", "archive", commit, "prixfixe"], cwd=ROOT, check=True, stdout=subprocess.PIPE
+    )
+    subprocess.run(["tar", "-x", "-C", folder], input=packed.stdout, check=True)
+
+
+def play(
+    servers: dict[str, Running], asked: argparse.Namespace
+) -> dict[str, list[tuple[float, float]]]:
+    """Return for each server and sample what a message took, in us: time and processor time."""
+    workload = WORKLOADS[asked.workload]
+    samples: dict[str, list[tuple[float, float]]] = {name: [] for name in servers}
+    for server in servers.values():
+        send(server.address, workload, WARM_UP, asked.connections)
+    for number in range(asked.samples):
+        for name in list(servers)[:: -1 if number % 2 else 1]:
+            server = servers[name]
+            rest(server)
+            before = server.busy_seconds()
+            seconds = send(server.address, workload, asked.messages, asked.connections)
+            rest(server)
+            busy = server.busy_seconds() - before
+            samples[name].append((seconds / asked.messages * 1e6, busy / asked.messages * 1e6))
+    return samples
+
+
+def told(samples: dict[str, list[tuple[float, float]]]) -> str:
+    """Return the table: a row for each server, and the ratios of the last to the first."""
+    rows = [
+        [value for column in zip(*found, strict=True) for value in _middle(column)]
+        for found in samples.values()
+    ]
+    ratios = [new / old for old, new in zip(rows[0], rows[-1], strict=True)]
+    head = "".join(f"{name + ' ' + which:>28}" for name in COLUMNS for which in ("p25", "p50"))
+    lines = [f"{'':<12}{head}"]
+    for name, row in zip(samples, rows, strict=True):
+        lines.append(f"{name:<12}" + "".join(f"{value:>28.1f}" for value in row))
+    lines.append(f"{'ratio':<12}" + "".join(f"{value:>28.3f}" for value in ratios))
+    return "\n".join(lines) + "\n"
+
+
+def _middle(values: Sequence[float]) -> tuple[float, float]:
+    quarter, half, _ = statistics.quantiles(values, n=4, method="inclusive")
+    return quarter, half
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
