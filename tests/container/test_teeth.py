@@ -15,11 +15,35 @@ import pytest
 
 from tests.container import engine
 from tests.container.builder import ROOT
+from tests.container.hardening import check_asked
 from tests.container.mutants.making import make
 from tests.container.mutants.table import CORE, MUTANTS, SAMPLE, STILL
 
+# One right too many or one limit too few: what compose's file says, and what it would say instead.
+RELAXED = {
+    "a writable root": ("read_only: true", "read_only: false"),
+    "a capability": ("cap_drop: [ALL]", "cap_drop: [CHOWN]"),
+    "another capability": ("cap_drop: [ALL]", "cap_drop: [ALL]\n    cap_add: [NET_RAW]"),
+    "new privileges": ('security_opt: ["no-new-privileges:true"]', "security_opt: []"),
+    "no seccomp": ('"no-new-privileges:true"', '"no-new-privileges:true", "seccomp=unconfined"'),
+    "more processes": ("pids_limit: 64", "pids_limit: 65"),
+    "swap": ("memswap_limit: ${PRIXFIXE_MEMORY:-256m}", "memswap_limit: 512m"),
+    "another processor": ("cpus: ${PRIXFIXE_CPUS:-1}", "cpus: 2"),
+    "programs in /tmp": (",noexec,nosuid,nodev", ""),
+    "a log that grows": ('max-file: "3"', 'max-file: "30"'),
+    "no restart": ("restart: unless-stopped", 'restart: "no"'),
+    "every address": (
+        "${PRIXFIXE_PUBLISH:-127.0.0.1}:${SMTP_HTTP_PORT",
+        "0.0.0.0:${SMTP_HTTP_PORT",
+    ),
+    "a volume too many": (":/var/mail\n", ":/var/mail\n      - /etc:/host:ro\n"),
+    "secrets to write": (":/run/secrets:ro,z", ":/run/secrets:z"),
+    "root": ("read_only: true", 'read_only: true\n    user: "0:0"'),
+    "a short stop": ("stop_grace_period: ${PRIXFIXE_STOP_GRACE:-20s}", "stop_grace_period: 2s"),
+}
 HERE = Path(__file__).parent
 SECONDS = 600
+WITNESS = "no SIGTERM handler"  # whose failures have containers that have much to tell
 
 
 @pytest.fixture
@@ -84,19 +108,32 @@ def test_a_broken_image_turns_its_checks_red_and_no_other(broken, request, tmp_p
     red, ran = verdicts(broken, [*others, *named], tmp_path)
     assert set(mutant.red) <= ran
     assert red == set(mutant.red), mutant.why
+    if mutant is MUTANTS[WITNESS]:
+        a_failure_left_what_its_container_can_tell(tmp_path / "evidence", mutant.red)
 
 
-@pytest.mark.timeout(SECONDS)
-@pytest.mark.parametrize("broken", ["no SIGTERM handler"], indirect=True)
-def test_a_failure_leaves_what_its_container_can_tell(broken, tmp_path):
-    [name, *_] = MUTANTS["no SIGTERM handler"].red
-    red, _ = verdicts(broken, [name], tmp_path)
-    assert red == {name}
-    [folder] = (tmp_path / "evidence").iterdir()
-    assert folder.name.endswith(name.partition("::")[2])
-    assert '"event":"ready"' in (folder / "0-log.txt").read_text()
-    assert json.loads((folder / "0-inspect.json").read_text())["HostConfig"]["ReadonlyRootfs"]
-    assert {path.name for path in folder.iterdir()} >= {"report.txt", "0-health.json", "0-top.json"}
+def a_failure_left_what_its_container_can_tell(evidence, red):
+    folders = {path.name.rpartition(".py_")[2]: path for path in evidence.iterdir()}
+    assert folders.keys() == {name.partition("::")[2] for name in red}
+    for folder in folders.values():
+        kinds = {path.name.rpartition("-")[2] for path in folder.iterdir()}
+        assert kinds == {"report.txt", "log.txt", "inspect.json", "health.json", "top.json"}
+        assert '"event":"ready"' in (folder / "0-log.txt").read_text()
+        asked = json.loads((folder / "0-inspect.json").read_text())["HostConfig"]
+        assert asked["ReadonlyRootfs"]
+
+
+@pytest.mark.parametrize("relaxed", RELAXED)
+def test_a_deployed_server_that_may_more_is_found(deployed, relaxed):
+    """The check of what compose and run.sh start can fail, for each thing it looks at."""
+    deployed.environ |= {"SMTP_PORT": "2525", "SMTP_HTTP_PORT": "8025"}  # nothing is started
+    path = deployed.folder / "docker-compose.yml"
+    before, after = RELAXED[relaxed]
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, after, 1))
+    deployed.succeed("compose.sh", "create")
+    with pytest.raises(AssertionError):
+        check_asked(deployed)
 
 
 def test_there_are_at_least_twenty_and_the_sample_is_of_them():
