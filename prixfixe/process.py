@@ -57,7 +57,6 @@ async def _run(settings: Settings, notes: Sequence[str], outlet: Outlet) -> int:
     outlet.resumed = log.dropped
     for note in notes:
         log.say("setting without effect", reason=note)
-    stop = asyncio.Event()
     try:
         server = Server(settings, log)
         outlet.dropped = server.metrics.log_dropped
@@ -65,22 +64,7 @@ async def _run(settings: Settings, notes: Sequence[str], outlet: Outlet) -> int:
     except (StoreOpenError, OSError, CertificateError, UsersError) as error:
         log.flush()
         return _not_started(error)
-
-    def asked_to_stop() -> None:
-        if stop.is_set():
-            server.hurry()
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked_to_stop)
-    reloads: set[asyncio.Task[None]] = set()  # The loop itself holds tasks weakly.
-
-    def asked_to_reload() -> None:
-        task = loop.create_task(server.reload())
-        reloads.add(task)
-        task.add_done_callback(reloads.discard)
-
-    loop.add_signal_handler(signal.SIGHUP, asked_to_reload)
+    stop = _heed_signals(loop, server)
     log.flush()
     outlet.write(f"{bound.line()}\n")  # the ready line is an interface
     log.say("ready", **bound._asdict(), version=__version__, pid=os.getpid())
@@ -91,6 +75,27 @@ async def _run(settings: Settings, notes: Sequence[str], outlet: Outlet) -> int:
     log.say("stopped")
     log.flush()
     return EXIT_OK
+
+
+def _heed_signals(loop: asyncio.AbstractEventLoop, server: Server) -> asyncio.Event:
+    """Reload and hurry when told to; return what is set when the server is to stop."""
+    stop = asyncio.Event()
+    reloads: set[asyncio.Task[None]] = set()  # The loop itself holds tasks weakly.
+
+    def asked_to_stop() -> None:
+        if stop.is_set():
+            server.hurry()
+        stop.set()
+
+    def asked_to_reload() -> None:
+        task = loop.create_task(server.reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked_to_stop)
+    loop.add_signal_handler(signal.SIGHUP, asked_to_reload)
+    return stop
 
 
 def _not_started(error: Exception) -> int:

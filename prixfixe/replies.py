@@ -68,7 +68,6 @@ CHALLENGE_CODE = 334
 OK = Reply(250, "2.0.0", "OK")
 SENDER_OK = Reply(250, "2.1.0", "OK")
 RECIPIENT_OK = Reply(250, "2.1.5", "OK")
-RESET = Reply(250, "2.0.0", "OK")
 VRFY = Reply(252, "2.5.2", "Cannot VRFY, but will take mail and try")  # RFC 5321 3.5.3
 HELP = Reply(214, "2.0.0", "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP STARTTLS AUTH")
 BYE = Reply(221, "2.0.0", "Bye")

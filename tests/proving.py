@@ -20,7 +20,6 @@ class ScramClient:
         self.header = header
         self.bare = f"n={user},r={nonce}"
         self.password = password.encode()
-        self.verified = False
 
     @property
     def first(self):
