@@ -107,7 +107,7 @@ class Certificates:
         if self._cert != SELF_SIGNED and self._watch.is_due():
             return self.reload()
         if self._clock() - self._loaded_at >= _TICKET_SECONDS and self._watch.is_as_read():
-            with suppress(CertificateError):
+            with suppress(CertificateError, OSError):  # The next look tries again.
                 self._context, self._info = self._load()
         return None
 
@@ -124,14 +124,16 @@ class Certificates:
         return ReloadResult(ok=True)
 
     def _load(self) -> tuple[ssl.SSLContext, CertificateInfo]:
-        self._loaded_at = self._clock()
         if self._cert != SELF_SIGNED:
             _require_readable("SMTP_TLS_CERT", self._cert)
             _require_readable("SMTP_TLS_KEY", self._key)
-            return self._load_pair(self._cert, self._key)
-        self._made = self._made or make_pair(self._domain)
-        with _private_file("".join(self._made)) as path:
-            return self._load_pair(path, path)
+            loaded = self._load_pair(self._cert, self._key)
+        else:
+            self._made = self._made or make_pair(self._domain)
+            with _private_file("".join(self._made)) as path:
+                loaded = self._load_pair(path, path)
+        self._loaded_at = self._clock()
+        return loaded
 
     def _load_pair(self, cert: str, key: str) -> tuple[ssl.SSLContext, CertificateInfo]:
         context = _serving_context(self._min_version)

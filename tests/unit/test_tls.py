@@ -13,6 +13,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import trustme
@@ -256,6 +257,22 @@ def test_a_ticket_is_worth_nothing_after_a_day(authority, pair, is_self_signed):
         assert not resumes(address, client, session)[0]
 
     assert in_one_exchange(certificates) == served
+
+
+@pytest.mark.parametrize("error", [CertificateError("x"), OSError(28, "No space left")])
+def test_a_key_of_tickets_that_could_not_be_thrown_away_is_at_the_next_look(
+    pair, monkeypatch, error
+):
+    now = [1000.0]
+    certificates = Certificates(*pair, clock=lambda: now[0])
+    before = certificates.context
+    now[0] += 86_400
+    with monkeypatch.context() as patch:
+        patch.setattr(certificates, "_load_pair", Mock(side_effect=error))
+        assert certificates.poll() is None
+    assert certificates.context is before
+    assert certificates.poll() is None
+    assert certificates.context is not before
 
 
 def test_a_pair_that_just_changed_is_not_read_for_the_tickets(pair, other):
