@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.bench.comparison import told
 from tests.bench.generator import CONNECTIONS, WORKLOADS, send
 from tests.bench.rivals.ours import STORES, PrixFixe
 from tests.bench.runner import WARM_UP, rest, started
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from tests.bench.rivals.base import Running
 
 ROOT = Path(__file__).parents[2]
-COLUMNS = ("us", "us of processor time")
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
@@ -82,26 +81,6 @@ def play(
             busy = server.busy_seconds() - before
             samples[name].append((seconds / asked.messages * 1e6, busy / asked.messages * 1e6))
     return samples
-
-
-def told(samples: dict[str, list[tuple[float, float]]]) -> str:
-    """Return the table: a row for each server, and the ratios of the last to the first."""
-    rows = [
-        [value for column in zip(*found, strict=True) for value in _middle(column)]
-        for found in samples.values()
-    ]
-    ratios = [new / old for old, new in zip(rows[0], rows[-1], strict=True)]
-    head = "".join(f"{name + ' ' + which:>28}" for name in COLUMNS for which in ("p25", "p50"))
-    lines = [f"{'':<12}{head}"]
-    for name, row in zip(samples, rows, strict=True):
-        lines.append(f"{name:<12}" + "".join(f"{value:>28.1f}" for value in row))
-    lines.append(f"{'ratio':<12}" + "".join(f"{value:>28.3f}" for value in ratios))
-    return "\n".join(lines) + "\n"
-
-
-def _middle(values: Sequence[float]) -> tuple[float, float]:
-    quarter, half, _ = statistics.quantiles(values, n=4, method="inclusive")
-    return quarter, half
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The locks: hashed, placeless, and what the project asks for."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -79,3 +81,30 @@ def test_the_image_and_the_release_are_built_by_the_same_version():
 def test_the_readme_of_the_locks_lists_them():
     listed = re.findall(r"`(\w+\.txt)`", (ROOT / "requirements/README.md").read_text())
     assert sorted(listed) == [path.name for path in LOCKS]
+
+
+# What another session's lock has and that of the unit tests has not must not be needed by them.
+IMPORT = """
+import importlib, sys
+names, modules = sys.argv[1].split(), sys.argv[2].split()
+sys.modules.update(dict.fromkeys(names))
+for module in modules:
+    importlib.import_module(module)
+"""
+
+
+def test_unit_tests_need_nothing_that_their_lock_has_not():
+    elsewhere = {"psutil", "pytest_benchmark", "atheris"}
+    asked = [
+        f"tests.unit.{path.stem}"
+        for path in sorted((ROOT / "tests" / "unit").glob("test_*.py"))
+        if re.search(r"^from tests\.(bench|fuzz)\b", path.read_text(), re.MULTILINE)
+    ]
+    assert len(asked) > 1
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT, " ".join(elsewhere), " ".join(asked)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.bench import against, document, plots
+from tests.bench import comparison, document, plots
 from tests.bench.generator import (
     CONNECTIONS,
     WORKLOADS,
@@ -185,7 +185,7 @@ def test_the_same_record_gives_the_same_plots(record, tmp_path):
 
 def test_two_versions_are_told_by_quarter_and_half():
     samples = {"old": [(10.0, 8.0), (30.0, 8.0), (20.0, 8.0)], "now": [(10.0, 4.0)] * 3}
-    lines = [line.split() for line in against.told(samples).splitlines()]
+    lines = [line.split() for line in comparison.told(samples).splitlines()]
     assert lines[1:3] == [
         ["old", "15.0", "20.0", "8.0", "8.0"],
         ["now", "10.0", "10.0", "4.0", "4.0"],
