@@ -8,6 +8,7 @@ Refuses: matching (see `query`) and showing (see `mailpit`).
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from prixfixe.mime import MAX_FIELD_CHARACTERS, Address
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LISTED", "SHOWN", "Bound", "Fields", "look", "search_text", "searchable_body"]
 
+_BETWEEN = re.compile(r"[\s,;<>]+")  # addresses, roughly
 _ADDRESSED = ("From", "To", "Cc", "Bcc", "Reply-To")
 
 
@@ -61,17 +63,11 @@ def _hidden(
     """Return the envelope recipients that no field names."""
     fields = [(named[field], ", ".join(parsed.values(field))) for field in ("To", "Cc", "Bcc")]
     known = {one.address.lower() for found, _ in fields for one in found}
-    cut = "\n".join(  # Fields that were not read to their end may name the others.
-        text.lower()
-        for found, text in fields
-        if len(text) > bound.characters or len(found) >= bound.contacts
-    )
+    for found, text in fields:  # One that was not read to its end may name the others.
+        if len(text) > bound.characters or len(found) >= bound.contacts:
+            known.update(_BETWEEN.split(text.lower()))
     recipients = [one.address for one in message.envelope.recipients]
-    return [
-        Address("", one)
-        for one in recipients
-        if one.lower() not in known and one.lower() not in cut
-    ]
+    return [Address("", one) for one in recipients if one.lower() not in known]
 
 
 def search_text(message: Message, parsed: Parsed, fields: Fields) -> SearchText:

@@ -190,6 +190,13 @@ def test_a_list_shows_the_first_addresses_and_a_message_all():
         assert [one["Address"] for one in record["Bcc"]] == ["hidden@x.test"]
 
 
+def test_the_end_of_a_named_address_is_another_recipient():
+    body = f"To: {', '.join(f'u{n}@x.test' for n in range(2000))}\r\n\r\n".encode()
+    message = Message("1", 0.0, Envelope("", (Recipient("1999@x.test"),)), body)
+    listed = json.loads(summarise(message, parse_message(body)).entry.record)
+    assert [one["Address"] for one in listed["Bcc"]] == ["1999@x.test"]
+
+
 def test_an_address_is_not_cut():
     parsed = parse_message(b"To: a@b.test, c@d.test\r\nTo: e@f.test\r\n\r\n")
     boxes = [[box for _, box in parsed.addresses("To", most)] for most in (17, 22, 25, 99)]
