@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prixfixe.cli.environment import Failure, complain, store_reader
+from prixfixe.cli.environment import Failure, store_reader
+from prixfixe.cli.reading import Reading
 from prixfixe.message import render
-from prixfixe.stores.base import DamagedError
 
 if TYPE_CHECKING:
     import argparse
@@ -39,22 +39,16 @@ def run(args: argparse.Namespace) -> int:
         msg = f"{args.format} is a folder: only --format mbox goes to standard output"
         raise Failure(2, msg)
     path = Path(args.path)
-    count = damaged = 0
+    count = 0
     writer = _standard_output if is_mail else _WRITERS[args.format]
     with store_reader() as reader, writer(path) as write:
-        for message_id in reversed(reader.ids()):
-            try:
-                message = reader.get(message_id)
-            except DamagedError as error:
-                complain(error)
-                damaged += 1
-                continue
-            if message is not None:  # None: deleted since it was listed.
-                write(message)
-                count += 1
+        messages = Reading(reader, reversed(reader.ids()))
+        for message in messages:
+            write(message)
+            count += 1
     where = "standard output" if is_mail else path
     print(f"{count} messages exported to {where}", file=sys.stderr if is_mail else sys.stdout)
-    return 1 if damaged else 0
+    return 1 if messages.damaged else 0
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from email.parser import BytesHeaderParser
 from typing import TYPE_CHECKING
 
-from prixfixe.cli.environment import complain, store_reader
+from prixfixe.cli.environment import store_reader
+from prixfixe.cli.reading import Reading
 from prixfixe.mime import decoded
-from prixfixe.stores.base import DamagedError
 
 if TYPE_CHECKING:
     import argparse
@@ -29,18 +29,12 @@ _MAX_HEADER_OCTETS = 65536
 
 def run(args: argparse.Namespace) -> int:
     """List."""
-    damaged = 0
     with store_reader() as reader:
-        for message_id in reader.ids():
-            try:
-                message = reader.get(message_id)
-            except DamagedError as error:
-                complain(error)
-                damaged += 1
-                continue
-            if message is not None and _is_wanted(message, args.to):
+        messages = Reading(reader, reader.ids())
+        for message in messages:
+            if _is_wanted(message, args.to):
                 print(_as_json(message) if args.json else _as_line(message))
-    return 1 if damaged else 0
+    return 1 if messages.damaged else 0
 
 
 def _is_wanted(message: Message, to: str | None) -> bool:

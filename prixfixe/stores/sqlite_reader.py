@@ -40,7 +40,8 @@ class SqliteReader:
     def ids(self, start: int = 0, limit: int | None = None) -> Sequence[str]:
         """Return ids, newest first."""
         rows = self._fetch(_IDS, (-1 if limit is None else limit, start))
-        return [row[0] for row in rows]
+        # A flipped bit can make an id a number, octets or nothing: it is listed, and not found.
+        return [str(row[0]) for row in rows]
 
     def get(self, message_id: str) -> Message | None:
         """Return one message or None. Raises `DamagedError`."""

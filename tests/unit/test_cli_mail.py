@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from store_support import opened
 
 from prixfixe.cli import main
 from prixfixe.cli.messages import _subject
@@ -312,6 +313,26 @@ def test_a_damaged_message_is_named_and_the_rest_is_listed(damaged, capsys):
     output, error = capsys.readouterr()
     assert [json.loads(line)["id"] for line in output.splitlines()] == [MAIL[2].id, MAIL[0].id]
     assert MAIL[1].id in error
+
+
+@pytest.mark.parametrize("index", [1, 2])
+async def test_a_message_that_is_listed_and_not_there_is_named(
+    index, tmp_path, monkeypatch, capsys
+):
+    """A bit of its id flipped in one of the two indexes; the first place is the table's."""
+    path = tmp_path / "damaged.db"
+    monkeypatch.setenv("SMTP_STORE", f"sqlite:{path}")
+    async with opened(f"sqlite:{path}") as store:
+        for one in MAIL:
+            await store.put(one)
+    content = bytearray(path.read_bytes())
+    ends = [found.end() for found in re.finditer(MAIL[2].id.encode(), content)]
+    content[ends[index] - 1] ^= 4  # and it stays the last in order
+    path.write_bytes(content)
+    for command in (["messages", "--json"], ["export", str(tmp_path / "out")]):
+        assert main(command) == 1
+        assert "is listed and not there" in capsys.readouterr().err
+    assert contents(tmp_path / "out") == [render(MAIL[0]), render(MAIL[1])]
 
 
 def test_a_damaged_message_is_not_shown(damaged, capsys):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
+import re
 import shutil
 import sqlite3
 from typing import TYPE_CHECKING
@@ -14,7 +16,7 @@ from store_support import make, opened, reading, url_of
 
 from prixfixe.message import Envelope, IdSource, Recipient, trace_headers
 from prixfixe.stores import StoreOptions, open_reader, open_store
-from prixfixe.stores.base import DamagedError, StoreOpenError
+from prixfixe.stores.base import DamagedError, StoreError, StoreOpenError
 from prixfixe.stores.maildir_file import decode, encode, parse_name
 
 if TYPE_CHECKING:
@@ -183,6 +185,31 @@ async def test_sqlite_any_column_damaged_damages_one_message(database, change):
             return
         with pytest.raises(DamagedError, match="fails its checksum"):
             reader.get(damaged)
+
+
+async def test_sqlite_any_flipped_bit_near_an_id_keeps_the_others_listed(database):
+    """In the table and both indexes: letters of the id, and the octets that tell what it is."""
+    kept = await keep(f"sqlite:{database}", 3, b"")
+    whole = database.read_bytes()
+    places = [found.start() for found in re.finditer(kept[1].encode(), whole)]
+    assert len(places) == 3
+    for at in [place + step for place in places for step in range(-12, 4)]:
+        for bit in range(8):
+            database.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :])
+            assert _read_all(database) <= set(kept), (at, bit)
+    database.write_bytes(whole)
+    assert _read_all(database) == set(kept)
+
+
+def _read_all(database: Path) -> set[str]:
+    found = set()
+    with contextlib.suppress(StoreError), reading(f"sqlite:{database}") as reader:
+        for each in reader.ids():
+            assert isinstance(each, str)
+            with contextlib.suppress(DamagedError):
+                message = reader.get(each)
+                found |= {message.id} if message else set()
+    return found
 
 
 async def crashed(database: Path, count: int) -> list[str]:
