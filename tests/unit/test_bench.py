@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.bench import comparison, document, plots
+from tests.bench import comparison, document, plots, stacks
 from tests.bench.generator import (
     CONNECTIONS,
     WORKLOADS,
@@ -191,3 +191,36 @@ def test_two_versions_are_told_by_quarter_and_half():
         ["now", "10.0", "10.0", "4.0", "4.0"],
     ]
     assert lines[3] == ["ratio", "0.667", "0.500", "0.500", "0.500"]
+
+
+STACKS = {
+    "main (a/prixfixe/process.py:3);uv__io_poll (uvloop/loop.so);__libc_send (libc.so.6)": (
+        "sending (kernel)"
+    ),
+    "run (uvloop/loop.so);pump (a/prixfixe/session/link.py:9);find (python3.11)": (
+        "Python: PrixFixe"
+    ),
+    "run_once (asyncio/base_events.py:1);_getaddr (aiosmtpd/smtp.py:2);get (email/x.py:3)": (
+        "Python: aiosmtpd"
+    ),
+    "main (a/b.py:1);select (selectors.py:4)": "event loop",
+    "main (a/b.py:1)": "other",
+}
+
+
+@pytest.mark.parametrize(("stack", "kind"), STACKS.items(), ids=STACKS.values())
+def test_a_stack_is_of_the_kind_nearest_to_its_end(stack, kind):
+    assert stacks.kind(stack) == kind
+
+
+def test_stacks_become_a_table_of_what_a_message_costs():
+    sending, *_, main = STACKS
+    found = stacks.shares(f"{sending} 3\n{main} 1\n")
+    assert found == {"sending (kernel)": 0.75, "other": 0.25}
+    assert list(stacks.table({"a": (40.0, found), "b": (10.0, {"other": 1.0})})) == [
+        "| us of processor time | a | b |",
+        "| --- | --- | --- |",
+        "| a message | 40.0 | 10.0 |",
+        "| sending (kernel) | 30.0 | 0.0 |",
+        "| other | 10.0 | 10.0 |",
+    ]

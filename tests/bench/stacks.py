@@ -1,0 +1,57 @@
+"""Sampled stacks, put into a few kinds.
+
+Owns: the kinds. Promises: a sample counts once, for what is nearest to the end of its stack.
+Refuses: sampling (see `profiling`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["KINDS", "kind", "shares", "table"]
+
+# The first that fits a frame, from the end of a stack on.
+KINDS = {
+    "sending (kernel)": re.compile(r"(?:__libc_|__)?(?:write|writev|send|sendmsg)\b.* \(lib"),
+    "receiving (kernel)": re.compile(r"(?:__libc_|__)?(?:read|recv|recvfrom)\b.* \(lib"),
+    "waiting for events": re.compile(r"epoll_\w*wait"),
+    "waiting for the interpreter's lock": re.compile(r"take_gil|pthread_cond_\w*wait"),
+    "Python: PrixFixe": re.compile(r"prixfixe/"),
+    "Python: aiosmtpd": re.compile(r"aiosmtpd/"),
+    "event loop": re.compile(r"uvloop|asyncio/|selectors\.py|uv__"),
+}
+
+
+def kind(stack: str) -> str:
+    """Return the kind of a stack, which is written from its beginning to its end."""
+    for frame in reversed(stack.split(";")):
+        for name, pattern in KINDS.items():
+            if pattern.search(frame):
+                return name
+    return "other"
+
+
+def shares(raw: str) -> dict[str, float]:
+    """Return what part of the samples is of each kind, from py-spy's raw output."""
+    found: Counter[str] = Counter()
+    for line in raw.splitlines():
+        stack, _, count = line.rpartition(" ")
+        found[kind(stack)] += int(count)
+    total = sum(found.values()) or 1
+    return {name: count / total for name, count in found.most_common()}
+
+
+def table(found: Mapping[str, tuple[float, Mapping[str, float]]]) -> Iterator[str]:
+    """Yield the lines of a table, from each server's microseconds a message and its shares."""
+    yield f"| us of processor time | {' | '.join(found)} |"
+    yield f"| --- |{' --- |' * len(found)}"
+    yield f"| a message | {' | '.join(f'{us:.1f}' for us, _ in found.values())} |"
+    for name in (*KINDS, "other"):
+        cells = [f"{parts.get(name, 0) * us:.1f}" for us, parts in found.values()]
+        if {*cells} != {"0.0"}:
+            yield f"| {name} | {' | '.join(cells)} |"
