@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["ADDRESSES", "EVENTS", "FIELDS", "Event", "Field"]
+__all__ = ["ADDRESSES", "EVENTS", "FIELDS", "MECHANISMS", "Event", "Field"]
 
 
 class Field(NamedTuple):
@@ -38,6 +38,7 @@ class Event(NamedTuple):
     is_limited: bool = False
 
 
+MECHANISMS = ("PLAIN", "LOGIN", "SCRAM-SHA-256")
 FIELDS: dict[str, Field] = {
     "session": Field("string", "the connection, the same in all its records; 16 hex digits"),
     "id": Field("string", "the message, as in its 250, its Received field, the API and the store"),
@@ -64,7 +65,7 @@ FIELDS: dict[str, Field] = {
     "seconds": Field("number", "how long the session lasted"),
     "reason": Field("string", "why, in a few words"),
     "mode": Field("string", "how TLS began", ("starttls", "implicit")),
-    "mechanism": Field("string", "the SASL mechanism", ("PLAIN", "LOGIN", "SCRAM-SHA-256")),
+    "mechanism": Field("string", "the SASL mechanism", MECHANISMS),
     "what": Field("string", "the certificate or the users", ("tls", "auth")),
     "names": Field("string", "whom the certificate names"),
     "expires": Field("string", "when the certificate ends, in UTC"),

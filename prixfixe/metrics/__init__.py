@@ -12,8 +12,9 @@ from __future__ import annotations
 import platform
 from typing import TYPE_CHECKING
 
+from prixfixe.events import MECHANISMS
 from prixfixe.metrics.series import Histogram, Series, empty_series
-from prixfixe.metrics.table import CODES, MECHANISMS, TABLE, VERBS
+from prixfixe.metrics.table import CODES, TABLE, VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

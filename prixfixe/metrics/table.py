@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["CODES", "MECHANISMS", "TABLE", "VERBS", "Spec"]
+from prixfixe.events import MECHANISMS
+
+__all__ = ["CODES", "TABLE", "VERBS", "Spec"]
 
 VERBS = (
     *("HELO", "EHLO", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "QUIT", "VRFY", "HELP"),
@@ -20,7 +22,6 @@ CODES = (
     *(211, 214, 220, 221, 235, 250, 252, 334, 354, 421, 451, 452, 454),
     *(500, 501, 502, 503, 504, 530, 535, 538, 550, 552, 553, 554, 555),
 )
-MECHANISMS = ("PLAIN", "LOGIN", "SCRAM-SHA-256")
 _LISTENER = ("smtp", "smtps")
 _KINDS = ("full", "io", "closed", "conflict", "internal", "timeout")
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

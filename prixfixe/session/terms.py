@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 
 from prixfixe import replies
 from prixfixe.policy import RecipientPolicy
+from prixfixe.session import sasl
 
 if TYPE_CHECKING:
     from prixfixe.replies import Reply
     from prixfixe.settings import Settings
 
-__all__ = ["MECHANISMS", "Terms"]
+__all__ = ["Terms"]
 
-MECHANISMS = ("PLAIN", "LOGIN")
-_SCRAM = "SCRAM-SHA-256"  # needs keys of every user, so a change of the users file decides
+_MECHANISMS = tuple(name.decode("ascii") for name in sasl.EXCHANGES)
+_SCRAM = sasl.SCRAM.decode("ascii")  # needs keys of every user: a change of their file decides
 
 
 class Terms:
@@ -69,6 +70,6 @@ class Terms:
         if self.offers_tls and not is_encrypted:
             keywords.append("STARTTLS")
         if self.may_authenticate(is_encrypted=is_encrypted):
-            offered = (*MECHANISMS, _SCRAM) if has_scram else MECHANISMS
+            offered = (*_MECHANISMS, _SCRAM) if has_scram else _MECHANISMS
             keywords.append("AUTH " + " ".join(offered))
         return [*keywords, "HELP"]
