@@ -12,13 +12,15 @@ import contextlib
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.bench.comparison import told
 from tests.bench.generator import CONNECTIONS, WORKLOADS, send
 from tests.bench.rivals.ours import STORES, PrixFixe
-from tests.bench.runner import WARM_UP, rest, started
+from tests.bench.runner import WARM_UP, rest, started, worked
+from tests.bench.summary import turned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,13 +74,12 @@ def play(
     for server in servers.values():
         send(server.address, workload, WARM_UP, asked.connections)
     for number in range(asked.samples):
-        for name in list(servers)[:: -1 if number % 2 else 1]:
-            server = servers[name]
-            rest(server)
-            before = server.busy_seconds()
-            seconds = send(server.address, workload, asked.messages, asked.connections)
-            rest(server)
-            busy = server.busy_seconds() - before
+        for name in turned(list(servers), number):
+            rest(servers[name])
+            seconds, busy = worked(
+                servers[name],
+                partial(send, servers[name].address, workload, asked.messages, asked.connections),
+            )
             samples[name].append((seconds / asked.messages * 1e6, busy / asked.messages * 1e6))
     return samples
 

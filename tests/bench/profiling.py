@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from tests.bench.generator import WORKLOADS, send
 from tests.bench.rivals import RIVALS
-from tests.bench.runner import WARM_UP, rest, started
+from tests.bench.runner import WARM_UP, rest, started, worked
 from tests.bench.stacks import shares, table
 
 if TYPE_CHECKING:
@@ -56,10 +56,8 @@ def cost(server: Running, messages: int = 10 * BATCH) -> float:
     """Return microseconds of processor time a message, nobody looking."""
     send(server.address, WORKLOAD, WARM_UP)
     rest(server)
-    before = server.busy_seconds()
-    send(server.address, WORKLOAD, messages)
-    rest(server)
-    return (server.busy_seconds() - before) / messages * 1e6
+    _, busy = worked(server, lambda: send(server.address, WORKLOAD, messages))
+    return busy / messages * 1e6
 
 
 def main(words: Sequence[str]) -> int:
@@ -71,7 +69,7 @@ def main(words: Sequence[str]) -> int:
     for key in COMPARED:
         with started(RIVALS[key]) as server:
             found[RIVALS[key].title] = cost(server), shares(profile(server, asked.seconds))
-    sys.stdout.writelines(f"{line}\n" for line in table(found))
+    print(table(found))  # noqa: T201 - what it is for
     return 0
 
 

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from tests.bench.generator import Workload
     from tests.bench.rivals.base import Rival, Running
 
-__all__ = ["Rounds", "rest", "started"]
+__all__ = ["Rounds", "rest", "started", "worked"]
+
+T = TypeVar("T")
 
 WARM_UP = 200  # messages
 REST_SECONDS = 10.0
@@ -56,6 +58,14 @@ def rest(server: Running) -> None:
     while time.monotonic() < until and (now := server.busy_seconds()) - before > 0.01:
         before = now
         time.sleep(0.1)
+
+
+def worked(server: Running, work: Callable[[], T]) -> tuple[T, float]:
+    """Have work done by a server at rest; return what is told of it, and its processor seconds."""
+    before = server.busy_seconds()
+    told = work()
+    rest(server)
+    return told, server.busy_seconds() - before
 
 
 class Rounds:
@@ -97,9 +107,7 @@ class Rounds:
 
     def _sample(self, number: int, name: str, server: Running, workload: Workload) -> None:
         count = self._counts.get((name, workload.key)) or self._fitting(name, server, workload)
-        before = server.busy_seconds()
-        seconds = self._send(name, server, workload, count)
-        rest(server)
+        seconds, busy = worked(server, lambda: self._send(name, server, workload, count))
         self.samples.append(
             {
                 "round": number,
@@ -107,7 +115,7 @@ class Rounds:
                 "workload": workload.key,
                 "messages": count,
                 "seconds": round(seconds, 4),
-                "busy": round(server.busy_seconds() - before, 3),
+                "busy": round(busy, 3),
                 "load": os.getloadavg()[0],
             }
         )

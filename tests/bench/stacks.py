@@ -10,8 +10,10 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from tests.bench import document
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 __all__ = ["KINDS", "kind", "shares", "table"]
 
@@ -46,12 +48,11 @@ def shares(raw: str) -> dict[str, float]:
     return {name: count / total for name, count in found.most_common()}
 
 
-def table(found: Mapping[str, tuple[float, Mapping[str, float]]]) -> Iterator[str]:
-    """Yield the lines of a table, from each server's microseconds a message and its shares."""
-    yield f"| us of processor time | {' | '.join(found)} |"
-    yield f"| --- |{' --- |' * len(found)}"
-    yield f"| a message | {' | '.join(f'{us:.1f}' for us, _ in found.values())} |"
+def table(found: Mapping[str, tuple[float, Mapping[str, float]]]) -> str:
+    """Return a table, from each server's microseconds a message and its shares."""
+    rows = [["a message", *(f"{us:.1f}" for us, _ in found.values())]]
     for name in (*KINDS, "other"):
         cells = [f"{parts.get(name, 0) * us:.1f}" for us, parts in found.values()]
         if {*cells} != {"0.0"}:
-            yield f"| {name} | {' | '.join(cells)} |"
+            rows.append([name, *cells])
+    return document.table(["us of processor time", *found], rows)
