@@ -16,10 +16,11 @@ from functools import cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
 
-__all__ = ["FIXED_OCTETS", "TEXT", "ProxyError", "header_client", "is_signature", "size_of_rest"]
+__all__ = ["MAX_OCTETS", "ProxyError", "header_client", "header_octets"]
 
-TEXT: Final = b"PROXY"  # how version 1 begins; its first five octets tell it from version 2
+_TEXT_START: Final = b"PROXY"  # how version 1 begins; its first octet tells it from version 2
 FIXED_OCTETS: Final = 16  # of version 2, before addresses and values
+MAX_OCTETS: Final = FIXED_OCTETS + 0xFFFF
 _SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _MAX_TEXT_OCTETS = 107  # section 2.1
 _PORT = rb"(0|[1-9][0-9]{0,4})"
@@ -37,21 +38,24 @@ class ProxyError(ValueError):
     """The octets are no PROXY header."""
 
 
-def is_signature(start: bytes) -> bool:
-    """Whether a header of version 2 may begin with these octets."""
-    return _SIGNATURE.startswith(start)
-
-
-def size_of_rest(fixed: bytes) -> int:
-    """Return how many octets of a version 2 header follow its `FIXED_OCTETS`.
+def header_octets(octets: bytes | bytearray) -> int | None:
+    """Return how many of the octets are the header they begin with; None: it has not all come.
 
     Raises:
-        ProxyError: it has not version 2's signature.
+        ProxyError: no header begins like this.
 
     """
-    if not fixed.startswith(_SIGNATURE):
-        raise ProxyError("no signature")
-    return int.from_bytes(fixed[14:16], "big")
+    if octets.startswith(_TEXT_START[: len(octets)]):
+        size = octets.find(b"\n", 0, _MAX_TEXT_OCTETS) + 1
+        if not size and len(octets) >= _MAX_TEXT_OCTETS:
+            raise ProxyError("no line of version 1")
+        return size or None
+    if not octets.startswith(_SIGNATURE[: len(octets)]):
+        raise ProxyError("no header")
+    if len(octets) < FIXED_OCTETS:
+        return None
+    size = FIXED_OCTETS + int.from_bytes(octets[14:16], "big")
+    return size if size <= len(octets) else None
 
 
 def header_client(header: bytes) -> tuple[str, int] | None:
@@ -61,7 +65,7 @@ def header_client(header: bytes) -> tuple[str, int] | None:
         ProxyError: the header is invalid.
 
     """
-    return _text_client(header) if header.startswith(TEXT) else _binary_client(header)
+    return _text_client(header) if header.startswith(_TEXT_START) else _binary_client(header)
 
 
 def _text_client(line: bytes) -> tuple[str, int] | None:

@@ -25,7 +25,16 @@ from prixfixe.message import IdSource
 from prixfixe.metrics import Metrics
 from prixfixe.readiness import CheckResult, Readiness
 from prixfixe.renewal import Renewal, Source
-from prixfixe.session import Connection, Context, Limits, Outbox, Shedding, Terms, session_ids
+from prixfixe.session import (
+    Connection,
+    Context,
+    Limits,
+    Outbox,
+    Shedding,
+    Terms,
+    Turns,
+    session_ids,
+)
 from prixfixe.stores import StoreOptions, open_reader, open_store
 
 if TYPE_CHECKING:
@@ -118,6 +127,7 @@ class Server:
             ids=IdSource(),
             session_ids=session_ids(),
             outbox=Outbox(self._loop),
+            turns=Turns(self._loop),
             log=self._log,
             limits=Limits(
                 idle_seconds=settings.timeout,

@@ -10,5 +10,15 @@ from prixfixe.session.context import Context, session_ids
 from prixfixe.session.outbox import Outbox
 from prixfixe.session.pace import Limits, Shedding
 from prixfixe.session.terms import Terms
+from prixfixe.session.turns import Turns
 
-__all__ = ["Connection", "Context", "Limits", "Outbox", "Shedding", "Terms", "session_ids"]
+__all__ = [
+    "Connection",
+    "Context",
+    "Limits",
+    "Outbox",
+    "Shedding",
+    "Terms",
+    "Turns",
+    "session_ids",
+]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from prixfixe.session.entrance import Entrance
     from prixfixe.session.outbox import Outbox
     from prixfixe.session.pace import Limits, Shedding
+    from prixfixe.session.turns import Turns
     from prixfixe.stores.base import Store
     from prixfixe.tls import Certificates
 
@@ -62,6 +63,7 @@ class Context:
     ids: IdSource
     session_ids: Iterator[str]
     outbox: Outbox
+    turns: Turns
     log: Log
     limits: Limits
     shedding: Shedding

@@ -129,6 +129,7 @@ class Conversation:
         self.exchange: sasl.Exchange | None = None
         self._input = b""
         self._at = 0
+        self._later: bytearray | None = None  # what came while there was input to work on
         self._is_skipping = False  # to the end of a line that is too long
 
     # One dict per idle session would be a third of its memory.
@@ -136,6 +137,7 @@ class Conversation:
         "_at",
         "_input",
         "_is_skipping",
+        "_later",
         "_observe",
         "body",
         "clock",
@@ -209,6 +211,7 @@ class Conversation:
     def _forget_input(self) -> None:
         self._input = b""
         self._at = 0
+        self._later = None
 
     def forget_transaction(self) -> None:
         """End the transaction without a message (RFC 5321 section 4.1.1.5)."""

@@ -16,6 +16,7 @@ mode is not WAITING or CLOSED.
 from __future__ import annotations
 
 import re
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from prixfixe import replies
@@ -24,11 +25,15 @@ from prixfixe.session.conversation import Mode
 from prixfixe.session.reception import Reception
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from prixfixe.replies import Reply
 
 __all__ = ["Dialogue"]
 
-SLICE = 64  # commands handled before others get their turn: about 0.2 ms
+SLICE = 64  # commands handled before others get their turn, each of them in 3 us if it is cheap
+SLICE_SECONDS = 0.0003
+LOOK = 8  # commands between looks at the clock, which cost some percents of a NOOP
 MAX_LINE_OCTETS = 12288  # RFC 4954 4 (an AUTH line); other verbs are held to less in `verbs`
 _COMMAND, _BODY, _VERBS = Mode.COMMAND, Mode.BODY, verbs.VERBS  # a look-up less each time
 # A browser may be made to send any method it likes, an SMTP verb too, but with the version.
@@ -47,7 +52,8 @@ class Dialogue(Reception):
     @property
     def buffered(self) -> int:
         """Input octets not yet worked on."""
-        return len(self._input) - self._at
+        later = self._later
+        return len(self._input) - self._at + (0 if later is None else len(later))
 
     def greet(self) -> None:
         """Say the greeting."""
@@ -57,14 +63,37 @@ class Dialogue(Reception):
         """Take octets from the peer; after the end they are nothing."""
         if self.mode is Mode.CLOSED:
             return
-        if self._at < len(self._input):
-            data = self._input[self._at :] + data
-        self._input = data
-        self._at = 0
+        if self._at == len(self._input):
+            self._input = data
+            self._at = 0
+        elif self._later is None:
+            self._later = bytearray(data)
+        else:
+            self._later += data
 
-    def work(self) -> bool:
-        """Handle a slice of what was received; return whether more can be done now."""
-        for _ in range(SLICE):
+    def _refill(self) -> bool:
+        """Go on to what came later; return whether anything did.
+
+        It is joined with what is left of the input only then: not once for every read.
+        """
+        later, self._later = self._later, None
+        if later is None:
+            return False
+        self._input = self._input[self._at :] + later
+        self._at = 0
+        return True
+
+    def work(self, clock: Callable[[], float] = perf_counter) -> bool:
+        """Handle a slice of what was received; return whether more can be done now.
+
+        A slice ends after SLICE commands, or at the first look at the clock after SLICE_SECONDS.
+        """
+        until = 0.0
+        for count in range(1, SLICE + 1):
+            if not count % LOOK and until < (now := clock()):
+                if until:
+                    break
+                until = now + SLICE_SECONDS
             if not self._has_next():
                 return False
             mode = self.mode
@@ -80,8 +109,10 @@ class Dialogue(Reception):
 
     def _has_next(self) -> bool:
         """Whether there is input, or a chunk of BDAT that needs none."""
+        if self._at < len(self._input) or self._refill():
+            return True
         body = self.body
-        return self._at < len(self._input) or (body is not None and not body.wanted)
+        return body is not None and not body.wanted
 
     # --- lines
 
@@ -90,6 +121,8 @@ class Dialogue(Reception):
         start, octets = self._at, self._input
         end = octets.find(b"\n", start)
         if end < 0:
+            if self._refill():
+                return self._next_line()
             self._bound_line()
             return None
         self._at = end + 1

@@ -9,7 +9,6 @@ Refuses: SMTP (see `dialogue`), the transport's events (see `link`), counting (s
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +21,7 @@ from prixfixe.session.placed import Placed
 from prixfixe.tls import describe
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Coroutine
 
     from prixfixe.replies import Reply
@@ -31,11 +31,12 @@ if TYPE_CHECKING:
 __all__ = ["Entrance"]
 
 HANDSHAKE_SECONDS: Final = 30.0  # for a TLS handshake, and for a PROXY header
-PROXY_OCTETS: Final = 536  # the longest PROXY v2 header a balancer sends; v1 is at most 107
 # On the implicit-TLS port a refusal can be read only after a handshake. So many at a time are
 # given one, in less time; the others are closed without a word.
 MAX_EXPLAINED: Final = 16
 EXPLAINING_SECONDS: Final = 5.0
+# Encrypted input, and replies, at which TLS asks for a pause; two records of TLS fit.
+TLS_BUFFER_OCTETS: Final = 32768
 _REFUSALS: Final = {
     Refusal.OVER_LIMIT: replies.TOO_MANY_CONNECTIONS,
     Refusal.OVER_IP_LIMIT: replies.TOO_MANY_FROM_PEER,
@@ -50,6 +51,7 @@ class Entrance(Placed):
         super().__init__(context, terms, listener)
         self._farewell: Reply | None = None
         self._handshake = ""  # starttls or implicit while one is under way
+        self._header_timer: asyncio.TimerHandle | None = None  # while a PROXY header is due
 
     # --- admission
 
@@ -81,7 +83,7 @@ class Entrance(Placed):
         wait = self.pace.seconds_to_look(self.pace.opened_at, Turn.THEIRS)
         self._timer = self.loop.call_later(wait, self.check_time)
         if expects_proxy:
-            self._start(self._read_proxy_header(self._read_early()))
+            self._expect_header()
         else:
             self._welcome()
 
@@ -154,25 +156,25 @@ class Entrance(Placed):
             self.context.log.tls_failed(self.dialogue, self._handshake, error)
         if self._farewell is not None:
             self.context.explained -= 1
+        self._expect_no_header()
         super().left(error)
 
     def eof_received(self) -> bool:
         """Answer what is due before closing; TLS cannot half-close, in its handshake neither."""
         return super().eof_received() and not self._handshake
 
-    def _read_early(self) -> asyncio.StreamReader:
+    def _keep_early(self) -> None:
         """Keep what comes from now on away from the dialogue, for the one who reads it first.
 
         This is done when the connection is made: a task's first turn is too late.
         """
         if self._early is None:
-            self._early = asyncio.StreamReader(limit=PROXY_OCTETS, loop=self.loop)
-        return self._early
+            self._early = bytearray()
 
     def _take_early(self) -> bytes:
         """Return what was kept and not read; what comes from now on is for others."""
-        reader, self._early = self._early, None
-        return b"" if reader is None else bytes(reader._buffer)  # type: ignore[attr-defined]  # noqa: SLF001
+        early, self._early = self._early, None
+        return bytes(early or b"")
 
     def _take_hello(self) -> bytes:
         """Return what was kept, for TLS, which is not told that a client has left meanwhile.
@@ -200,17 +202,50 @@ class Entrance(Placed):
         address = ip_address(self._peer[0].partition("%")[0])
         return any(address in network for network in networks)
 
-    async def _read_proxy_header(self, reader: asyncio.StreamReader) -> None:
-        """Read the header, then be the client it names."""
+    def _expect_header(self) -> None:
+        """Take what comes first for a PROXY header."""
+        self._keep_early()
+        seconds = min(self.context.limits.idle_seconds, HANDSHAKE_SECONDS)
+        self._header_timer = self.loop.call_later(seconds, self._refuse_header)
+
+    def _expect_no_header(self) -> bool:
+        """Return whether a PROXY header was due, and wait for it no longer."""
+        timer, self._header_timer = self._header_timer, None
+        if timer is not None:
+            timer.cancel()
+        return timer is not None
+
+    def _refuse_header(self) -> None:
+        if self._expect_no_header() and self.transport is not None:
+            self._refuse("bad_proxy", replies.BAD_PROXY_HEADER)
+
+    def early_came(self) -> None:
+        """Look for the whole PROXY header, if one is due."""
+        if self._header_timer is None:
+            return
         try:
-            async with asyncio.timeout(min(self.context.limits.idle_seconds, HANDSHAKE_SECONDS)):
-                client = proxy.header_client(await _proxy_header(reader))
-        except (TimeoutError, EOFError, asyncio.LimitOverrunError, proxy.ProxyError):
-            if self.transport is not None:
-                self._refuse("bad_proxy", replies.BAD_PROXY_HEADER)
+            self._look_for_header()
+        except Exception as error:  # noqa: BLE001 - as in `pump`
+            self._broken(error)
+            self.cut()
+
+    def _look_for_header(self) -> None:
+        early = self._early or bytearray()
+        try:
+            size = proxy.header_octets(early)
+            client = None if size is None else proxy.header_client(bytes(early[:size]))
+        except proxy.ProxyError:
+            self._refuse_header()
             return
-        if self.transport is None:
-            return
+        if size is not None:
+            del early[:size]
+            self._expect_no_header()
+            self._identify(client)
+        elif self._is_ended:
+            self._refuse_header()
+
+    def _identify(self, client: tuple[str, int] | None) -> None:
+        """Be the client that the PROXY header names."""
         if client is not None:
             self._set_peer(client)
         refusal = self.context.admission.identify(self._peer[0])
@@ -224,7 +259,7 @@ class Entrance(Placed):
     # --- TLS
 
     def _begin_tls(self, seconds: float) -> None:
-        self._read_early()
+        self._keep_early()
         self.dialogue.await_tls()
         self._start(self._shake_hands("implicit", seconds))
 
@@ -247,12 +282,15 @@ class Entrance(Placed):
             return
         self._encrypted(mode, transport)
 
-    def _encrypted(self, mode: str, transport: asyncio.BaseTransport | None) -> None:
+    def _encrypted(self, mode: str, transport: Any) -> None:  # noqa: ANN401 - as in `shake_hands`
         if transport is None or self.transport is None:
             self._lost(None)
             return
         self._handshake = ""
         self.transport = transport
+        # TLS keeps buffers of its own, whose usual bounds are made for fewer connections.
+        transport.set_read_buffer_limits(TLS_BUFFER_OCTETS)
+        transport.set_write_buffer_limits(TLS_BUFFER_OCTETS)
         self.touch()
         tls = transport.get_extra_info("ssl_object")
         self.context.metrics.tls_handshake(mode, tls.version(), "ok")
@@ -282,14 +320,3 @@ class Entrance(Placed):
         self.connection_lost(error)
         if transport is not None:
             transport.abort()
-
-
-async def _proxy_header(reader: asyncio.StreamReader) -> bytes:
-    """Return a header's octets and read no further; what cannot be one is not waited for."""
-    start = await reader.readexactly(len(proxy.TEXT))
-    if start == proxy.TEXT:
-        return start + await reader.readuntil(b"\n")
-    if not proxy.is_signature(start):
-        raise proxy.ProxyError("no header")
-    fixed = start + await reader.readexactly(proxy.FIXED_OCTETS - len(start))
-    return fixed + await reader.readexactly(proxy.size_of_rest(fixed))

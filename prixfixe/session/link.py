@@ -29,8 +29,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiosmtpd import smtp
 
-from prixfixe import replies
+from prixfixe import proxy, replies
 from prixfixe.session.conversation import Mode
+from prixfixe.session.dialogue import SLICE
 from prixfixe.session.pace import Pace, Turn
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Link"]
 
-PAUSE_OCTETS: Final = 65536  # buffered input at which the kernel's window is used instead
+# Buffered input at which the kernel's window is used instead; the longest line fits.
+PAUSE_OCTETS: Final = 16384
+PAUSE_EARLY_OCTETS: Final = proxy.MAX_OCTETS  # the same ahead of the greeting: a whole header
 _COMMAND, _BODY = Mode.COMMAND, Mode.BODY  # a look-up less for each read
 LINGER_SECONDS: Final = 2.0  # for a peer to read a last reply it did not ask for
 
@@ -65,7 +68,7 @@ class Link(smtp.SMTP):
         self._is_writing_paused = False
         self._is_ended = False
         self._is_deaf = False  # reading stays paused, whatever the flow says
-        self._early: asyncio.StreamReader | None = None  # takes what is not for the dialogue
+        self._early: bytearray | None = None  # takes what is not for the dialogue
         # Time.
         self.pace = Pace(context.limits, context.loop.time())
         self._timer: asyncio.TimerHandle | None = None
@@ -78,22 +81,33 @@ class Link(smtp.SMTP):
         """Settle accounts: the transport is gone."""
         raise NotImplementedError
 
+    def early_came(self) -> None:
+        """Look at what came before there is a dialogue to take it."""
+        raise NotImplementedError
+
     # --- the transport's events
 
     def data_received(self, data: bytes) -> None:
-        """Take octets and answer what can be answered now."""
+        """Take octets and answer what can be answered now.
+
+        Every octet comes in here: in clear, out of TLS, ahead of the greeting. One event of the
+        loop may bring dozens of reads, so the flow is governed after each of them.
+        """
         if self._early is not None:
-            self._early.feed_data(data)
-            return
-        self.dialogue.receive(data)
-        if not self._is_scheduled:
-            self.pump()
+            self._early += data
+            self.early_came()
+        else:
+            self.dialogue.receive(data)
+            if not self._is_scheduled:
+                self.pump()
+        if self._is_scheduled or self._is_writing_paused or self._early is not None:
+            self._govern_reading()
 
     def eof_received(self) -> bool:
         """Answer what is under way before closing; TLS cannot half-close, so says False."""
         self._is_ended = True
         if self._early is not None:
-            self._early.feed_eof()
+            self.early_came()
         elif not self._is_scheduled:
             self.pump()
         return self.dialogue.tls is None
@@ -123,9 +137,10 @@ class Link(smtp.SMTP):
     def _schedule(self) -> None:
         if not self._is_scheduled and self.transport is not None:
             self._is_scheduled = True
-            self.loop.call_soon(self._scheduled)
+            self.context.turns.add(self)
 
-    def _scheduled(self) -> None:
+    def take_turn(self) -> None:
+        """Work on a slice of the input: it is this connection's turn."""
         self._is_scheduled = False
         self.pump()
 
@@ -148,6 +163,7 @@ class Link(smtp.SMTP):
                 self._data_octets = dialogue.data_octets
         mode = dialogue.mode
         is_usual = (mode is _COMMAND or mode is _BODY) and not dialogue.is_starved
+        is_usual = is_usual and len(dialogue.output) < SLICE
         if not is_usual or has_more or self._is_ended or self._is_reading_paused:
             self.flush()
             self._look_ahead(has_more=has_more)
@@ -167,7 +183,11 @@ class Link(smtp.SMTP):
             self._govern_reading()
 
     def flush(self) -> None:
-        """Send the replies that are due, in one write."""
+        """Send the replies that are due, in one write: every octet of a reply leaves here.
+
+        `pump` works on no input while the transport says that the peer does not read, so the
+        replies kept here are those of one slice at the most.
+        """
         output, transport = self.dialogue.output, self.transport
         if output and transport is not None:
             transport.write(b"".join(output) if len(output) > 1 else output[0])
@@ -186,10 +206,11 @@ class Link(smtp.SMTP):
         return Turn.THEIR_DATA if self.dialogue.mode is Mode.BODY else Turn.THEIRS
 
     def _govern_reading(self) -> None:
-        dialogue = self.dialogue
-        is_wanted = not (
-            self._is_writing_paused or dialogue.is_starved or dialogue.buffered > PAUSE_OCTETS
+        dialogue, early = self.dialogue, self._early
+        is_full = (
+            dialogue.buffered > PAUSE_OCTETS if early is None else len(early) > PAUSE_EARLY_OCTETS
         )
+        is_wanted = not (self._is_writing_paused or dialogue.is_starved or is_full)
         if self.transport is None or self.transport.is_closing() or self._is_ended:
             return
         if self._is_deaf:

@@ -79,8 +79,8 @@ class Reception(Conversation):
         self.data_octets += size
         rest = body.feed(chunk)
         if rest is None:
-            self._forget_input()
-            return False
+            self._input, self._at = b"", 0
+            return self._later is not None
         self.body = None
         if isinstance(body, DataReader):
             self._input, self._at = rest, 0
