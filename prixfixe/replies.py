@@ -15,15 +15,17 @@ class Reply:
     """One SMTP reply: code, enhanced status code (RFC 3463) and text, encoded once.
 
     `limit` names what was met, for metrics and log: a setting in lower case without its prefix.
+    `is_refusal` is whether SMTP_MAX_ERRORS counts it: 5xx, unless said otherwise.
     """
 
     __slots__ = ("code", "is_refusal", "limit", "wire")
 
-    def __init__(self, code: int, enhanced: str, text: str, limit: str = "") -> None:
+    def __init__(
+        self, code: int, enhanced: str, text: str, limit: str = "", *, is_refusal: bool = False
+    ) -> None:
         self.code = code
         self.limit = limit
-        # Whether the client did something wrong (5xx); what SMTP_MAX_ERRORS counts.
-        self.is_refusal = code >= 500
+        self.is_refusal = is_refusal or code >= 500
         status = f"{enhanced} " if enhanced else ""
         self.wire = f"{code} {status}{text}\r\n".encode("ascii")
 
@@ -103,7 +105,11 @@ INTERNAL = Reply(451, "4.3.0", "Internal trouble, try again later")
 BROKEN = Reply(421, "4.3.0", "Internal trouble, closing the connection")
 AUTH_UNAVAILABLE = Reply(454, "4.7.0", "Cannot check credentials now, try again later")
 TOO_MANY_RECIPIENTS = Reply(
-    452, "4.5.3", "Too many recipients, send to the rest separately", "max_recipients"
+    452,
+    "4.5.3",
+    "Too many recipients, send to the rest separately",
+    "max_recipients",
+    is_refusal=True,
 )
 
 # --- syntax

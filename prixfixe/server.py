@@ -26,6 +26,7 @@ from prixfixe.metrics import Metrics
 from prixfixe.readiness import CheckResult, Readiness
 from prixfixe.renewal import Renewal, Source
 from prixfixe.session import (
+    RECIPIENT_OCTETS,
     Connection,
     Context,
     Limits,
@@ -110,6 +111,7 @@ class Server:
     def _context(self) -> Context:
         settings = self._settings
         most = settings.max_message_size * _STUFFED_NUMERATOR // _STUFFED_DENOMINATOR + _READ_OCTETS
+        most += settings.max_recipients * RECIPIENT_OCTETS
         budget = Budget(max(settings.max_inflight, most), most)
         self.metrics.inflight = lambda: (budget.in_use, budget.total, budget.waiting)
         return Context(

@@ -9,10 +9,11 @@ from prixfixe.session.connection import Connection
 from prixfixe.session.context import Context, session_ids
 from prixfixe.session.outbox import Outbox
 from prixfixe.session.pace import Limits, Shedding
-from prixfixe.session.terms import Terms
+from prixfixe.session.terms import RECIPIENT_OCTETS, Terms
 from prixfixe.session.turns import Turns
 
 __all__ = [
+    "RECIPIENT_OCTETS",
     "Connection",
     "Context",
     "Limits",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from prixfixe import replies
 from prixfixe.auth import Verdict
 from prixfixe.session.delivery import Delivery
-from prixfixe.session.entrance import Entrance
+from prixfixe.session.entrance import HANDSHAKE_SECONDS, Entrance
 from prixfixe.session.sasl import Proof
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection"]
 
+JUMPED_SECONDS: Final = 3.0  # for the handshake of a client that sent commands behind STARTTLS
 _AUTH_REPLIES: Final = {
     Verdict.ACCEPTED: replies.AUTHENTICATED,
     Verdict.REJECTED: replies.BAD_CREDENTIALS,
@@ -72,6 +73,10 @@ class Connection(Entrance):
         """Return for how long the client has sent nothing; a message is worth every place."""
         return min(super().owed_seconds(now), now - self._delivery.ended_at)
 
+    def is_answer_due(self) -> bool:
+        """Whether the store still has to say what becomes of a message."""
+        return self._delivery.is_waiting
+
     def keep(self, envelope: Envelope, body: bytes) -> None:
         """Give the message to the store."""
         self._delivery.keep(envelope, body, self._answered)
@@ -85,7 +90,9 @@ class Connection(Entrance):
         self._delivery.aborted(self.end)
 
     def _answered(self) -> None:
-        """Go on after an answer that took its time."""
+        """Go on after an answer that took its time; the client may have left meanwhile."""
+        if self.transport is None:
+            self.record_end()
         if self._holds_memory and not self._delivery.is_waiting:
             self.context.budget.release(self)
         self.touch()
@@ -108,10 +115,15 @@ class Connection(Entrance):
             self.context.budget.release(self)
 
     def start_tls(self) -> None:
-        """Stop reading in clear and shake hands (RFC 3207 section 4)."""
+        """Stop reading in clear and shake hands (RFC 3207 section 4).
+
+        A client that sent commands behind STARTTLS most likely waits for their replies, which
+        never come: it is not given long.
+        """
         self._is_deaf = True
         self.transport.pause_reading()
-        self._start(self._shake_hands("starttls"))
+        seconds = JUMPED_SECONDS if self.dialogue.has_unread else HANDSHAKE_SECONDS
+        self._start(self._shake_hands("starttls", seconds))
 
     def scram_keys(self) -> Callable[[str], Keys] | None:
         """Return what finds a user's keys, or None where SCRAM is not offered."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from prixfixe.session.entrance import Entrance
     from prixfixe.session.outbox import Outbox
     from prixfixe.session.pace import Limits, Shedding
+    from prixfixe.session.placed import Placed
     from prixfixe.session.turns import Turns
     from prixfixe.stores.base import Store
     from prixfixe.tls import Certificates
@@ -50,6 +51,7 @@ def _no_doubt() -> None:
 class Context:
     """The server as a session sees it.
 
+    `lingering` holds sessions that ended and whose peer has yet to read it, the eldest first;
     `pending` holds who waits for the store and since when, the longest first; `doubt` is
     called when the store failed a message.
     """
@@ -72,6 +74,7 @@ class Context:
     authenticator: Authenticator | None = None
     proxy_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     sessions: set[Entrance] = field(default_factory=set)
+    lingering: dict[Placed, None] = field(default_factory=dict)
     pending: dict[Delivery, float] = field(default_factory=dict)
     explained: int = 0  # refused connections in a handshake so that they can be told why
     is_draining: bool = False

@@ -114,6 +114,7 @@ class Conversation:
         self.errors = 0
         self.failed_logins = 0
         self.has_quit = False
+        self.has_unread = False  # whether octets came behind STARTTLS or the end of the session
         self.limit = ""  # the last one met
         # Until the next EHLO or TLS handshake.
         self.helo = ""
@@ -146,6 +147,7 @@ class Conversation:
         "exchange",
         "failed_logins",
         "has_quit",
+        "has_unread",
         "helo",
         "is_extended",
         "limit",
@@ -195,6 +197,10 @@ class Conversation:
             self.has_quit = reply is replies.BYE
             self.end()
 
+    def charge(self, octets: int) -> None:
+        """Count memory that the envelope takes."""
+        raise NotImplementedError
+
     def meet(self, limit: str) -> None:
         """Note a limit that was met."""
         self.limit = limit
@@ -209,6 +215,8 @@ class Conversation:
         self._forget_input()
 
     def _forget_input(self) -> None:
+        if self._at < len(self._input) or self._later is not None:
+            self.has_unread = True
         self._input = b""
         self._at = 0
         self._later = None

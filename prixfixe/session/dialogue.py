@@ -108,7 +108,9 @@ class Dialogue(Reception):
         return self._has_next()
 
     def _has_next(self) -> bool:
-        """Whether there is input, or a chunk of BDAT that needs none."""
+        """Whether there is input, or a chunk of BDAT that needs none, and memory for it."""
+        if self.is_starved:
+            return False
         if self._at < len(self._input) or self._refill():
             return True
         body = self.body
@@ -138,7 +140,7 @@ class Dialogue(Reception):
     def _bound_line(self) -> None:
         if self.buffered > MAX_LINE_OCTETS:
             self._is_skipping = True
-            self._forget_input()
+            self._input, self._at = b"", 0
 
     def _command_line(self) -> bool:
         line = self._next_line()

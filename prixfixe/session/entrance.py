@@ -263,7 +263,7 @@ class Entrance(Placed):
         self.dialogue.await_tls()
         self._start(self._shake_hands("implicit", seconds))
 
-    async def _shake_hands(self, mode: str, seconds: float = HANDSHAKE_SECONDS) -> None:
+    async def _shake_hands(self, mode: str, seconds: float) -> None:
         context = self.context
         if context.certificates is None:
             self.abort()

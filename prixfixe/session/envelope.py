@@ -10,6 +10,7 @@ Refuses: the grammar (see `address`, `params`), and who may be a recipient (see 
 from __future__ import annotations
 
 import re
+from sys import getsizeof
 from typing import TYPE_CHECKING
 
 from prixfixe import replies
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from prixfixe.session.conversation import Conversation
 
 __all__ = ["mail", "offers_auth", "rcpt"]
+
+RECIPIENT_OCTETS = 160  # what Python takes for a recipient beside its text, and for a parameter
+PARAMETER_OCTETS = 160
 
 # What nearly every client sends: one search instead of a walk through the grammar.
 _PLAIN_MAIL = re.compile(f"(?i:FROM):{PLAIN_PATH}".encode("ascii")).fullmatch
@@ -81,6 +85,11 @@ def rcpt(d: Conversation, argument: bytes) -> Reply:
         return replies.NEED_MAIL
     if transaction.chunks is not None:
         return replies.BDAT_BEGUN
+    # Before the grammar, which costs ten times as much.
+    terms = d.terms
+    is_full = len(transaction.recipients) >= terms.max_recipients
+    if is_full or transaction.octets > terms.max_envelope_octets:
+        return replies.TOO_MANY_RECIPIENTS
     if len(argument) <= MAX_PLAIN_OCTETS and (plain := _PLAIN_RCPT(argument)) is not None:
         return _add_recipient(d, transaction, Recipient(plain[1].decode("ascii")))
     return _rcpt_in_full(d, transaction, argument)
@@ -108,10 +117,20 @@ def _add_recipient(d: Conversation, transaction: Transaction, recipient: Recipie
     refusal = d.terms.recipients.judge(recipient.address)
     if refusal is not None:
         return refusal
-    if len(transaction.recipients) >= d.terms.max_recipients:
-        return replies.TOO_MANY_RECIPIENTS
     transaction.recipients.append(recipient)
+    d.charge(_octets_of(recipient))
     return replies.RECIPIENT_OK
+
+
+def _octets_of(recipient: Recipient) -> int:
+    """Return about how much memory a recipient takes."""
+    address, params = recipient
+    octets = RECIPIENT_OCTETS + len(address)
+    if params or not address.isascii():
+        octets += getsizeof(address) + sum(
+            PARAMETER_OCTETS + getsizeof(value) for _, value in params
+        )
+    return octets
 
 
 def _after(keyword: bytes, argument: bytes) -> str | None:

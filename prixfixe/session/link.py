@@ -25,6 +25,7 @@ Replaced, each for what was measured on 1.4.6:
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any, Final
 
 from aiosmtpd import smtp
@@ -46,6 +47,8 @@ __all__ = ["Link"]
 # Buffered input at which the kernel's window is used instead; the longest line fits.
 PAUSE_OCTETS: Final = 16384
 PAUSE_EARLY_OCTETS: Final = proxy.MAX_OCTETS  # the same ahead of the greeting: a whole header
+BULK_OCTETS: Final = 131072  # in one read, after which others have their turn
+NARROW_OCTETS: Final = 32768  # of the kernel's for a client that floods
 _COMMAND, _BODY = Mode.COMMAND, Mode.BODY  # a look-up less for each read
 LINGER_SECONDS: Final = 2.0  # for a peer to read a last reply it did not ask for
 
@@ -64,9 +67,11 @@ class Link(smtp.SMTP):
         self.end = ""  # how the session ended, once that is known
         # Flow.
         self._is_scheduled = False
+        self._is_resting = False  # after a read so large that others come first
         self._is_reading_paused = False
         self._is_writing_paused = False
         self._is_ended = False
+        self._is_narrow = False  # whether the kernel holds less for this client
         self._is_deaf = False  # reading stays paused, whatever the flow says
         self._early: bytearray | None = None  # takes what is not for the dialogue
         # Time.
@@ -79,6 +84,10 @@ class Link(smtp.SMTP):
 
     def left(self, error: Exception | None) -> None:
         """Settle accounts: the transport is gone."""
+        raise NotImplementedError
+
+    def linger(self) -> None:
+        """Note that all is said, and only the peer has yet to read it."""
         raise NotImplementedError
 
     def early_came(self) -> None:
@@ -100,6 +109,9 @@ class Link(smtp.SMTP):
             self.dialogue.receive(data)
             if not self._is_scheduled:
                 self.pump()
+        if len(data) >= BULK_OCTETS:
+            self._is_resting = True
+            self._schedule()
         if self._is_scheduled or self._is_writing_paused or self._early is not None:
             self._govern_reading()
 
@@ -141,7 +153,7 @@ class Link(smtp.SMTP):
 
     def take_turn(self) -> None:
         """Work on a slice of the input: it is this connection's turn."""
-        self._is_scheduled = False
+        self._is_scheduled = self._is_resting = False
         self.pump()
 
     def pump(self) -> None:
@@ -173,7 +185,9 @@ class Link(smtp.SMTP):
     def _look_ahead(self, *, has_more: bool) -> None:
         """See what is next when it is not simply the peer's next octets."""
         dialogue = self.dialogue
-        if dialogue.mode is Mode.CLOSED:
+        if self._is_finishing:
+            self._stop_reading()
+        elif dialogue.mode is Mode.CLOSED:
             self._finish("quit" if dialogue.has_quit else "error")
         elif has_more:
             self._schedule()
@@ -203,21 +217,40 @@ class Link(smtp.SMTP):
             return Turn.THEIRS
         if self._is_awaiting():
             return Turn.OURS
-        return Turn.THEIR_DATA if self.dialogue.mode is Mode.BODY else Turn.THEIRS
+        is_owing = self.dialogue.mode is Mode.BODY or self.dialogue.is_in_debt
+        return Turn.THEIR_DATA if is_owing else Turn.THEIRS
 
     def _govern_reading(self) -> None:
         dialogue, early = self.dialogue, self._early
         is_full = (
             dialogue.buffered > PAUSE_OCTETS if early is None else len(early) > PAUSE_EARLY_OCTETS
         )
-        is_wanted = not (self._is_writing_paused or dialogue.is_starved or is_full)
+        is_held = self._is_resting or self._is_writing_paused or dialogue.is_starved
+        is_wanted = not (is_held or is_full)
         if self.transport is None or self.transport.is_closing() or self._is_ended:
             return
         if self._is_deaf:
             return
+        if is_full and not self._is_narrow and not dialogue.is_starved:
+            self._narrow()
         if is_wanted == self._is_reading_paused:
             self._is_reading_paused = not is_wanted
             (self.transport.resume_reading if is_wanted else self.transport.pause_reading)()
+
+    def _stop_reading(self) -> None:
+        """Read no more from a client that goes on sending after the end; it may still read."""
+        if not (self._is_deaf or self.transport is None or self.transport.is_closing()):
+            self._is_deaf = True
+            self.transport.pause_reading()
+
+    def _narrow(self) -> None:
+        """Have the kernel hold less of what a client sends faster than it can be worked on.
+
+        One read may bring all that the kernel holds, and TLS makes several copies of that.
+        """
+        self._is_narrow = True
+        sock = self.transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NARROW_OCTETS)
 
     def _broken(self, error: Exception) -> None:
         self.context.log.unexpected(error, self.dialogue)
@@ -246,6 +279,9 @@ class Link(smtp.SMTP):
             transport.close()  # All is sent: there is nothing to wait for.
             return
         self._timer = self.loop.call_later(LINGER_SECONDS, transport.abort)
+        self.linger()
+        if self.dialogue.has_unread:
+            self._stop_reading()
         if is_heard or not transport.can_write_eof():
             transport.close()
             return

@@ -8,7 +8,7 @@ Refuses: deciding who may come in (see `entrance`) or who gives way (see `pace`)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from prixfixe import replies
 from prixfixe.session.dialogue import Dialogue
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Placed"]
 
+MAX_LINGERING: Final = 64
+
 
 class Placed(Link):
     """A connection that may take one of the server's places."""
@@ -34,6 +36,7 @@ class Placed(Link):
         self._peer = ("", 0)
         self._counted: tuple[str, int] | None = None  # as the admission knows it, once it does
         self._is_welcome = False
+        self._is_recorded = True  # whether no record of the session's end is due
 
     def _outside(self) -> Outside:
         """Return who answers the dialogue."""
@@ -56,6 +59,7 @@ class Placed(Link):
         """Forget the connection; a message being kept is not disturbed."""
         context = self.context
         context.sessions.discard(self)
+        context.lingering.pop(self, None)
         if context.is_draining and not context.sessions:
             context.no_sessions.set()
         self.end = self.end or ("error" if error else "eof")
@@ -94,6 +98,17 @@ class Placed(Link):
             self._finish("shed")
         self._leave()
 
+    def linger(self) -> None:
+        """Give the place back while the peer reads the last reply; a few may take their time.
+
+        Clients that are refused again and again would keep all others out otherwise.
+        """
+        lingering = self.context.lingering
+        self._leave()
+        lingering[self] = None
+        if len(lingering) > MAX_LINGERING:
+            next(iter(lingering)).cut()
+
     def _leave(self) -> None:
         """Give back what was counted, once."""
         context, counted = self.context, self._counted
@@ -103,8 +118,19 @@ class Placed(Link):
         is_probe = context.admission.is_probe(*counted)
         context.admission.leave(*counted)
         context.metrics.connection_closed(self.listener)
-        if is_probe or not self._is_welcome:
+        self._is_recorded = is_probe or not self._is_welcome
+        self.record_end()
+
+    def is_answer_due(self) -> bool:
+        """Whether the store still has to say what becomes of a message."""
+        raise NotImplementedError
+
+    def record_end(self) -> None:
+        """Record the end of the session, once, after what became of its last message."""
+        context = self.context
+        if self._is_recorded or self.is_answer_due():
             return
+        self._is_recorded = True
         seconds = self.loop.time() - self.pace.opened_at
         context.metrics.session_ended(self.end, seconds)
         context.log.session_ended(self.dialogue, self.end, seconds)

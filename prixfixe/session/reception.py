@@ -72,6 +72,8 @@ class Reception(Conversation):
         chunk = self._body_input(body)
         size = len(chunk)
         held = body.held + size
+        if self.transaction is not None:
+            held += self.transaction.octets
         if held > self._granted and not self._may_hold(held):
             return False
         self.progress += size
@@ -110,6 +112,24 @@ class Reception(Conversation):
         self.is_starved = True
         self.meet("max_inflight")
         return False
+
+    def charge(self, octets: int) -> None:
+        """Count memory that the envelope takes; beyond what is free the session waits for it.
+
+        From then on the session is held to the rate of message data, for it holds what others need.
+        """
+        transaction = self.transaction
+        if transaction is None:
+            return
+        transaction.octets += octets
+        if transaction.octets > self._granted:
+            self.data_since = self.data_since or self.clock()
+            self._may_hold(transaction.octets)
+
+    @property
+    def is_in_debt(self) -> bool:
+        """Whether the session holds memory for which it owes message data."""
+        return self._granted > FREE_OCTETS
 
     def granted(self) -> None:
         """Go on with the body: the budget granted what was asked."""

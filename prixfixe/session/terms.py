@@ -8,7 +8,7 @@ Refuses: per-connection state.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from prixfixe import replies
 from prixfixe.policy import RecipientPolicy
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from prixfixe.replies import Reply
     from prixfixe.settings import Settings
 
-__all__ = ["Terms"]
+__all__ = ["RECIPIENT_OCTETS", "Terms"]
 
+RECIPIENT_OCTETS: Final = 1024  # of memory, on an average: few take more than a quarter of it
 _MECHANISMS = tuple(name.decode("ascii") for name in sasl.EXCHANGES)
 _SCRAM = sasl.SCRAM.decode("ascii")  # needs keys of every user: a change of their file decides
 
@@ -31,6 +32,7 @@ class Terms:
         self.domain = settings.domain
         self.max_message_size = settings.max_message_size
         self.max_recipients = settings.max_recipients
+        self.max_envelope_octets = settings.max_recipients * RECIPIENT_OCTETS
         self.max_errors = settings.max_errors
         self.max_messages = settings.max_messages or math.inf
         self.is_strict = settings.strict

@@ -20,10 +20,11 @@ __all__ = ["Transaction"]
 class Transaction:
     """The state between MAIL and the answer to its data; `chunks` joins what BDAT brought.
 
-    `refusal` is the first one that came while there was no recipient.
+    `refusal` is the first one that came while there was no recipient; `octets` is about the memory
+    that the recipients take.
     """
 
-    __slots__ = ("chunks", "is_utf8", "params", "recipients", "refusal", "sender")
+    __slots__ = ("chunks", "is_utf8", "octets", "params", "recipients", "refusal", "sender")
 
     def __init__(self, sender: str, params: Params, *, is_utf8: bool) -> None:
         self.sender = sender
@@ -32,3 +33,4 @@ class Transaction:
         self.recipients: list[Recipient] = []
         self.chunks: ChunkReader | None = None
         self.refusal: Reply | None = None
+        self.octets = 0

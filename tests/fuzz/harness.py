@@ -16,7 +16,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from prixfixe.message import Envelope, Message, render, trace_headers
-from prixfixe.proxy import FIXED_OCTETS, TEXT, ProxyError, header_client, size_of_rest
+from prixfixe.proxy import ProxyError, header_client, header_octets
 from prixfixe.scram import Keys
 from prixfixe.session.conversation import Mode
 from prixfixe.session.terms import Terms
@@ -61,16 +61,16 @@ def parameters(octets: bytes) -> None:
 
 def proxy(octets: bytes) -> None:
     """A PROXY header is refused, or names nobody or a client as it would name itself."""
-    is_text = octets.startswith(TEXT)
-    if not is_text and len(octets) < FIXED_OCTETS:
-        return  # Nobody asks before there is that much.
     try:
-        if not is_text:
-            octets = octets[: FIXED_OCTETS + size_of_rest(octets[:FIXED_OCTETS])]
+        size = header_octets(octets)
+        if size is None:
+            return  # More is waited for.
+        assert size <= len(octets), "a header of octets that are not there"
+        octets = octets[:size]
         client = header_client(octets)
     except ProxyError:
         return
-    assert not is_text or octets.endswith(b"\r\n"), "a line without its end"
+    assert not octets.startswith(b"PROXY") or octets.endswith(b"\r\n"), "a line without its end"
     if client is not None:
         host, port = client
         address = ip_address(host)

@@ -1,12 +1,14 @@
 """The conversation without sockets: octets in, replies out."""
 
+import itertools
 import re
 
 import pytest
 
 from prixfixe import replies
+from prixfixe.session import envelope
 from prixfixe.session.conversation import Mode
-from prixfixe.session.dialogue import MAX_LINE_OCTETS, SLICE
+from prixfixe.session.dialogue import LOOK, MAX_LINE_OCTETS, SLICE, SLICE_SECONDS
 from tests.talking import Talk
 
 
@@ -287,9 +289,65 @@ def test_answers_after_the_end_are_silent(talk):
 def test_a_slice_of_commands_lets_others_have_their_turn(talk):
     subject = talk()
     subject.dialogue.receive(b"NOOP\r\n" * (SLICE + 1))
-    assert subject.dialogue.work() is True
+    assert subject.dialogue.work(lambda: 1.0) is True
     assert len(subject.dialogue.output) == SLICE
-    assert subject.dialogue.work() is False
+    assert subject.dialogue.work(lambda: 1.0) is False
+
+
+def test_a_slice_of_dear_commands_ends_by_the_clock(talk):
+    subject, clock = talk(), itertools.count(1, SLICE_SECONDS * 1.01)
+    subject.dialogue.receive(b"NOOP\r\n" * SLICE)
+    assert subject.dialogue.work(lambda: next(clock)) is True
+    assert len(subject.dialogue.output) < 2 * LOOK
+
+
+def test_input_that_waits_is_joined_once_and_in_order(talk):
+    subject = talk()
+    first, *more = (b"EHLO c.test\r\nNO", b"OP\r", b"\nHELP\r\nNOO", b"P\r\nQUI", b"T\r\n")
+    subject.dialogue.receive(first)
+    for octets in more:
+        subject.dialogue.receive(octets)
+    assert subject.dialogue.buffered == len(first) + sum(map(len, more))
+    assert subject.dialogue._input is first
+    assert subject.send(b"") == [250, 250, 214, 250, 221]
+    assert subject.dialogue.buffered == 0
+
+
+def test_recipients_past_the_limit_are_not_parsed_and_count_as_errors(talk, monkeypatch):
+    subject = talk(SMTP_MAX_RECIPIENTS="2", SMTP_MAX_ERRORS="3")
+    assert subject.send(START + b"RCPT TO:<c@y>\r\n")[-1] == 250
+    monkeypatch.setattr(envelope, "parse_path", None)
+    monkeypatch.setattr(envelope, "_PLAIN_RCPT", None)
+    assert subject.send(b"RCPT TO:<d@y> NOTIFY=NEVER\r\n" * 3) == [452, 452, 452, 421]
+
+
+def test_an_envelope_waits_for_memory_and_gives_it_back(talk):
+    subject = talk(SMTP_MAX_RECIPIENTS="1000")
+    rcpt = b"RCPT TO:<c@y> ORCPT=rfc822;" + b"x" * 480 + b"\r\n"
+    assert set(subject.send(START + rcpt * 60)) == {250}
+    assert subject.world.reserved == 0
+    subject.world.has_room = False
+    answers = subject.send(rcpt * 200)
+    assert len(answers) < 100
+    assert subject.dialogue.is_starved
+    subject.dialogue.granted()
+    subject.world.has_room = True
+    assert len(answers) + len(subject.send(b"")) == 200
+    assert subject.world.reserved > 60_000
+    assert subject.dialogue.is_in_debt
+    assert subject.send(b"RSET\r\n") == [250]
+    assert subject.world.reserved == 0
+    assert not subject.dialogue.is_in_debt
+
+
+def test_recipients_of_the_longest_kind_are_bounded_by_memory_too(talk):
+    subject = talk(SMTP_MAX_RECIPIENTS="100", SMTP_MAX_ERRORS="1000")
+    # One character of four octets makes Python take four for each of them.
+    orcpt = "ORCPT=utf-8;\U0001f4e7".encode() + b"x" * 440
+    mail = b"EHLO c\r\nMAIL FROM:<a@x> SMTPUTF8\r\n"
+    answers = subject.send(mail + (b"RCPT TO:<c@y> " + orcpt + b"\r\n") * 100)
+    assert answers.count(452) > 30
+    assert subject.dialogue.transaction.octets < 103 * 1024
 
 
 def test_a_body_waits_for_memory(talk):

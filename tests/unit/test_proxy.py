@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prixfixe import proxy
-from prixfixe.proxy import FIXED_OCTETS, ProxyError, header_client, is_signature, size_of_rest
+from prixfixe.proxy import FIXED_OCTETS, MAX_OCTETS, ProxyError, header_client, header_octets
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 PORTS = struct.pack("!HH", 56324, 25)
@@ -51,12 +51,31 @@ def test_a_header_names_the_client(header, client):
 
 @pytest.mark.parametrize("at", range(12))
 def test_a_signature_is_known_by_every_octet(at):
-    fixed = bytearray(binary(0x11, FOUR)[:FIXED_OCTETS])
-    assert size_of_rest(bytes(fixed)) == len(FOUR)
-    fixed[at] ^= 1
-    assert not is_signature(bytes(fixed[: at + 1]))
+    header = bytearray(binary(0x11, FOUR))
+    header[at] ^= 1
+    for end in (at + 1, FIXED_OCTETS, len(header)):
+        with pytest.raises(ProxyError):
+            header_octets(header[:end])
+
+
+@pytest.mark.parametrize(("header", "client"), NAMED.values(), ids=NAMED)
+def test_a_header_ends_where_it_says_whatever_follows(header, client):
+    for end in range(len(header)):
+        assert header_octets(header[:end]) is None
+    assert header_octets(header) == header_octets(header + b"EHLO c.test\r\n") == len(header)
+
+
+@pytest.mark.parametrize(
+    "octets", [b"EHLO", b"PROXI", b"PROXY " + b"x" * 101, b"\r\n\r\n\0\r\nQUIT\r"], ids=repr
+)
+def test_what_can_be_no_header_is_not_waited_for(octets):
     with pytest.raises(ProxyError):
-        size_of_rest(bytes(fixed))
+        header_octets(octets)
+
+
+def test_no_header_is_longer_than_the_longest():
+    header = binary(0, bytes(0xFFFF))
+    assert header_octets(header) == len(header) == MAX_OCTETS
 
 
 @pytest.mark.parametrize("at", [*range(16, 28), *range(31, 35)])
