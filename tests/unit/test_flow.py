@@ -13,7 +13,7 @@ import pytest
 
 from prixfixe.budget import Budget
 from prixfixe.session.entrance import TLS_BUFFER_OCTETS
-from prixfixe.session.link import PAUSE_EARLY_OCTETS, PAUSE_OCTETS, Link
+from prixfixe.session.link import BULK_OCTETS, PAUSE_EARLY_OCTETS, PAUSE_OCTETS, Link
 from tests.conftest import until
 from tests.unit.test_connection import START, client_context
 
@@ -149,3 +149,51 @@ async def test_a_client_of_one_octet_at_a_time_is_heard(start):
     for octet in b"EHLO c.test\r\nQUIT\r\n":
         await wire.send(bytes([octet]))
     assert (await wire.rest()).endswith(b"221 2.0.0 Bye\r\n")
+
+
+def one_event(connection, octets):
+    """Give a connection what one event of uvloop may: 32 reads, unless it pauses meanwhile."""
+    for _ in range(32):
+        if not connection.transport.is_reading():
+            return
+        connection.data_received(octets)
+
+
+async def only_session(running):
+    await until(lambda: running.server.context.sessions)
+    (connection,) = running.server.context.sessions
+    return connection
+
+
+@pytest.mark.parametrize("read", [NOOP, EHLO * 5000], ids=["small", "large"])
+async def test_reads_of_one_event_while_work_is_scheduled(start, read):
+    running = await start()
+    await running.connect()
+    connection = await only_session(running)
+    connection.data_received(b"NOOP\r\n" * 100)
+    assert connection._is_scheduled
+    assert connection.transport.is_reading()
+    for _ in range(100):
+        one_event(connection, read)
+    assert connection.dialogue.buffered <= PAUSE_OCTETS + len(read)
+
+
+async def test_reads_of_one_event_before_a_handshake(start):
+    running = await start(SMTP_TLS_CERT="self-signed")
+    await running.connect()
+    connection = await only_session(running)
+    connection._keep_early()
+    one_event(connection, bytes(READ_OCTETS))
+    assert len(connection._early) <= PAUSE_EARLY_OCTETS + READ_OCTETS
+
+
+async def test_a_read_that_is_large_lets_others_have_their_turn(start):
+    running = await start()
+    wire = await running.connect()
+    await wire.ask(EHLO + START, 4)
+    connection = await only_session(running)
+    connection.data_received(b"x" * BULK_OCTETS)
+    assert not connection.transport.is_reading()
+    await until(connection.transport.is_reading)
+    await wire.send(b"\r\n.\r\n")
+    assert (await wire.reply()).startswith(b"250 ")
