@@ -26,7 +26,7 @@ PASSWD = "root:*:0:0:root:/:/sbin/nologin\nsmtp:*:1000:1000:PrixFixe:/var/mail:/
 GROUP = "root:*:0:\nsmtp:*:1000:\n"
 NSSWITCH = "passwd: files\ngroup: files\nhosts: files dns\n"
 # -I: neither the environment nor the working directory can put in other code.
-COMMAND = f"#!{PYTHON} -IB\nimport sys\n\nfrom prixfixe.start import main\n\nsys.exit(main())\n"
+COMMAND = f"#!{PYTHON} -IB\nimport sys\n\nfrom prixfixe.cli.start import main\n\nsys.exit(main())\n"
 
 
 def debian(root: Path, archives: Path) -> None:

@@ -1,5 +1,5 @@
 """`python -m prixfixe` is the command line."""
 
-from prixfixe.start import main
+from prixfixe.cli.start import main
 
 raise SystemExit(main())

@@ -11,9 +11,9 @@ import hypothesis
 import pytest
 import uvloop
 
-from prixfixe.logs import build_log
-from prixfixe.server import Server
+from prixfixe.server.app import Server
 from prixfixe.settings import load
+from prixfixe.telemetry.log import build_log
 from tests import records
 
 # Machines are busy: no deadlines. Where nobody is there to look, the same examples every time.

@@ -10,8 +10,13 @@ from __future__ import annotations
 import re
 import string
 
-from prixfixe.address import AddressError, parse_path
-from prixfixe.params import MAIL_PARAMETERS, RCPT_PARAMETERS, ParameterError, parse_parameters
+from prixfixe.smtp.address import AddressError, parse_path
+from prixfixe.smtp.parameters import (
+    MAIL_PARAMETERS,
+    RCPT_PARAMETERS,
+    ParameterError,
+    parse_parameters,
+)
 
 __all__ = ["CONTROL", "is_mailbox", "judge_parameters", "judge_path"]
 

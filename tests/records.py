@@ -8,7 +8,7 @@ Refuses: reading logs.
 import json
 import re
 
-from prixfixe.events import EVENTS, FIELDS
+from prixfixe.telemetry.events import EVENTS, FIELDS
 
 TIME = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"
 TYPES = {"string": str, "address": str, "integer": int, "number": (int, float), "boolean": bool}

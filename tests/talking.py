@@ -6,11 +6,11 @@ answered at once unless told to wait; what it kept is there to be looked at. Ref
 
 from __future__ import annotations
 
-from prixfixe import replies
-from prixfixe.session.dialogue import Dialogue
-from prixfixe.session.sasl import Proof
-from prixfixe.session.terms import Terms
 from prixfixe.settings import load
+from prixfixe.smtp import replies
+from prixfixe.smtp.offer import Terms
+from prixfixe.smtp.sasl import Proof
+from prixfixe.smtp.session import Dialogue
 
 BASE = {"SMTP_BIND": "127.0.0.1", "SMTP_STORE": "memory:"}
 

@@ -19,7 +19,7 @@ _Value = TypeVar("_Value")
 
 def seconds(text: str) -> float:
     """Read a duration."""
-    from prixfixe.units import duration  # `version` reads none
+    from prixfixe.settings.parse import duration  # `version` reads none
 
     return _read(duration(0.01), text)
 
@@ -47,14 +47,14 @@ def _address(text: str, expected: str) -> tuple[str, int]:
 
 def many(text: str) -> int:
     """Read a number of things, at least one."""
-    from prixfixe.units import count
+    from prixfixe.settings.parse import count
 
     return _read(count(1), text)
 
 
 def sizes(text: str) -> tuple[int, ...]:
     """Read sizes, comma separated."""
-    from prixfixe.units import size
+    from prixfixe.settings.parse import size
 
     return tuple(_read(size(1), part) for part in text.split(","))
 

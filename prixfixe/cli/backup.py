@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prixfixe.cli.environment import Failure, complain, settings
-from prixfixe.stores import database_path
 from prixfixe.stores.base import StoreError, StoreOpenError
-from prixfixe.stores.sqlite_backup import back_up
+from prixfixe.stores.registry import database_path
+from prixfixe.stores.sqlite.backup import back_up
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from prixfixe.stores.sqlite_proof import Copied
+    from prixfixe.stores.sqlite.verify import Copied
 
 __all__ = ["failures", "report", "run"]
 

@@ -47,8 +47,8 @@ def settings() -> Settings:
 @contextmanager
 def store_reader() -> Iterator[Reader]:
     """Open the read side of the settings' store; fail with 3, or 1 when it breaks later."""
-    from prixfixe.stores import open_reader
     from prixfixe.stores.base import StoreError, StoreOpenError
+    from prixfixe.stores.registry import open_reader
 
     url = settings().store
     try:

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 
 from prixfixe.cli.environment import Failure, store_reader
 from prixfixe.cli.reading import Reading
-from prixfixe.message import render
+from prixfixe.mail.message import render
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
 
-    from prixfixe.message import Message
+    from prixfixe.mail.message import Message
 
     Write = Callable[[Message], object]
 

@@ -6,9 +6,9 @@ import getpass
 import sys
 from typing import TYPE_CHECKING
 
+from prixfixe.auth.hashes import hash_password
 from prixfixe.cli.environment import Failure
-from prixfixe.passwords import hash_password
-from prixfixe.scram import make_keys
+from prixfixe.smtp.scram import make_keys
 
 if TYPE_CHECKING:
     import argparse

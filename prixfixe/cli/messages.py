@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from prixfixe.cli.environment import store_reader
 from prixfixe.cli.reading import Reading
-from prixfixe.mime import decoded
+from prixfixe.mail.mime import decoded
 
 if TYPE_CHECKING:
     import argparse
 
-    from prixfixe.message import Message
+    from prixfixe.mail.message import Message
 
 __all__ = ["run"]
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from prixfixe.units import Network
+    from prixfixe.settings.parse import Network
 
     Hear = Callable[[str], object]
 

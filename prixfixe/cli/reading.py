@@ -16,7 +16,7 @@ from prixfixe.stores.base import DamagedError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from prixfixe.message import Message
+    from prixfixe.mail.message import Message
     from prixfixe.stores.base import Reader
 
 __all__ = ["Reading"]

@@ -13,8 +13,8 @@ from typing import IO, TYPE_CHECKING
 
 from prixfixe.cli.backup import failures, report
 from prixfixe.cli.environment import Failure, complain, settings
-from prixfixe.stores import database_path
-from prixfixe.stores.sqlite_restore import DamagedCopyError, ForeignCopyError, restore
+from prixfixe.stores.registry import database_path
+from prixfixe.stores.sqlite.restore import DamagedCopyError, ForeignCopyError, restore
 
 if TYPE_CHECKING:
     import argparse

@@ -17,6 +17,6 @@ __all__ = ["run"]
 def run(_args: argparse.Namespace) -> int:
     """Serve."""
     effective = settings()
-    from prixfixe.process import serve
+    from prixfixe.server.process import serve
 
     return serve(effective, warnings(os.environ))

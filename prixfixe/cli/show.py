@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from prixfixe.cli.environment import Failure, store_reader
-from prixfixe.message import render
+from prixfixe.mail.message import render
 from prixfixe.stores.base import DamagedError
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
-from prixfixe.http.answers import ERRORS, Headers
-from prixfixe.http.api import Api
+from prixfixe.http.api.routes import Api
 from prixfixe.http.health import Health
+from prixfixe.http.responses import ERRORS, Headers
 
 if TYPE_CHECKING:
-    from prixfixe.http.mailbox import Mailbox
+    from prixfixe.http.api.mailbox import Mailbox
     from prixfixe.http.server import HttpContext
 
 __all__ = ["build_app"]

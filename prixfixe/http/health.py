@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from starlette.responses import Response
 
-from prixfixe.http.answers import Json
+from prixfixe.http.responses import Json
 from prixfixe.stores.base import StoreError, StoreOpenError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from prixfixe.http.mailbox import Mailbox
+    from prixfixe.http.api.mailbox import Mailbox
     from prixfixe.http.server import HttpContext
 
 __all__ = ["Health"]

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from prixfixe.http.api.mailbox import Mailbox
 from prixfixe.http.app import build_app
-from prixfixe.http.connection import HttpConnection
-from prixfixe.http.mailbox import Mailbox
+from prixfixe.http.uvicorn_connection import HttpConnection
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from prixfixe.arrivals import Arrivals
-    from prixfixe.metrics import Metrics
-    from prixfixe.readiness import Readiness
+    from prixfixe.stores.arrivals import Arrivals
     from prixfixe.stores.base import Reader, Store
+    from prixfixe.telemetry.metrics import Metrics
+    from prixfixe.telemetry.readiness import Readiness
 
 __all__ = ["HttpContext", "HttpServer"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from prixfixe import units
+from prixfixe.settings import parse
 from prixfixe.settings.table import TABLE
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def show(settings: Settings, setting: Setting) -> str:
     """Return a value as it could be written in the environment, secrets hidden."""
     value = plain(settings, setting)
     if value is None:
-        return "off" if setting.parse is units.optional_port else ""
+        return "off" if setting.parse is parse.optional_port else ""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):

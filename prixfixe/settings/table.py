@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from prixfixe import units
+from prixfixe.settings import parse as units
 
 if TYPE_CHECKING:
     from collections.abc import Callable

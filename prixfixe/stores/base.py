@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
-    from prixfixe.message import Message
+    from prixfixe.mail.message import Message
 
 __all__ = [
     "DamagedError",

@@ -18,7 +18,7 @@ from prixfixe.stores.base import Probe, Recovery, StoreError, Totals
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from prixfixe.message import Message
+    from prixfixe.mail.message import Message
     from prixfixe.stores.base import StoreOptions
 
 __all__ = ["MemoryReader", "MemoryStore"]

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import trustme
 
-from prixfixe.passwords import hash_password
+from prixfixe.auth.hashes import hash_password
 from tests.bench.rivals.ours import PrixFixe
 from tests.bench.runner import started
 

@@ -5,9 +5,9 @@
 
 import pytest
 
-from prixfixe.address import parse_path
-from prixfixe.params import MAIL_PARAMETERS, parse_parameters
-from prixfixe.session.body import DataReader, verdict
+from prixfixe.smtp.address import parse_path
+from prixfixe.smtp.data import DataReader, verdict
+from prixfixe.smtp.parameters import MAIL_PARAMETERS, parse_parameters
 from tests.talking import Talk
 
 LIMIT = 1 << 20

@@ -11,8 +11,8 @@ import os
 import sys
 from typing import Any
 
-from prixfixe import server
-from prixfixe.cli import main
+from prixfixe.cli.main import main
+from prixfixe.server import app as server
 from prixfixe.stores.base import StoreError
 
 INJECTED = "no space at /var/mail/secret\r\n250 2.0.0 OK queued as forged"

@@ -35,8 +35,8 @@ from typing import Any
 import trustme
 
 from prixfixe import __version__
-from prixfixe.passwords import hash_password
-from prixfixe.scram import make_keys
+from prixfixe.auth.hashes import hash_password
+from prixfixe.smtp.scram import make_keys
 from tests import records
 from tests.conformance.wire import DEADLINE, Wire
 

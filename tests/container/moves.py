@@ -7,7 +7,7 @@ Refuses: making load.
 
 import math
 
-from prixfixe.metrics.table import TABLE
+from prixfixe.telemetry.metrics_table import TABLE
 
 CLIENTS, EACH = 2, 60
 SENT = CLIENTS * EACH  # on each listener

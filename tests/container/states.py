@@ -41,7 +41,7 @@ def close_listener():
             one.shutdown(socket.SHUT_RDWR)
         one.close()
 
-from prixfixe.cli import main
+from prixfixe.cli.main import main
 threading.Thread(target=close_listener, daemon=True).start()
 sys.exit(main(["serve"]))
 """

@@ -97,7 +97,7 @@ print(len(os.listdir("/proc/1/fd")), len(os.listdir("/proc/1/task")))
 """
 PROBE = """
 import sys
-from prixfixe.cli import main
+from prixfixe.cli.main import main
 print(sum(main(["check", "--timeout", "30"]) for _ in range(200)))
 """
 

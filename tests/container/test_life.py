@@ -32,7 +32,7 @@ import sys
 
 class Slow:
     def find_spec(self, name, *_):
-        if name == "prixfixe.cli":
+        if name == "prixfixe.cli.main":
             print("importing", flush=True)
             signal.pause()
 

@@ -6,7 +6,7 @@ import ssl
 import pytest
 import trustme
 
-from prixfixe.passwords import hash_password
+from prixfixe.auth.hashes import hash_password
 from prixfixe.settings import TABLE
 from tests.container.box import PYTHON
 from tests.container.respected import PASSWORD, RESPECTED, USER
@@ -19,7 +19,7 @@ import os, sys
 for name in list(os.environ):
     if name.startswith("SMTP_"):
         del os.environ[name]
-from prixfixe.cli import main
+from prixfixe.cli.main import main
 sys.exit(main())
 """
 

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 import trustme
 
-from prixfixe.passwords import hash_password
+from prixfixe.auth.hashes import hash_password
 from tests import offered
 from tests.container.talk import Crowd, body_of, deliver
 from tests.container.waiting import eventually
@@ -238,7 +238,7 @@ def test_users_rotate_while_it_runs(box, secrets):
 
 def test_scram_logs_in_once_every_user_has_keys(box, secrets):
     made = box.python(
-        "import sys; from prixfixe.scram import make_keys; print(make_keys(sys.argv[1]))", OLD
+        "import sys; from prixfixe.smtp.scram import make_keys; print(make_keys(sys.argv[1]))", OLD
     )
     secrets.put("users", f"{USER}:{made.strip()}\n".encode())
     eventually(lambda: box.logged("reloaded"), what="the new users")

@@ -9,7 +9,7 @@ Refuses: what a metric means (see the product's table) and thresholds (see the a
 import json
 from typing import NamedTuple
 
-from prixfixe.metrics.table import TABLE
+from prixfixe.telemetry.metrics_table import TABLE
 
 COLUMNS, HEIGHT = 24, 8
 ME = 'instance=~"$instance"'

@@ -8,10 +8,10 @@ Refuses: prose.
 
 from pathlib import Path
 
-from prixfixe.events import EVENTS, FIELDS
-from prixfixe.metrics.table import TABLE as METRICS
 from prixfixe.settings import TABLE as SETTINGS
 from prixfixe.settings import example
+from prixfixe.telemetry.events import EVENTS, FIELDS
+from prixfixe.telemetry.metrics_table import TABLE as METRICS
 from tests import records
 from tests.container.profile import LEAST_MEMORY, LEAST_NOFILE, LEAST_PIDS
 from tests.container.states import STATES

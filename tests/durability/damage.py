@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from prixfixe.stores.base import StoreError, StoreOpenError
-from prixfixe.stores.sqlite_file import log_path
+from prixfixe.stores.sqlite.file import log_path
 from tests.durability.evidence import from_store, path_of, recover
 from tests.durability.ledger import compare
 from tests.durability.stand import Stand

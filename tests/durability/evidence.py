@@ -11,9 +11,9 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prixfixe.stores import StoreOptions, open_reader, open_store
 from prixfixe.stores.base import DamagedError, Recovery
-from prixfixe.stores.maildir_file import parse_name
+from prixfixe.stores.maildir.file import parse_name
+from prixfixe.stores.registry import StoreOptions, open_reader, open_store
 from tests.durability.ledger import Evidence, Found, digest
 
 if TYPE_CHECKING:

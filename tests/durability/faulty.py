@@ -15,11 +15,17 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from prixfixe import message, replies, server
-from prixfixe.cli import main
-from prixfixe.session import delivery
-from prixfixe.stores import folder, maildir, sqlite, sqlite_file, writer
+from prixfixe.cli.main import main
+from prixfixe.connection import delivery
+from prixfixe.mail import message
+from prixfixe.server import app as server
+from prixfixe.smtp import replies
+from prixfixe.stores import group_commit as writer
 from prixfixe.stores.base import StoreError
+from prixfixe.stores.disk import folder
+from prixfixe.stores.maildir import store as maildir
+from prixfixe.stores.sqlite import file as sqlite_file
+from prixfixe.stores.sqlite import store as sqlite
 
 FAULTS: dict[str, Callable[[], None]] = {}
 

@@ -4,7 +4,8 @@ import zlib
 
 import pytest
 
-from prixfixe.stores import maildir_file, sqlite_file
+from prixfixe.stores.maildir import file as maildir_file
+from prixfixe.stores.sqlite import file as sqlite_file
 from tests.durability import damage, names, order, patience, power, single, space
 from tests.durability.disks import loop_disk, small_disk
 

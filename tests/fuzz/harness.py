@@ -15,12 +15,12 @@ import re
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from prixfixe.message import Envelope, Message, render, trace_headers
-from prixfixe.proxy import ProxyError, header_client, header_octets
-from prixfixe.scram import Keys
-from prixfixe.session.conversation import Mode
-from prixfixe.session.terms import Terms
+from prixfixe.mail.message import Envelope, Message, render, trace_headers
 from prixfixe.settings import load
+from prixfixe.smtp.offer import Terms
+from prixfixe.smtp.proxy_header import ProxyError, header_client, header_octets
+from prixfixe.smtp.scram import Keys
+from prixfixe.smtp.state import Mode
 from tests.judging import CONTROL, judge_parameters, judge_path
 from tests.talking import BASE, Talk
 

@@ -71,7 +71,7 @@ async def server(start, tmp_path, request):
 
 async def kept(server):
     """Return the one message a server keeps, through the read side anyone can open."""
-    from prixfixe.stores import open_reader
+    from prixfixe.stores.registry import open_reader
 
     def read():
         reader = open_reader(server.bound.store)
@@ -208,7 +208,7 @@ def has_swaks_tls():
 
 @pytest.mark.skipif(not has_swaks_tls(), reason="swaks with TLS is not installed")
 async def test_swaks_with_tls_and_auth(start, tmp_path):
-    from prixfixe.passwords import hash_password
+    from prixfixe.auth.hashes import hash_password
 
     users = tmp_path / "users"
     users.write_text(f"alice:{hash_password('secret')}\n")
@@ -243,7 +243,7 @@ async def test_smtp_source_exactly_once(server):
         "smtp-source", "-s", "10", "-m", "200", "-l", "2000", "-f", SENDER, "-t", RECIPIENT,
         f"127.0.0.1:{server.port}",
     )  # fmt: skip
-    from prixfixe.stores import open_reader
+    from prixfixe.stores.registry import open_reader
 
     reader = open_reader(server.bound.store)
     try:

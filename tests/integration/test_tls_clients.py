@@ -10,8 +10,8 @@ import aiosmtplib
 import pytest
 import trustme
 
-from prixfixe.passwords import hash_password
-from prixfixe.scram import make_keys
+from prixfixe.auth.hashes import hash_password
+from prixfixe.smtp.scram import make_keys
 from tests import offered
 from tests.integration.test_clients import RECIPIENT, SENDER, has_swaks_tls, needs, run
 

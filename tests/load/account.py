@@ -17,7 +17,7 @@ __all__ = ["Account"]
 # Reading 10,000 messages over HTTP takes longer than sending them; digests are enough.
 READ = """
 import hashlib, json
-from prixfixe.stores import open_reader
+from prixfixe.stores.registry import open_reader
 reader = open_reader("sqlite:/var/mail/prixfixe.db")
 for name in reader.ids():
     one = reader.get(name)

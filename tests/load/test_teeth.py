@@ -9,8 +9,8 @@ from tests.load.warm import aimed
 # `turn` is 0 at every hundredth message.
 BROKEN = """
 import itertools, os, sys
-from prixfixe.cli import main
-from prixfixe.stores.writer import GroupStore
+from prixfixe.cli.main import main
+from prixfixe.stores.group_commit import GroupStore
 
 put, turns, left = GroupStore.put, itertools.count(), []
 

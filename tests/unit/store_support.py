@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from prixfixe.message import Envelope, IdSource, Message, Recipient
-from prixfixe.stores import StoreOptions, open_reader, open_store
+from prixfixe.mail.message import Envelope, IdSource, Message, Recipient
+from prixfixe.stores.registry import StoreOptions, open_reader, open_store
 from tests.durability import disks
 
 if TYPE_CHECKING:
@@ -73,10 +73,10 @@ def reading(url: str, store: Store | None = None) -> Iterator[Reader]:
 
 PROGRAM = """
 import asyncio, sys, os
-from prixfixe.message import Envelope, IdSource, Message, Recipient
-from prixfixe.stores import StoreOptions, open_reader, open_store
+from prixfixe.mail.message import Envelope, IdSource, Message, Recipient
+from prixfixe.stores.registry import StoreOptions, open_reader, open_store
 from tests.durability import disks
-from prixfixe.stores import maildir, maildir_reader, sqlite, sqlite_reader  # before setuid
+from prixfixe.stores.maildir import store as maildir, reader as maildir_reader; from prixfixe.stores.sqlite import store as sqlite, reader as sqlite_reader# before setuid
 from prixfixe.stores.base import StoreError, StoreOpenError
 ids = IdSource()
 def make(body=b"x" * 2000):

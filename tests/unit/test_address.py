@@ -4,13 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prixfixe.address import (
-    PLAIN_PATH,
-    AddressError,
-    _parse_full,
-    is_literal,
-    parse_path,
-)
+from prixfixe.smtp.address import PLAIN_PATH, AddressError, _parse_full, is_literal, parse_path
 
 GOOD = {
     "plain": "a@b.test",

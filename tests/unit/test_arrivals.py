@@ -2,8 +2,8 @@ import asyncio
 
 import pytest
 
-from prixfixe.arrivals import Arrivals, ArrivalsClosedError, TooManyWaitersError
-from prixfixe.message import Envelope, Message
+from prixfixe.mail.message import Envelope, Message
+from prixfixe.stores.arrivals import Arrivals, ArrivalsClosedError, TooManyWaitersError
 
 
 def message(name):

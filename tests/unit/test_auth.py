@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from prixfixe import auth
-from prixfixe.auth import Authenticator, AuthThrottle, Verdict
-from prixfixe.passwords import composed, hash_password, parse_hash, prepare
-from prixfixe.users import Users, UsersError, parse_users
+from prixfixe.auth import authenticator as auth
+from prixfixe.auth.authenticator import Authenticator, AuthThrottle, Verdict
+from prixfixe.auth.hashes import composed, hash_password, parse_hash, prepare
+from prixfixe.auth.users_file import Users, UsersError, parse_users
 from tests.conftest import PATIENCE, until
 from tests.unit.test_reloading import renewed
 

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from prixfixe.cli import main
-from prixfixe.message import Envelope, IdSource, Recipient
-from prixfixe.stores import open_reader, sqlite_backup
+from prixfixe.cli.main import main
+from prixfixe.mail.message import Envelope, IdSource, Recipient
 from prixfixe.stores.base import StoreError
-from prixfixe.stores.partial import partial_file
+from prixfixe.stores.disk.atomic_file import partial_file
+from prixfixe.stores.registry import open_reader
+from prixfixe.stores.sqlite import backup as sqlite_backup
 from tests.conftest import PATIENCE
 from tests.unit.store_support import make, opened
 from tests.unit.test_process import process as process_fixture

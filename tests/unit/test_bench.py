@@ -194,10 +194,10 @@ def test_two_versions_are_told_by_quarter_and_half():
 
 
 STACKS = {
-    "main (a/prixfixe/process.py:3);uv__io_poll (uvloop/loop.so);__libc_send (libc.so.6)": (
+    "main (a/prixfixe/server/process.py:3);uv__io_poll (uvloop/loop.so);__libc_send (libc.so.6)": (
         "sending (kernel)"
     ),
-    "run (uvloop/loop.so);pump (a/prixfixe/session/link.py:9);find (python3.11)": (
+    "run (uvloop/loop.so);pump (a/prixfixe/connection/transport.py:9);find (python3.11)": (
         "Python: PrixFixe"
     ),
     "run_once (asyncio/base_events.py:1);_getaddr (aiosmtpd/smtp.py:2);get (email/x.py:3)": (

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prixfixe import replies
-from prixfixe.session.body import ChunkReader, DataReader, verdict
+from prixfixe.smtp import replies
+from prixfixe.smtp.data import ChunkReader, DataReader, verdict
 
 OCTETS = st.lists(st.sampled_from([b"\r\n", b".", b"..", b"a", b"\r", b"\n", b"\0"]), max_size=40)
 

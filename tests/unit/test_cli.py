@@ -11,11 +11,11 @@ import sys
 import pytest
 
 from prixfixe import __version__
-from prixfixe.cli import COMMANDS, main
-from prixfixe.message import Envelope, Message, Recipient
+from prixfixe.auth.users_file import parse_users
+from prixfixe.cli.main import COMMANDS, main
+from prixfixe.mail.message import Envelope, Message, Recipient
 from prixfixe.settings import TABLE, example
-from prixfixe.stores import open_store
-from prixfixe.users import parse_users
+from prixfixe.stores.registry import open_store
 
 
 @pytest.fixture(autouse=True)

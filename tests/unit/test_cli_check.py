@@ -11,7 +11,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from prixfixe.cli import main, probe
+from prixfixe.cli import probe
+from prixfixe.cli.main import main
 from prixfixe.cli.probe import CheckError, _send
 
 GOOD_SMTP = (b"220 stub\r\n", b"250-stub\r\n250 HELP\r\n", b"221 Bye\r\n")
@@ -408,7 +409,7 @@ HEAVY |= {"email", "sqlite3", "http", "ssl", "logging", "subprocess", "difflib",
 def modules_after(*arguments):
     """Return the exit code and the top-level modules a command imports."""
     code = (  # A tool that watches this process may have imported more before.
-        "import sys; before = set(sys.modules); from prixfixe.cli import main;"
+        "import sys; before = set(sys.modules); from prixfixe.cli.main import main;"
         f"code = main({list(arguments)!r}); after = set(sys.modules) - before;"
         "print('\\nEND', code, *{name.partition('.')[0] for name in after})"
     )

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from store_support import opened
 
-from prixfixe.cli import main
+from prixfixe.cli.main import main
 from prixfixe.cli.messages import _subject
-from prixfixe.message import Envelope, Message, Recipient, render
-from prixfixe.stores import open_store
+from prixfixe.mail.message import Envelope, Message, Recipient, render
 from prixfixe.stores.base import StoreError
+from prixfixe.stores.registry import open_store
 
 BODIES = (
     b"Subject: first\r\n\r\nFrom me\r\n>From you\r\n",
@@ -287,7 +287,7 @@ def test_a_store_that_breaks_while_it_is_read_exits_1(kept, url, monkeypatch, ca
             self.is_closed = True
 
     reader = Broken()
-    monkeypatch.setattr("prixfixe.stores.open_reader", lambda _: reader)
+    monkeypatch.setattr("prixfixe.stores.registry.open_reader", lambda _: reader)
     assert main(["messages"]) == 1
     assert capsys.readouterr().err == f"prixfixe: store {url}: disk I/O error\n"
     assert reader.is_closed

@@ -8,8 +8,8 @@ import subprocess
 import pytest
 import yaml
 
-from prixfixe import units
 from prixfixe.settings import TABLE
+from prixfixe.settings import parse as units
 from tests.shell import ROOT, clean_environ
 
 FILE = ROOT / "docker-compose.yml"

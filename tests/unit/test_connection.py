@@ -10,9 +10,9 @@ import weakref
 
 import pytest
 
-from prixfixe.stores import StoreOptions
 from prixfixe.stores.base import StoreError
 from prixfixe.stores.memory import MemoryStore
+from prixfixe.stores.registry import StoreOptions
 from tests.conftest import OWN_HOST, until
 
 START = b"MAIL FROM:<a@x.test>\r\nRCPT TO:<b@y.test>\r\nDATA\r\n"
@@ -284,7 +284,7 @@ async def test_drain_ends_at_its_deadline(start):
 async def test_a_defect_closes_the_session_with_a_fixed_reply(start, monkeypatch):
     running = await start()
     wire = await running.say_hello()
-    monkeypatch.setattr("prixfixe.session.dialogue.Dialogue._command", lambda *_: 1 / 0)
+    monkeypatch.setattr("prixfixe.smtp.session.Dialogue._command", lambda *_: 1 / 0)
     await wire.send(b"NOOP\r\n")
     assert (await wire.reply()).startswith(b"421 4.3.0 Internal trouble")
     assert any("ZeroDivisionError" in line for line in running.records())

@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from prixfixe import replies
-from prixfixe.session import envelope
-from prixfixe.session.conversation import Mode
-from prixfixe.session.dialogue import LOOK, MAX_LINE_OCTETS, SLICE, SLICE_SECONDS
+from prixfixe.smtp import mail_commands as envelope
+from prixfixe.smtp import replies
+from prixfixe.smtp.session import LOOK, MAX_LINE_OCTETS, SLICE, SLICE_SECONDS
+from prixfixe.smtp.state import Mode
 from tests.talking import Talk
 
 
@@ -462,6 +462,6 @@ def test_user_is_in_the_envelope(talk):
 
 
 def test_credentials_hide_the_password(talk):
-    from prixfixe.session.sasl import Credentials
+    from prixfixe.smtp.sasl import Credentials
 
     assert "secret" not in repr(Credentials("u", b"secret"))

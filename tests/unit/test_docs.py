@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from prixfixe import replies
-from prixfixe.cli import COMMANDS
-from prixfixe.metrics.table import TABLE as METRICS
-from prixfixe.replies import Reply
-from prixfixe.session.verbs import VERBS
+from prixfixe.cli.main import COMMANDS
 from prixfixe.settings import TABLE
+from prixfixe.smtp import replies
+from prixfixe.smtp.commands import VERBS
+from prixfixe.smtp.replies import Reply
+from prixfixe.telemetry.metrics_table import TABLE as METRICS
 from tests.documents import generated
 
 ROOT = Path(__file__).parents[2]

@@ -7,8 +7,8 @@ import struct
 
 import pytest
 
-from prixfixe.message import trace_headers
-from prixfixe.session import entrance
+from prixfixe.connection import arrival as entrance
+from prixfixe.mail.message import trace_headers
 from tests.conftest import PATIENCE, until
 
 START = b"MAIL FROM:<a@x.test>\r\nRCPT TO:<b@y.test>\r\nDATA\r\n"

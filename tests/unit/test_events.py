@@ -10,11 +10,11 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from prixfixe.events import EVENTS, FIELDS
-from prixfixe.logs import build_log
-from prixfixe.metrics.table import TABLE as METRICS
-from prixfixe.passwords import hash_password
-from prixfixe.restraint import RECORDS, WINDOW_SECONDS, Restraint
+from prixfixe.auth.hashes import hash_password
+from prixfixe.telemetry.events import EVENTS, FIELDS
+from prixfixe.telemetry.log import build_log
+from prixfixe.telemetry.log_throttle import RECORDS, WINDOW_SECONDS, Restraint
+from prixfixe.telemetry.metrics_table import TABLE as METRICS
 from tests import records
 from tests.conftest import until
 

@@ -11,9 +11,9 @@ import threading
 
 import pytest
 
-from prixfixe.budget import Budget
-from prixfixe.session.entrance import TLS_BUFFER_OCTETS
-from prixfixe.session.link import BULK_OCTETS, PAUSE_EARLY_OCTETS, PAUSE_OCTETS, Link
+from prixfixe.connection.arrival import TLS_BUFFER_OCTETS
+from prixfixe.connection.transport import BULK_OCTETS, PAUSE_EARLY_OCTETS, PAUSE_OCTETS, Link
+from prixfixe.limits.memory import Budget
 from tests.conftest import until
 from tests.unit.test_connection import START, client_context
 

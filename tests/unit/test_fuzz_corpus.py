@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from prixfixe import replies
-from prixfixe.session.conversation import Conversation
+from prixfixe.smtp import replies
+from prixfixe.smtp.state import Conversation
 from tests.conformance.script import load
 from tests.fuzz.harness import OFFERS, TARGETS, session
 
@@ -74,7 +74,7 @@ def test_the_harness_sees_wrong_parameters(monkeypatch, found):
 
 
 def test_the_harness_sees_a_lone_line_feed(monkeypatch):
-    monkeypatch.setattr("prixfixe.session.reception.verdict", lambda body, *, strict: None)
+    monkeypatch.setattr("prixfixe.smtp.body_intake.verdict", lambda body, *, strict: None)
     with pytest.raises(AssertionError, match="lone"):
         session((CORPUS / "session" / "smuggling-00").read_bytes())
     assert replies.BARE_LINE_END.code == 550

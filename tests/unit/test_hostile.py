@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from prixfixe.session import entrance
+from prixfixe.connection import arrival as entrance
 from tests.conftest import until
 from tests.unit.test_connection import START, client_context
 

@@ -441,7 +441,7 @@ async def test_token_guards_the_api_alone(serve, client):
 
 async def test_unexpected_errors_say_nothing(serve, client, monkeypatch):
     running = await serve()
-    monkeypatch.setattr("prixfixe.http.mailbox.Mailbox.totals", lambda _: 1 / 0)
+    monkeypatch.setattr("prixfixe.http.api.mailbox.Mailbox.totals", lambda _: 1 / 0)
     answer = await client.get(running.http + "/api/v1/info")
     assert (answer.status_code, answer.json()) == (500, {"Error": "internal error"})
 
@@ -485,7 +485,7 @@ async def test_a_read_right_after_the_250_never_misses(serve, client):
 
 
 async def test_a_wait_searches_once_for_each_overrun(serve, client, monkeypatch):
-    from prixfixe.http.mailbox import Mailbox
+    from prixfixe.http.api.mailbox import Mailbox
 
     running = await serve()
     monkeypatch.setattr(running.server.context.arrivals, "_backlog", 3)
@@ -568,7 +568,7 @@ async def test_stopping_waits_for_no_search(busy, client):
 
 def test_the_interpreter_ends_while_the_thread_works():
     program = (
-        "import threading; from prixfixe.worker import Worker\n"
+        "import threading; from prixfixe.runtime.worker import Worker\n"
         "worker, begun = Worker('x'), threading.Event()\n"
         "worker.submit(lambda: (begun.set(), threading.Event().wait()))\n"
         "begun.wait(); print('end')"

@@ -6,8 +6,8 @@ import resource
 
 import pytest
 
-from prixfixe import process
-from prixfixe.http import connection
+from prixfixe.http import uvicorn_connection as connection
+from prixfixe.server import process
 from tests.conftest import PATIENCE, Wire, until
 
 READY = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"

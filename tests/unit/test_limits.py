@@ -7,8 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from prixfixe.budget import Budget
-from prixfixe.limits import Admission, Refusal, peer_network
+from prixfixe.limits.admission import Admission, Refusal, peer_network
+from prixfixe.limits.memory import Budget
 
 
 class Clock:

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from prixfixe.cli import main
+from prixfixe.cli.main import main
 from prixfixe.load.results import read
 from tests.unit.test_load import Scripted
 
@@ -144,7 +144,7 @@ def test_neither_the_server_nor_the_command_loads_the_extra():
 import sys
 import structlog  # takes rich where it finds it
 before = set(sys.modules)
-import prixfixe.process, prixfixe.cli.load, prixfixe.load.page, prixfixe.load.with_aiosmtplib
+import prixfixe.server.process, prixfixe.cli.load, prixfixe.load.page, prixfixe.load.with_aiosmtplib
 print(*sorted((set(sys.modules) - before) & set({EXTRAS!r})))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -152,7 +152,7 @@ print(*sorted((set(sys.modules) - before) & set({EXTRAS!r})))
 
 
 def test_the_server_does_not_load_the_driver():
-    code = "import sys, prixfixe.process; print('prixfixe.load' in sys.modules)"
+    code = "import sys, prixfixe.server.process; print('prixfixe.load' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
@@ -179,7 +179,7 @@ def test_without_the_extra_the_rest_works(tmp_path):
     code = f"""
 import sys
 sys.modules |= dict.fromkeys({EXTRAS!r})
-from prixfixe.cli import main
+from prixfixe.cli.main import main
 sys.exit(main(["load", "127.0.0.1:1", "--messages", "2", *sys.argv[1:]]))
 """
     mine, theirs = pty.openpty()

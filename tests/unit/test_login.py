@@ -6,9 +6,9 @@ from base64 import b64decode, b64encode
 
 import pytest
 
-from prixfixe.auth import Verdict
-from prixfixe.logs import build_log
-from prixfixe.scram import make_keys
+from prixfixe.auth.authenticator import Verdict
+from prixfixe.smtp.scram import make_keys
+from prixfixe.telemetry.log import build_log
 from tests.conftest import until
 from tests.proving import ScramClient
 from tests.unit.test_auth import cheap_hash

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from prixfixe.linesink import DEFER_SECONDS, MAX_DEFERRED, LineSink
-from prixfixe.loglines import Stamp, clean, kept_line
-from prixfixe.logs import build_log
-from prixfixe.message import Envelope, Message, Recipient
+from prixfixe.mail.message import Envelope, Message, Recipient
+from prixfixe.telemetry.log import build_log
+from prixfixe.telemetry.log_format import Stamp, clean, kept_line
+from prixfixe.telemetry.log_output import DEFER_SECONDS, MAX_DEFERRED, LineSink
 from tests.conftest import until
 
 HOSTILE = 'a"b\\\r\n{"level":"error"}\x1b[2J\u2028é' + "x" * 300

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prixfixe.message import Envelope, IdSource, Message, Recipient, render, trace_headers
+from prixfixe.mail.message import Envelope, IdSource, Message, Recipient, render, trace_headers
 
 TEXT = st.text(max_size=30)
 PARAMS = st.lists(st.tuples(TEXT, st.none() | TEXT), max_size=3).map(tuple)

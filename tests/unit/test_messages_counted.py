@@ -2,8 +2,8 @@
 
 import pytest
 
-from prixfixe.events import EVENTS
-from prixfixe.metrics.table import TABLE
+from prixfixe.telemetry.events import EVENTS
+from prixfixe.telemetry.metrics_table import TABLE
 from tests.conftest import until
 
 MAIL = b"MAIL FROM:<a@x.test>\r\n"
@@ -74,7 +74,7 @@ async def test_a_refused_message_is_counted_once(start, tmp_path, variables, oct
 
 
 def _users(variables, folder):
-    from prixfixe.passwords import hash_password
+    from prixfixe.auth.hashes import hash_password
 
     if "SMTP_AUTH" not in variables:
         return {}

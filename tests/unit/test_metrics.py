@@ -5,11 +5,11 @@ import threading
 
 import pytest
 
-from prixfixe.metrics import Metrics
-from prixfixe.metrics.table import TABLE
-from prixfixe.stores import StoreOptions
 from prixfixe.stores.base import Probe, Recovery, StoreError, StoreOpenError, Totals
-from prixfixe.stores.writer import GroupLimits, GroupStore
+from prixfixe.stores.group_commit import GroupLimits, GroupStore
+from prixfixe.stores.registry import StoreOptions
+from prixfixe.telemetry.metrics import Metrics
+from prixfixe.telemetry.metrics_table import TABLE
 from tests.conftest import PATIENCE
 from tests.unit.store_support import IdSource, make
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prixfixe.http.mailpit import detail, summarise
-from prixfixe.http.summaries import MAX_OCTETS, Summaries
-from prixfixe.message import Envelope, Message, Recipient
-from prixfixe.mime import decoded, header_fields, parse_message
-from prixfixe.mimetree import MAX_PARTS
+from prixfixe.http.api.mailpit import detail, summarise
+from prixfixe.http.api.summaries import MAX_OCTETS, Summaries
+from prixfixe.mail.message import Envelope, Message, Recipient
+from prixfixe.mail.mime import decoded, header_fields, parse_message
+from prixfixe.mail.mime_limits import MAX_PARTS
 
 
 def whole():

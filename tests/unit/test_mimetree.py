@@ -5,10 +5,10 @@ import encodings
 
 import pytest
 
-from prixfixe.charsets import canonical
-from prixfixe.http.mailpit import detail, summarise
-from prixfixe.message import Envelope, Message
-from prixfixe.mime import parse_message
+from prixfixe.http.api.mailpit import detail, summarise
+from prixfixe.mail.charsets import canonical
+from prixfixe.mail.message import Envelope, Message
+from prixfixe.mail.mime import parse_message
 
 MAX_PARAMETERS, MAX_CHARACTERS = 32, 2048
 

@@ -8,9 +8,9 @@ import subprocess
 import pytest
 import yaml
 
-from prixfixe.metrics import Metrics
-from prixfixe.metrics.table import TABLE
 from prixfixe.stores.base import Probe, Totals
+from prixfixe.telemetry.metrics import Metrics
+from prixfixe.telemetry.metrics_table import TABLE
 from tests.documents import dashboard, promql
 from tests.documents.generated import ROOT
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from prixfixe.session.outbox import MOST, Outbox
+from prixfixe.connection.reply_batch import MOST, Outbox
 
 
 class Noting:

@@ -15,7 +15,7 @@ import urllib.request
 
 import pytest
 
-from prixfixe.outlet import MAX_OCTETS, Outlet
+from prixfixe.telemetry.log_outlet import MAX_OCTETS, Outlet
 from tests.unit.test_process import READY
 
 
@@ -142,7 +142,7 @@ def test_one_who_fails_to_be_told_does_not_end_the_writing(monkeypatch):
 TOLD = re.compile(rb'"records dropped","suppressed":(\d+)')
 SERVE = """
 import sys
-from prixfixe import cli, outlet
+from prixfixe.cli import main as cli; from prixfixe.telemetry import log_outlet as outlet
 outlet.MAX_OCTETS = 8192
 sys.exit(cli.main(["serve"]))
 """

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prixfixe import replies
-from prixfixe.session.pace import Limits, Pace, Shedding, Turn
+from prixfixe.limits.timing import Limits, Pace, Shedding, Turn
+from prixfixe.smtp import replies
 
 LIMITS = Limits(idle_seconds=300, session_seconds=3600, octets_per_second=500, store_seconds=60)
 NEVER = Limits(idle_seconds=300, session_seconds=math.inf, octets_per_second=0, store_seconds=60)

@@ -2,8 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prixfixe import replies
-from prixfixe.params import MAIL_PARAMETERS, RCPT_PARAMETERS, ParameterError, parse_parameters
+from prixfixe.smtp import replies
+from prixfixe.smtp.parameters import (
+    MAIL_PARAMETERS,
+    RCPT_PARAMETERS,
+    ParameterError,
+    parse_parameters,
+)
 
 GOOD_MAIL = {
     "SIZE": (" SIZE=100", ("SIZE", "100")),

@@ -1,7 +1,7 @@
 import pytest
 
-from prixfixe import replies
-from prixfixe.policy import RecipientPolicy
+from prixfixe.smtp import replies
+from prixfixe.smtp.recipients import RecipientPolicy
 
 LIST = ("@example.com", "one@other.test")
 

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from prixfixe import __version__, threads
-from prixfixe.passwords import hash_password
-from prixfixe.selfsigned import make_pair
+from prixfixe import __version__
+from prixfixe.auth.hashes import hash_password
+from prixfixe.runtime import threads
+from prixfixe.tls.self_signed import make_pair
 from tests import records
 from tests.conftest import OWN_HOST, PATIENCE
 
@@ -340,7 +341,7 @@ def test_http_answers_in_the_same_process(process):
 
 ABOVE = """
 import re
-from prixfixe.process import give_back_memory
+from prixfixe.server.process import give_back_memory
 
 def held():
     return int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1]) << 10

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from prixfixe.address import AddressError, parse_path
-from prixfixe.params import MAIL_PARAMETERS, parse_parameters
+from prixfixe.smtp.address import AddressError, parse_path
+from prixfixe.smtp.parameters import MAIL_PARAMETERS, parse_parameters
 from tests.judging import is_mailbox, judge_parameters, judge_path
 from tests.model import MOVES, SETTINGS, Model, fruitful
 from tests.talking import Talk

@@ -10,8 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prixfixe import proxy
-from prixfixe.proxy import FIXED_OCTETS, MAX_OCTETS, ProxyError, header_client, header_octets
+from prixfixe.smtp import proxy_header as proxy
+from prixfixe.smtp.proxy_header import (
+    FIXED_OCTETS,
+    MAX_OCTETS,
+    ProxyError,
+    header_client,
+    header_octets,
+)
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 PORTS = struct.pack("!HH", 56324, 25)

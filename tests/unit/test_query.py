@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prixfixe.query import QueryError, SearchText, parse_query
+from prixfixe.mail.query import QueryError, SearchText, parse_query
 
 TEXT = SearchText(
     to="bob b@y.test\nhidden@z.test",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from prixfixe.reloading import Watch
+from prixfixe.runtime.watch import Watch
 
 
 def renewed(watcher):

@@ -8,8 +8,9 @@ import threading
 import pytest
 import trustme
 
-from prixfixe import renewal, server
-from prixfixe.passwords import hash_password
+from prixfixe.auth.hashes import hash_password
+from prixfixe.server import app as server
+from prixfixe.server import reload as renewal
 from tests.conftest import PATIENCE, Wire, until
 from tests.unit.test_connection import START, client_context
 

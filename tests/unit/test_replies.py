@@ -2,8 +2,8 @@ import re
 
 import pytest
 
-from prixfixe import replies
-from prixfixe.replies import Reply
+from prixfixe.smtp import replies
+from prixfixe.smtp.replies import Reply
 
 ALL = {name: value for name, value in vars(replies).items() if isinstance(value, Reply)}
 

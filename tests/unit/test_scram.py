@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prixfixe import replies, scram
-from prixfixe.auth import Authenticator, AuthThrottle, Verdict
-from prixfixe.passwords import hash_password
-from prixfixe.scram import Challenge, Decoys, make_keys, parse_keys
-from prixfixe.session import sasl
-from prixfixe.users import UsersError, parse_users
+from prixfixe.auth.authenticator import Authenticator, AuthThrottle, Verdict
+from prixfixe.auth.hashes import hash_password
+from prixfixe.auth.users_file import UsersError, parse_users
+from prixfixe.smtp import replies, sasl, scram
+from prixfixe.smtp.scram import Challenge, Decoys, make_keys, parse_keys
 from tests.proving import ScramClient
 from tests.talking import Talk
 

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prixfixe import units
 from prixfixe.settings import (
     TABLE,
     Settings,
@@ -19,6 +18,7 @@ from prixfixe.settings import (
     sources,
     warnings,
 )
+from prixfixe.settings import parse as units
 from prixfixe.settings.rules import SQLITE_MESSAGE_OCTETS
 
 # variable: (wrong value, words of what was expected)

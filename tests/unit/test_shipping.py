@@ -9,7 +9,7 @@ import subprocess
 import pytest
 import yaml
 
-from prixfixe.events import EVENTS, FIELDS
+from prixfixe.telemetry.events import EVENTS, FIELDS
 from tests import records
 from tests.conftest import PATIENCE, until
 from tests.documents.generated import ROOT

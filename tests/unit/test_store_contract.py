@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store_support import DURABLE, KEEPING, make, opened, reading, run, url_of
 
-from prixfixe.message import Envelope, IdSource, Message, Recipient
-from prixfixe.stores import StoreOptions, open_reader, open_store
+from prixfixe.mail.message import Envelope, IdSource, Message, Recipient
 from prixfixe.stores.base import Recovery, StoreError, StoreOpenError
+from prixfixe.stores.registry import StoreOptions, open_reader, open_store
 
 BODIES = {
     "empty": b"",
@@ -246,7 +246,9 @@ async def test_cancelled_caller_does_not_break_its_group(durable):
 
 
 async def test_close_keeps_what_was_put(durable, monkeypatch):
-    monkeypatch.setattr("prixfixe.stores.writer.CLOSE_SECONDS", 100)  # of 300 syncs, on a busy disk
+    monkeypatch.setattr(
+        "prixfixe.stores.group_commit.CLOSE_SECONDS", 100
+    )  # of 300 syncs, on a busy disk
     messages = [make(IdSource()) for _ in range(300)]
     async with opened(durable) as store:
         futures = [store.put(each) for each in messages]

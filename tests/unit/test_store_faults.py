@@ -20,10 +20,10 @@ from store_support import (
     url_of,
 )
 
-from prixfixe.message import IdSource
-from prixfixe.stores import StoreOptions, open_reader, open_store
+from prixfixe.mail.message import IdSource
 from prixfixe.stores.base import StoreError, StoreOpenError
-from prixfixe.stores.diskspace import DiskSpace
+from prixfixe.stores.disk.free_space import DiskSpace
+from prixfixe.stores.registry import StoreOptions, open_reader, open_store
 from tests.conftest import PATIENCE
 from tests.durability.disks import remount
 
@@ -192,7 +192,7 @@ async def test_slow_disk_does_not_hold_the_loop(tmp_path, monkeypatch, request):
 
 
 async def test_close_gives_up_on_a_dead_disk(tmp_path, monkeypatch, request):
-    monkeypatch.setattr("prixfixe.stores.writer.CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr("prixfixe.stores.group_commit.CLOSE_SECONDS", 0.05)
     store = open_store(url_of("maildir", tmp_path))
     await store.open()
     released = request.getfixturevalue("slow_sync")

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import pytest
 from store_support import make, opened, reading, url_of
 
-from prixfixe.message import Envelope, IdSource, Recipient, trace_headers
-from prixfixe.stores import StoreOptions, open_reader, open_store
+from prixfixe.mail.message import Envelope, IdSource, Recipient, trace_headers
 from prixfixe.stores.base import DamagedError, StoreError, StoreOpenError
-from prixfixe.stores.maildir_file import decode, encode, parse_name
+from prixfixe.stores.maildir.file import decode, encode, parse_name
+from prixfixe.stores.registry import StoreOptions, open_reader, open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -319,7 +319,7 @@ async def test_sqlite_copies_overwrite_nothing_and_of_torn_logs_three_stay(datab
 
 
 async def test_sqlite_copy_and_its_name_are_synced_before_the_log_is_opened(database, monkeypatch):
-    from prixfixe.stores import sqlite_file
+    from prixfixe.stores.sqlite import file as sqlite_file
 
     await crashed(database, 6)
     log = database.with_name("x.db-wal")
@@ -350,7 +350,7 @@ async def test_sqlite_log_that_cannot_be_saved_stays(database, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
-        patched.setattr("prixfixe.stores.sqlite_log.shutil.copyfileobj", full)
+        patched.setattr("prixfixe.stores.sqlite.wal_salvage.shutil.copyfileobj", full)
         for _ in range(2):
             with pytest.raises(StoreOpenError, match="full file system"):
                 await open_store(f"sqlite:{database}").open()
@@ -371,7 +371,7 @@ async def test_sqlite_log_that_is_saved_is_not_saved_again(database, monkeypatch
         raise StoreOpenError("no further")
 
     with monkeypatch.context() as patched:
-        patched.setattr("prixfixe.stores.sqlite.files.connect", stuck)
+        patched.setattr("prixfixe.stores.sqlite.store.files.connect", stuck)
         for _ in range(3):
             with pytest.raises(StoreOpenError, match="no further"):
                 await open_store(f"sqlite:{database}").open()
@@ -446,7 +446,7 @@ async def test_maildir_mail_moved_to_cur_is_found_and_deleted_mail_is_gone(maild
 @pytest.fixture
 def looks(monkeypatch):
     """Count the looks at the folders."""
-    from prixfixe.stores import maildir_reader
+    from prixfixe.stores.maildir import reader as maildir_reader
 
     made, look = [], maildir_reader.look
     monkeypatch.setattr(maildir_reader, "look", lambda root: made.append(root) or look(root))
@@ -481,7 +481,7 @@ async def test_maildir_moves_and_deletions_while_it_is_read_cost_one_look(maildi
 @pytest.fixture
 def renaming(maildir, monkeypatch):
     """Set the flags of a message while `cur/` is read, so that this look misses it; so many times."""
-    from prixfixe.stores import maildir_reader
+    from prixfixe.stores.maildir import reader as maildir_reader
 
     listdir, left = os.listdir, [0]
 
@@ -534,7 +534,7 @@ async def test_maildir_sweeps_its_own_residue_and_nobody_elses(maildir):
 
 
 async def test_maildir_retention_counts_what_others_deleted(maildir, monkeypatch):
-    monkeypatch.setattr("prixfixe.stores.maildir.RESCAN_SECONDS", 0.0)
+    monkeypatch.setattr("prixfixe.stores.maildir.store.RESCAN_SECONDS", 0.0)
     ids = IdSource()
     async with opened(f"maildir:{maildir}", StoreOptions(max_messages=3)) as store:
         messages = [make(ids) for _ in range(5)]

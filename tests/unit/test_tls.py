@@ -18,9 +18,10 @@ from unittest.mock import Mock
 import pytest
 import trustme
 
-from prixfixe import selfsigned, tls
-from prixfixe.selfsigned import make_pair
-from prixfixe.tls import CertificateError, CertificateInfo, Certificates, describe
+from prixfixe.tls import certificates as tls
+from prixfixe.tls import self_signed as selfsigned
+from prixfixe.tls.certificates import CertificateError, CertificateInfo, Certificates, describe
+from prixfixe.tls.self_signed import make_pair
 from tests.conftest import PATIENCE
 from tests.unit.test_reloading import renewed
 

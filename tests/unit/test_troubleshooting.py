@@ -9,7 +9,7 @@ import pytest
 
 from prixfixe.cli.probe import _failing
 from prixfixe.settings import SettingsError, load
-from prixfixe.stores.folder import explain
+from prixfixe.stores.disk.folder import explain
 from tests.documents.generated import ROOT
 
 PART = (ROOT / "DEPLOYMENT.md").read_text().partition("\n## When something is wrong\n")[2]

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from prixfixe.session.turns import TURN_SECONDS, Turns
+from prixfixe.connection.turns import TURN_SECONDS, Turns
 
 
 class Busy:

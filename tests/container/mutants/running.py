@@ -24,7 +24,7 @@ MUTANTS: dict[str, Mutant] = {
         "a client that compares names turns away",
         (f"{SETTINGS}test_a_setting_is_respected[SMTP_DOMAIN]",),
         code="""
-from prixfixe import replies
+from prixfixe.smtp import replies
 greeting = replies.greeting
 replies.greeting = lambda _domain: greeting("mail")
 """,
@@ -68,7 +68,7 @@ time.time = lambda: now() + 9 * 3600
         "a line in the log that is no record",
         (f"{RUNNING}test_every_record_is_json_whatever_clients_say",),
         code="""
-from prixfixe.logs import Log
+from prixfixe.telemetry.log import Log
 ended = Log.session_ended
 def loud(self, dialogue, *rest):
     if dialogue.errors:
@@ -85,7 +85,7 @@ Log.session_ended = loud
             f"{SETTINGS}test_a_setting_is_respected[SMTP_MAX_MESSAGE_SIZE]",
         ),
         code="""
-from prixfixe.session import terms
+from prixfixe.smtp import offer as terms
 init = terms.Terms.__init__
 def without(self, settings):
     init(self, settings)
@@ -100,7 +100,7 @@ terms.Terms.__init__ = without
             f"{SETTINGS}test_a_setting_is_respected[SMTP_MAX_CONNECTIONS]",
         ),
         code="""
-from prixfixe import server
+from prixfixe.server import app as server
 admission = server.Admission
 server.Admission = lambda _most, **options: admission(10_000, **options)
 """,
@@ -112,7 +112,7 @@ server.Admission = lambda _most, **options: admission(10_000, **options)
             f"{SETTINGS}test_a_setting_is_respected[SMTP_MAX_RECIPIENTS]",
         ),
         code="""
-from prixfixe.session import terms
+from prixfixe.smtp import offer as terms
 init = terms.Terms.__init__
 def without(self, settings):
     init(self, settings)
@@ -124,7 +124,7 @@ terms.Terms.__init__ = without
         "a few large messages at once are the end of it",
         (f"{LIMITS}test_many_big_messages_at_once_fit_in_64_mebibytes",),
         code="""
-from prixfixe import server
+from prixfixe.server import app as server
 budget = server.Budget
 server.Budget = lambda _total, most: budget(1 << 40, most)
 """,
@@ -134,7 +134,7 @@ server.Budget = lambda _total, most: budget(1 << 40, most)
         (f"{LIMITS}test_too_few_processes_stop_the_start_with_the_remedy",),
         code="""
 import threading
-from prixfixe import threads
+from prixfixe.runtime import threads
 threads.start = lambda name, run: threading.Thread(target=run, daemon=True).start()
 """,
     ),
@@ -145,7 +145,7 @@ threads.start = lambda name, run: threading.Thread(target=run, daemon=True).star
             f"{HEALTH}test_200_probes_leave_no_trace",
         ),
         code="""
-from prixfixe.limits import Admission
+from prixfixe.limits.admission import Admission
 Admission.expect_probe = lambda self, port: None
 """,
     ),
@@ -153,7 +153,7 @@ Admission.expect_probe = lambda self, port: None
         "a full disk is called well",
         (f"{HEALTH}test_the_verdicts_are_true[volume full]",),
         code="""
-from prixfixe import readiness
+from prixfixe.telemetry import readiness
 async def well(self):
     return readiness.CheckResult(is_ok=True)
 readiness.Readiness._store_check = well
@@ -163,7 +163,7 @@ readiness.Readiness._store_check = well
         "the line that tools wait for names ports nobody listens on",
         (f"{RUNNING}test_the_first_line_says_ready_with_the_real_addresses",),
         code="""
-from prixfixe import server
+from prixfixe.server import app as server
 server.Bound.line = lambda self: "prixfixe ready smtp=[::]:25 http=[::]:80 store=memory:"
 """,
     ),
@@ -171,7 +171,7 @@ server.Bound.line = lambda self: "prixfixe ready smtp=[::]:25 http=[::]:80 store
         "half of the network finds nobody",
         (f"{RUNNING}test_answers_on_both_families[[::1]]",),
         code="""
-from prixfixe import listeners
+from prixfixe.server import listeners
 listeners.socket.has_dualstack_ipv6 = lambda: False
 """,
     ),
@@ -230,7 +230,7 @@ os.environ["SMTP_TIMEOUT"] = "3600"
         code="""
 import signal
 from types import SimpleNamespace
-from prixfixe import process
+from prixfixe.server import process
 process.signal = SimpleNamespace(
     SIGTERM=signal.SIGUSR2, SIGINT=signal.SIGINT, SIGHUP=signal.SIGHUP
 )
@@ -243,7 +243,7 @@ process.signal = SimpleNamespace(
             f"{LIFE}test_a_second_signal_hurries_the_stop",
         ),
         code="""
-from prixfixe.server import Server
+from prixfixe.server.app import Server
 async def wait(self):
     await self.context.no_sessions.wait()
 Server._wait_for_sessions = wait
@@ -253,7 +253,7 @@ Server._wait_for_sessions = wait
         "two servers write one store",
         (f"{LIFE}test_two_servers_never_share_a_volume",),
         code="""
-from prixfixe.stores.folder import FolderLock
+from prixfixe.stores.disk.folder import FolderLock
 FolderLock.take = lambda self, store: None
 """,
     ),
@@ -265,7 +265,7 @@ FolderLock.take = lambda self, store: None
             f"{RUNNING}test_a_user_that_cannot_write_the_volume_is_told_who_and_what",
         ),
         code="""
-from prixfixe.stores import folder
+from prixfixe.stores.disk import folder
 folder.explain = lambda path, error: error
 """,
     ),
@@ -274,7 +274,7 @@ folder.explain = lambda path, error: error
         (f"{LIFE}test_a_full_disk_is_a_452_and_mail_flows_again_when_there_is_room",),
         code="""
 import asyncio
-from prixfixe.stores.writer import GroupStore
+from prixfixe.stores.group_commit import GroupStore
 put = GroupStore.put
 def hopeful(self, message):
     done = asyncio.get_running_loop().create_future()
@@ -288,7 +288,7 @@ GroupStore.put = hopeful
         (f"{TALK}test_what_is_acknowledged_under_load_is_what_is_kept",),
         code="""
 import asyncio, itertools
-from prixfixe.stores.writer import GroupStore
+from prixfixe.stores.group_commit import GroupStore
 put, numbers = GroupStore.put, itertools.count(1)
 def lossy(self, message):
     if next(numbers) % 50:
@@ -303,7 +303,7 @@ GroupStore.put = lossy
         "an address is its owner's to spell",
         (f"{TALK}test_an_envelope_is_kept_exactly",),
         code="""
-from prixfixe.message import Envelope
+from prixfixe.mail.message import Envelope
 to_json = Envelope.to_json
 Envelope.to_json = lambda self: to_json(self._replace(sender=self.sender.lower()))
 """,
@@ -312,7 +312,7 @@ Envelope.to_json = lambda self: to_json(self._replace(sender=self.sender.lower()
         "a mail that cannot be found by what its client was told",
         (f"{TALK}test_one_id_is_in_the_reply_the_api_the_trace_and_the_log",),
         code="""
-from prixfixe import message
+from prixfixe.mail import message
 trace = message.trace_headers
 message.trace_headers = lambda one: trace(one).replace(one.id.encode(), b"0")
 """,
@@ -321,7 +321,7 @@ message.trace_headers = lambda one: trace(one).replace(one.id.encode(), b"0")
         "what a careless relay takes for the end of a message",
         (f"{TALK}test_smuggled_mail_stays_inside_its_message",),
         code="""
-from prixfixe.session import body
+from prixfixe.smtp import data as body
 body._has_only_crlf = lambda octets: True
 """,
     ),
@@ -329,7 +329,7 @@ body._has_only_crlf = lambda octets: True
         "smuggling itself",
         (f"{TALK}test_smuggled_mail_stays_inside_its_message",),
         code="""
-from prixfixe.session import body, verbs
+from prixfixe.smtp import data as body, commands as verbs
 class Lenient(body.DataReader):
     __slots__ = ()
     def feed(self, chunk):
@@ -341,7 +341,7 @@ verbs.DataReader = Lenient
         "a test that waits for its mail waits in vain",
         (f"{TALK}test_who_waits_for_mail_gets_it_when_it_is_kept",),
         code="""
-from prixfixe.arrivals import Arrivals
+from prixfixe.stores.arrivals import Arrivals
 Arrivals.publish = lambda self, message: None
 """,
     ),
@@ -349,7 +349,7 @@ Arrivals.publish = lambda self, message: None
         "a rate that is none",
         (f"{TALK}test_the_counters_agree_with_what_happened",),
         code="""
-from prixfixe.metrics import Metrics
+from prixfixe.telemetry.metrics import Metrics
 accepted = Metrics.accepted
 def twice(self, *of):
     accepted(self, *of)
@@ -361,7 +361,7 @@ Metrics.accepted = twice
         "a login that keeps nobody out",
         (f"{TLS}test_a_session_that_guesses_is_told_421_long_before_fifty",),
         code="""
-from prixfixe.auth import Authenticator, Verdict
+from prixfixe.auth.authenticator import Authenticator, Verdict
 async def well(self, user, password, *, peer=""):
     return Verdict.ACCEPTED
 Authenticator.verify = well
@@ -380,7 +380,7 @@ if os.environ.get("SMTP_AUTH") == "required":
         "a certificate that was renewed in time runs out all the same",
         (f"{TLS}test_users_rotate_while_it_runs",),
         code="""
-from prixfixe.renewal import Renewal
+from prixfixe.server.reload import Renewal
 async def idle(self, source):
     return None
 Renewal.poll = idle
@@ -390,7 +390,7 @@ Renewal.poll = idle
         "a signature over the body no longer fits",
         (f"{TALK}test_bodies_are_kept_to_the_octet",),
         code="""
-from prixfixe.session.delivery import Delivery
+from prixfixe.connection.delivery import Delivery
 keep = Delivery.keep
 def strip(self, envelope, body, *rest):
     keep(self, envelope, body[:-2] if body.endswith(b"\\r\\n\\r\\n") else body, *rest)

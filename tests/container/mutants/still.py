@@ -185,7 +185,7 @@ sys.exit(subprocess.call(['/usr/local/bin/prixfixe', *sys.argv[1:]]))"]""",
         (f"{CONTENT}test_the_command_is_executable_and_isolated",),
         drop=(COMMAND,),
         add={
-            COMMAND: b"#!/usr/bin/python3.13\nimport sys\nfrom prixfixe.start import main\n"
+            COMMAND: b"#!/usr/bin/python3.13\nimport sys\nfrom prixfixe.cli.start import main\n"
             b"sys.exit(main())\n"
         },
         modes={COMMAND: 0o755},

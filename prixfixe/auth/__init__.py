@@ -1,0 +1,1 @@
+"""Logins: the users file, password hashes, SCRAM, and the check off the loop."""

@@ -1,0 +1,250 @@
+"""The command line: `prixfixe COMMAND`.
+
+Owns: arguments, the choice of command, and exit codes (0 ok, 1 the check failed, 2 wrong usage or
+settings, 3 cannot bind or open the store).
+Promises: a command imports only what it needs, since `check` runs every few seconds.
+Refuses: doing the work; each command has its module.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from prixfixe import __version__
+from prixfixe.cli.arguments import address, seconds, url
+from prixfixe.cli.environment import Failure, complain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["main"]
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+
+
+def _probe_arguments(parser: argparse.ArgumentParser, timeout: float) -> None:
+    parser.add_argument(
+        "--timeout",
+        type=seconds,
+        default=timeout,
+        metavar="S",
+        help=f"in all, as 5, 0.5 or 1m (default: {timeout:g} s)",
+    )
+    parser.add_argument(
+        "--smtp",
+        type=address,
+        metavar="HOST:PORT",
+        help="instead of the settings' address; asks no HTTP unless --http says where",
+    )
+    parser.add_argument(
+        "--http", type=url, metavar="URL", help="http://HOST:PORT instead of the settings'"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="show what the server says")
+
+
+def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    _probe_arguments(parser, 5.0)
+
+
+def _wait_arguments(parser: argparse.ArgumentParser) -> None:
+    _probe_arguments(parser, 30.0)
+
+
+def _messages_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--to", metavar="ADDRESS", help="only those with this envelope recipient")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, with envelope")
+
+
+def _show_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", metavar="ID", help="a message's id, or latest")
+
+
+def _export_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "path",
+        metavar="PATH",
+        help="a new file (mbox; - for standard output) or folder (eml, maildir)",
+    )
+    parser.add_argument("--format", choices=("eml", "mbox", "maildir"), default="eml")
+
+
+def _backup_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="a new file, or - for standard output")
+
+
+def _restore_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="what backup wrote, or - for standard input")
+    parser.add_argument(
+        "--replace", action="store_true", help="move a store that holds mail to NAME.replaced[.N]"
+    )
+    parser.add_argument(
+        "--damaged", action="store_true", help="take a copy with faults too, for what is left of it"
+    )
+
+
+def _config_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--example", action="store_true", help="print .env.example instead")
+    parser.add_argument("--json", action="store_true", help="as one JSON object")
+
+
+def _load_arguments(parser: argparse.ArgumentParser) -> None:
+    from prixfixe.cli.load_options import add_load  # scenarios are of no other command
+
+    add_load(parser)
+
+
+def _load_report_arguments(parser: argparse.ArgumentParser) -> None:
+    from prixfixe.cli.load_options import add_report
+
+    add_report(parser)
+
+
+def _hash_arguments(parser: argparse.ArgumentParser) -> None:
+    text = "keys from which SCRAM-SHA-256 works too, once every user has some"
+    parser.add_argument("--scram", action="store_true", help=text)
+
+
+def _no_arguments(_parser: argparse.ArgumentParser) -> None:
+    """Take none."""
+
+
+# name: (help, arguments, module with `run(args) -> int`)
+COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] = {
+    "serve": ("run the server (the default)", _no_arguments, "prixfixe.cli.serve"),
+    "check": ("probe a running server: exit 0 or 1", _check_arguments, "prixfixe.cli.check"),
+    "wait": ("wait until a server is ready", _wait_arguments, "prixfixe.cli.wait"),
+    "messages": ("list the messages of a store", _messages_arguments, "prixfixe.cli.messages"),
+    "show": ("print one message as it is", _show_arguments, "prixfixe.cli.show"),
+    "export": ("copy all messages out", _export_arguments, "prixfixe.cli.export"),
+    "backup": (
+        "copy a SQLite store, running or not, to one file and prove it",
+        _backup_arguments,
+        "prixfixe.cli.backup",
+    ),
+    "restore": (
+        "put what backup wrote in the store's place",
+        _restore_arguments,
+        "prixfixe.cli.restore",
+    ),
+    "config": ("show the effective settings", _config_arguments, "prixfixe.cli.config"),
+    "hash-password": (
+        "hash a password for SMTP_AUTH_USERS",
+        _hash_arguments,
+        "prixfixe.cli.hashing",
+    ),
+    "load": ("send many messages to any SMTP server", _load_arguments, "prixfixe.cli.load"),
+    "load report": (
+        "make one table and page of what load --json wrote",
+        _load_report_arguments,
+        "prixfixe.cli.load_report",
+    ),
+    "version": ("print the version", _no_arguments, "prixfixe.cli.version"),
+}
+
+# Of use only whole, by the argument that is - for it. A reader of others takes what it wants.
+WHOLE = {"backup": "file", "export": "path"}
+
+
+def _parser(wanted: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="prixfixe",
+        description="A compact SMTP server whose 250 means kept.",
+        allow_abbrev=False,
+        epilog="Settings come from SMTP_* variables: see `prixfixe config --example`.",
+    )
+    parser.add_argument("--version", action="version", version=f"prixfixe {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, (text, add_arguments, _) in COMMANDS.items():
+        command = commands.add_parser(
+            name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False
+        )
+        if name == wanted:
+            add_arguments(command)
+    return parser
+
+
+def _arguments(words: list[str]) -> argparse.Namespace:
+    if words[:2] == ["load", "report"]:
+        words[:2] = ["load report"]
+    parser = _parser(next((word for word in words if not word.startswith("-")), ""))
+    args = parser.parse_args(words)
+    if args.command is None:
+        parser.error("a command is expected")
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    args = _arguments(list(sys.argv[1:] if argv is None else argv) or ["serve"])
+    if _had_no_output() and _must_be_whole(args):
+        return _left_by_its_reader(args)
+    _accept_all_letters()
+    try:
+        code: int = import_module(COMMANDS[args.command][2]).run(args)
+        sys.stdout.flush()
+    except Failure as failure:
+        complain(failure)
+        return failure.code
+    except BrokenPipeError:
+        return _left_by_its_reader(args)
+    except OSError as error:  # A full disk under an export or a redirected output.
+        if args.command == "serve":
+            raise
+        _forget_output()
+        complain(f"{error.filename or 'standard output'}: {error.strerror}")
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    return code
+
+
+def _left_by_its_reader(args: argparse.Namespace) -> int:
+    _forget_output()
+    if not _must_be_whole(args):  # `prixfixe messages | head`
+        return EXIT_OK
+    complain("standard output was closed before all was written: what is there is of no use")
+    return EXIT_FAILED
+
+
+def _must_be_whole(args: argparse.Namespace) -> bool:
+    return getattr(args, WHOLE.get(args.command, ""), None) == "-"
+
+
+def _had_no_output() -> bool:
+    """Open what was closed before the start; return whether standard output was.
+
+    Else the next file that is opened, a store's, gets its number.
+    """
+    had_none = sys.stdout is None
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - to the end
+    return had_none
+
+
+def _accept_all_letters() -> None:
+    """Let no locale's character set turn a sender's letters into a traceback."""
+    _write_all_octets()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _write_all_octets() -> None:
+    """With PYTHONUNBUFFERED a write that wrote a part of it passes for one that wrote all."""
+    stream = sys.stdout
+    raw = getattr(stream, "buffer", None)
+    if isinstance(raw, io.RawIOBase) and sys.stdout is sys.__stdout__:
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding)
+
+
+def _forget_output() -> None:
+    """Keep the interpreter from failing once more when it flushes at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,1 @@
+"""Mailpit's read API and the paths beyond it."""

@@ -1,0 +1,1 @@
+"""Threads and file watching, without any knowledge of mail."""

@@ -1,0 +1,1 @@
+"""The server process: start and stop order, listeners, signals, reload."""

@@ -1,0 +1,255 @@
+"""Read a setting's text: sizes, durations, ports, lists. Pure functions from text to value.
+
+Owns: the notations people type.
+Promises: a `ValueError` says what was expected, in words that fit after "expected".
+Refuses: defaults and names; those are in `settings`.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import (
+    AddressValueError,
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_network,
+)
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "Network",
+    "bind",
+    "boolean",
+    "choice",
+    "count",
+    "domain",
+    "duration",
+    "networks",
+    "optional_choice",
+    "optional_port",
+    "optional_text",
+    "port",
+    "recipients",
+    "size",
+    "store_url",
+    "token",
+]
+
+Network = IPv4Network | IPv6Network
+
+_SIZE = re.compile(r"(\d{1,18}) ?([KMGT]i?B|B)?", re.IGNORECASE | re.ASCII)
+_SIZE_UNITS = {"": 1, "b": 1} | {
+    f"{letter}{infix}b": base**power
+    for power, letter in enumerate("kmgt", 1)
+    for infix, base in (("", 1000), ("i", 1024))
+}
+_DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,6})?) ?(ms|s|m|h|d)?", re.ASCII)
+_DURATION_UNITS = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_COUNT = re.compile(r"\d{1,9}", re.ASCII)
+_WORDS = {"1": True, "true": True, "yes": True, "on": True}
+_WORDS |= {"0": False, "false": False, "no": False, "off": False, "": False}
+_DOMAIN = re.compile(
+    r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+    r"(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*"
+)
+_FILE_STORES = ("sqlite", "maildir")
+_LATER_STORES = ("nats",)
+_STORE_FORMS = "sqlite:PATH, maildir:PATH, memory: or discard:"
+# What a file system, SQLite and struct statvfs count in 64 bits, with room for sums.
+_MAX_OCTETS = 2**60
+# Beyond a century nobody means it, and timers count milliseconds.
+_MAX_SECONDS = 36500 * 86400.0
+_TOKEN = re.compile(r"[!-~]+")
+
+
+def size(least: int) -> Callable[[str], int]:
+    """Return a reader of octets: `1048576`, `10MiB`, `25MB`."""
+
+    def read(text: str) -> int:
+        match = _SIZE.fullmatch(text.strip())
+        octets = -1
+        if match is not None:
+            octets = int(match.group(1)) * _SIZE_UNITS[(match.group(2) or "").lower()]
+        if octets < least:
+            raise ValueError(f"octets or a size such as 10MiB or 25MB, at least {least}")
+        if octets > _MAX_OCTETS:
+            raise ValueError(f"a size of at most {_MAX_OCTETS} octets")
+        return octets
+
+    return read
+
+
+def duration(least: float) -> Callable[[str], float]:
+    """Return a reader of seconds: `300`, `1.5`, `30s`, `5m`, `7d`."""
+
+    def read(text: str) -> float:
+        match = _DURATION.fullmatch(text.strip())
+        seconds = -1.0
+        if match is not None:
+            seconds = float(match.group(1)) * _DURATION_UNITS[match.group(2)]
+        if seconds < least:
+            raise ValueError(f"seconds or a duration such as 30s or 5m, at least {least:g}")
+        if seconds > _MAX_SECONDS:
+            raise ValueError("a duration of at most 36500d")
+        return seconds
+
+    return read
+
+
+def count(least: int) -> Callable[[str], int]:
+    """Return a reader of whole numbers."""
+
+    def read(text: str) -> int:
+        number = int(text) if _COUNT.fullmatch(text.strip()) else -1
+        if number < least:
+            raise ValueError(f"a whole number, at least {least}")
+        return number
+
+    return read
+
+
+def boolean(text: str) -> bool:
+    """Read true or false as people write them."""
+    word = _WORDS.get(text.strip().lower())
+    if word is None:
+        raise ValueError("true or false")
+    return word
+
+
+def choice(*words: str) -> Callable[[str], str]:
+    """Return a reader of one of some words, in any case."""
+
+    def read(text: str) -> str:
+        word = text.strip().lower()
+        if word not in words:
+            raise ValueError(f"one of {', '.join(words)}")
+        return word
+
+    return read
+
+
+def optional_choice(*words: str) -> Callable[[str], str | None]:
+    """Return a reader of one of some words or nothing."""
+    read = choice(*words)
+    return lambda text: read(text) if text.strip() else None
+
+
+def optional_text(text: str) -> str | None:
+    """Read any text; nothing is None."""
+    return text.strip() or None
+
+
+def token(text: str) -> str | None:
+    """Read what a client can send after `Bearer` (RFC 6750 section 2.1, and a little more)."""
+    word = text.strip()
+    if word and not _TOKEN.fullmatch(word):
+        raise ValueError("printable ASCII without spaces, or nothing")
+    return word or None
+
+
+def port(text: str) -> int:
+    """Read a TCP port; 0 is any free one."""
+    if text.startswith("tcp://"):
+        # Kubernetes sets NAME_PORT in every pod beside a Service of that name, such as `smtp`.
+        raise ValueError("a port from 0 to 65535; in Kubernetes set enableServiceLinks: false")
+    number = int(text) if _COUNT.fullmatch(text.strip()) else -1
+    if not 0 <= number <= 65535:
+        raise ValueError("a port from 0 to 65535")
+    return number
+
+
+def optional_port(text: str) -> int | None:
+    """Read a port or `off`."""
+    if text.strip().lower() == "off":
+        return None
+    try:
+        return port(text)
+    except ValueError as error:
+        raise ValueError(f"off or {error}") from None
+
+
+def bind(text: str) -> str:
+    """Read an IP address to listen on; nothing is all of them."""
+    address = text.strip().strip("[]")
+    if address in ("", "*"):
+        return ""
+    if address == "localhost":
+        return "127.0.0.1"
+    for kind in (IPv4Address, IPv6Address):
+        try:
+            return str(kind(address))
+        except AddressValueError:
+            continue
+    raise ValueError("an IP address such as 127.0.0.1 or ::1, or nothing for all")
+
+
+def domain(text: str) -> str:
+    """Read a host name or an address literal."""
+    name = text.strip()
+    if _DOMAIN.fullmatch(name) or _is_literal(name):
+        return name
+    raise ValueError("a host name such as mail.example.com or an address literal")
+
+
+def _is_literal(text: str) -> bool:
+    if not (text.startswith("[") and text.endswith("]")):
+        return False
+    from prixfixe.smtp.address import is_literal  # compiling a grammar is slow; probes need none
+
+    return is_literal(text)
+
+
+def _list(text: str) -> list[str]:
+    """Split at commas and, as a file has them, at line ends."""
+    return [entry for entry in map(str.strip, re.split(r"[,\n]", text)) if entry]
+
+
+def recipients(text: str) -> tuple[str, ...]:
+    """Read an allow-list of `@domain` and `user@domain`, lower-cased."""
+    entries = _list(text)
+    for entry in entries:
+        if not _is_pattern(entry):
+            raise ValueError(f"@example.com or user@example.com, comma separated, not {entry!r}")
+    return tuple(entry.lower() for entry in entries)
+
+
+def _is_pattern(entry: str) -> bool:
+    from prixfixe.smtp.address import AddressError, parse_path
+
+    mailbox = f"x{entry}" if entry.startswith("@") else entry
+    try:
+        address, rest = parse_path(f"<{mailbox}>")
+    except AddressError:
+        return False
+    return address == mailbox and not rest and "@" in address
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """Read networks such as 10.0.0.0/8 or ::1."""
+    found: list[Network] = []
+    for entry in _list(text):
+        try:
+            found.append(ip_network(entry))
+        except ValueError:
+            message = f"networks such as 10.0.0.0/8 or fd00::/8, comma separated, not {entry!r}"
+            raise ValueError(message) from None
+    return tuple(found)
+
+
+def store_url(text: str) -> str:
+    """Read a store URL; a file technology needs a path."""
+    url = text.strip()
+    scheme, colon, path = url.partition(":")
+    if colon and scheme in _LATER_STORES:
+        raise ValueError(f"{_STORE_FORMS}; {scheme}: is not in this build")
+    # SQLite would keep ":memory:" in memory and call it durable.
+    is_path = bool(path) and path.isprintable() and path != ":memory:"
+    is_file = scheme in _FILE_STORES and is_path
+    if not colon or not (is_file or url in ("memory:", "discard:")):
+        raise ValueError(_STORE_FORMS)
+    return url

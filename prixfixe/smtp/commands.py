@@ -1,0 +1,278 @@
+"""The SMTP verbs: each a function from dialogue and argument to a reply.
+
+Owns: what every command means (MAIL and RCPT in `envelope`), its longest line, and what must
+precede it, in one table.
+Promises: a handler that returns a reply changed state only as that reply says; a handler that
+returns None has begun something that answers later.
+Refuses: numeric codes (see `replies`) and the wire (see `dialogue`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from prixfixe.smtp import replies, sasl
+from prixfixe.smtp.data import ChunkReader, DataReader
+from prixfixe.smtp.mail_commands import mail, offers_auth, rcpt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from prixfixe.smtp.replies import Reply
+    from prixfixe.smtp.sasl import Exchange
+    from prixfixe.smtp.state import Conversation
+
+__all__ = ["MAX_FAILED_LOGINS", "VERBS", "Verb", "barrier", "max_octets"]
+
+MAX_FAILED_LOGINS = 5  # per session, then 421: Postfix and Dovecot users know 3 to 10
+# A host name or address literal; underscores because real hosts have them.
+_HELO = re.compile(
+    rb"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9_.])?|\[[0-9A-Za-z:._%-]{2,253}\]"
+)
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+_BDAT = re.compile(rb"([0-9]{1,20})(|[ \t].*)")
+_AUTH = re.compile(rb"([!-~]+)(?:[ \t]+([!-~]+))?")
+# A refused chunk up to this multiple of the limit, or this size, is read and dropped (RFC 3030 2);
+# beyond, nobody is going to send it, and the session ends.
+_MAX_DROPPED = 4
+_DROPPED_OCTETS = 64 * 2**20
+
+
+def helo(d: Conversation, argument: bytes) -> Reply:
+    """HELO (RFC 5321 section 4.1.1.1)."""
+    return _hello(d, argument, d.terms.helo, is_extended=False)
+
+
+def ehlo(d: Conversation, argument: bytes) -> Reply:
+    """EHLO (RFC 5321 section 4.1.1.1); it ends a transaction as RSET does."""
+    has_scram = d.terms.offers_auth and d.outside.scram_keys() is not None
+    reply = d.terms.ehlo(is_encrypted=d.tls is not None, has_scram=has_scram)
+    return _hello(d, argument, reply, is_extended=True)
+
+
+def _hello(d: Conversation, argument: bytes, reply: Reply, *, is_extended: bool) -> Reply:
+    if _HELO.fullmatch(argument) is None:
+        return replies.BAD_HELO
+    d.helo = argument.decode("ascii")
+    d.is_extended = is_extended
+    d.forget_transaction()
+    return reply
+
+
+def data(d: Conversation, argument: bytes) -> Reply | None:
+    """Read message data to its final dot (RFC 5321 section 4.1.1.4)."""
+    if argument:
+        return replies.NO_ARGUMENT
+    transaction = d.transaction
+    if transaction is None:
+        return replies.NEED_MAIL
+    if transaction.chunks is not None:
+        return replies.BDAT_BEGUN
+    if not transaction.recipients:
+        return replies.NEED_RCPT
+    d.say(replies.START_DATA)
+    d.begin_body(DataReader(d.terms.max_message_size))
+    return None
+
+
+def bdat(d: Conversation, argument: bytes) -> Reply | None:
+    """BDAT (RFC 3030 section 2): the chunk is read, whether it is refused or not."""
+    match = _BDAT.fullmatch(argument)
+    if match is None:
+        # Whatever follows a size that is no number cannot be told from commands.
+        if not argument:
+            return replies.BDAT_SYNTAX
+        _lose_sync(d, replies.BDAT_SYNTAX)
+        return None
+    octets = int(match[1])
+    if octets > max(d.terms.max_message_size * _MAX_DROPPED, _DROPPED_OCTETS):
+        _lose_sync(d, replies.TOO_BIG)
+        return None
+    word = match[2].strip(b" \t").upper()
+    reader, refusal = _chunk_reader(d, None if word in (b"", b"LAST") else replies.BDAT_SYNTAX)
+    reader.begin(octets, is_last=word == b"LAST", refusal=refusal)
+    d.begin_body(reader)
+    return None
+
+
+def _lose_sync(d: Conversation, reply: Reply) -> None:
+    d.settle(reply)
+    d.say(reply)
+    d.close(replies.LOST_SYNC)
+
+
+def _chunk_reader(d: Conversation, refusal: Reply | None) -> tuple[ChunkReader, Reply | None]:
+    """Return what reads the chunk, and why it may only be read to be dropped."""
+    transaction = d.transaction
+    refusal = barrier(d, _BDAT_VERB) or refusal
+    if refusal is None and transaction is None:
+        refusal = replies.NEED_MAIL
+    if transaction is None or refusal is not None:
+        return ChunkReader(0), refusal
+    if transaction.chunks is None:
+        transaction.chunks = ChunkReader(d.terms.max_message_size)
+    return transaction.chunks, None if transaction.recipients else replies.NEED_RCPT
+
+
+def rset(d: Conversation, argument: bytes) -> Reply:
+    """RSET (RFC 5321 section 4.1.1.5)."""
+    if argument:
+        return replies.NO_ARGUMENT
+    d.forget_transaction()
+    return replies.OK
+
+
+def _is_text(argument: bytes, charset: str = "ascii") -> bool:
+    """Whether an argument that means nothing here is at least text (RFC 5321 section 2.4)."""
+    try:
+        return _CONTROL.search(argument.decode(charset)) is None
+    except UnicodeDecodeError:
+        return False
+
+
+def noop(_d: Conversation, argument: bytes) -> Reply:
+    """NOOP (RFC 5321 section 4.1.1.9): a parameter is ignored."""
+    return replies.OK if _is_text(argument) else replies.BAD_CHARACTER
+
+
+def vrfy(_d: Conversation, argument: bytes) -> Reply:
+    """VRFY (RFC 5321 section 3.5.3): neither confirms nor denies; UTF-8 as RFC 6531 3.7.4.2."""
+    if not argument:
+        return replies.NEEDS_ARGUMENT
+    is_utf8 = argument[-9:].upper() == b" SMTPUTF8"
+    return (
+        replies.VRFY
+        if _is_text(argument, "utf-8" if is_utf8 else "ascii")
+        else replies.BAD_CHARACTER
+    )
+
+
+def help_(_d: Conversation, argument: bytes) -> Reply:
+    """HELP (RFC 5321 section 4.1.1.8)."""
+    return replies.HELP if _is_text(argument) else replies.BAD_CHARACTER
+
+
+def quit_(d: Conversation, argument: bytes) -> Reply | None:
+    """QUIT (RFC 5321 section 4.1.1.10)."""
+    if argument:
+        return replies.NO_ARGUMENT
+    d.close(replies.BYE)
+    return None
+
+
+def not_implemented(_d: Conversation, _argument: bytes) -> Reply:
+    """EXPN, TURN, ETRN, SEND, SOML, SAML: known, not offered (RFC 5321 section 4.2.4)."""
+    return replies.NOT_IMPLEMENTED
+
+
+def starttls(d: Conversation, argument: bytes) -> Reply | None:
+    """STARTTLS (RFC 3207 section 4)."""
+    if argument:
+        return replies.NO_ARGUMENT
+    if d.tls is not None:
+        return replies.TLS_ACTIVE
+    if not d.terms.offers_tls:
+        return replies.TLS_NOT_OFFERED
+    d.begin_tls()
+    return None
+
+
+def auth(d: Conversation, argument: bytes) -> Reply | None:
+    """AUTH (RFC 4954 section 4)."""
+    refusal = _auth_barrier(d)
+    if refusal is not None:
+        return refusal
+    words = _AUTH.fullmatch(argument)
+    if words is None:
+        return replies.AUTH_SYNTAX
+    mechanism = words[1].upper()
+    exchange = _exchange(d, mechanism)
+    if exchange is None:
+        return replies.UNKNOWN_MECHANISM
+    try:
+        initial = sasl.decode_initial(words[2]) if words[2] else None
+    except sasl.SaslError as error:
+        return error.reply
+    d.begin_auth(mechanism.decode("ascii"), exchange(initial))
+    return None
+
+
+def _exchange(d: Conversation, mechanism: bytes) -> Callable[[bytes | None], Exchange] | None:
+    if mechanism != sasl.SCRAM:
+        return sasl.EXCHANGES.get(mechanism)
+    keys_of = d.outside.scram_keys()
+    return None if keys_of is None else partial(sasl.scram, keys_of=keys_of)
+
+
+def _auth_barrier(d: Conversation) -> Reply | None:
+    if not offers_auth(d):
+        could = d.terms.offers_auth and d.terms.offers_tls
+        return replies.AUTH_NEEDS_TLS if could else replies.AUTH_NOT_OFFERED
+    if not d.is_extended:
+        return replies.SEND_EHLO_FIRST
+    if d.user is not None:
+        return replies.AUTH_DONE
+    if d.transaction is not None:
+        return replies.AUTH_IN_TRANSACTION
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One command: its handler, longest line with CRLF, and what must come first."""
+
+    name: str
+    handle: Callable[[Conversation, bytes], Reply | None]
+    max_octets: int = 512  # RFC 5321 4.5.3.1.4
+    needs_helo: bool = False
+    needs_auth: bool = False
+    before_tls: bool = False
+
+
+# 512 and what each offered extension adds: SIZE 26, BODY 17, SMTPUTF8 10, DSN 107 (RFC 3461 4).
+_MAIL_OCTETS = 512 + 26 + 17 + 10 + 107
+# AUTH= of MAIL adds 500 (RFC 4954 3), and stands for nothing where AUTH is not offered.
+_AUTH_PARAMETER_OCTETS = 500
+_RCPT_OCTETS = 512 + 10 + 540  # RFC 3461 4: NOTIFY and ORCPT
+_AUTH_OCTETS = 12288  # RFC 4954 4
+
+_BDAT_VERB = Verb("BDAT", bdat, needs_helo=True, needs_auth=True)
+_TABLE = (
+    Verb("HELO", helo),
+    Verb("EHLO", ehlo, before_tls=True),
+    Verb("MAIL", mail, _MAIL_OCTETS, needs_helo=True, needs_auth=True),
+    Verb("RCPT", rcpt, _RCPT_OCTETS, needs_helo=True, needs_auth=True),
+    Verb("DATA", data, needs_helo=True, needs_auth=True),
+    Verb("BDAT", bdat, before_tls=True),  # it asks for _BDAT_VERB's barrier: the chunk comes first
+    Verb("RSET", rset),
+    Verb("NOOP", noop, before_tls=True),
+    Verb("QUIT", quit_, before_tls=True),
+    Verb("VRFY", vrfy, _MAIL_OCTETS, needs_auth=True),
+    Verb("HELP", help_),
+    Verb("STARTTLS", starttls, before_tls=True),
+    Verb("AUTH", auth, _AUTH_OCTETS),
+    *(Verb(name, not_implemented) for name in ("EXPN", "TURN", "ETRN", "SEND", "SOML", "SAML")),
+)
+VERBS = {verb.name.encode("ascii"): verb for verb in _TABLE}
+
+
+def max_octets(d: Conversation, verb: Verb) -> int:
+    """Return the longest line of a verb in this session, with its CRLF."""
+    return verb.max_octets + (
+        _AUTH_PARAMETER_OCTETS if verb.handle is mail and offers_auth(d) else 0
+    )
+
+
+def barrier(d: Conversation, verb: Verb) -> Reply | None:
+    """Return why this verb may not be used now, or None."""
+    terms = d.terms
+    if terms.requires_tls and d.tls is None and not verb.before_tls:
+        return replies.NEEDS_TLS
+    if verb.needs_helo and not d.helo:
+        return replies.SEND_EHLO_FIRST
+    if verb.needs_auth and terms.requires_auth and d.user is None:
+        return replies.NEEDS_AUTH
+    return None

@@ -1,0 +1,36 @@
+"""One mail transaction: from an accepted MAIL to the end of its data.
+
+Owns: sender, recipients, their parameters, the chunks of BDAT so far, and why it has no recipient.
+Promises: everything is recorded in order and as sent.
+Refuses: deciding; `verbs` does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prixfixe.mail.message import Params, Recipient
+    from prixfixe.smtp.data import ChunkReader
+    from prixfixe.smtp.replies import Reply
+
+__all__ = ["Transaction"]
+
+
+class Transaction:
+    """The state between MAIL and the answer to its data; `chunks` joins what BDAT brought.
+
+    `refusal` is the first one that came while there was no recipient; `octets` is about the memory
+    that the recipients take.
+    """
+
+    __slots__ = ("chunks", "is_utf8", "octets", "params", "recipients", "refusal", "sender")
+
+    def __init__(self, sender: str, params: Params, *, is_utf8: bool) -> None:
+        self.sender = sender
+        self.params = params
+        self.is_utf8 = is_utf8
+        self.recipients: list[Recipient] = []
+        self.chunks: ChunkReader | None = None
+        self.refusal: Reply | None = None
+        self.octets = 0

@@ -1,0 +1,1 @@
+"""What the stores on disk share: the locked folder, atomic files, free space."""

@@ -1,0 +1,141 @@
+"""Read the mail in a Maildir, in any thread or process, whoever else moves or deletes it.
+
+Owns: finding our files. Promises: mail moved from `new/` to `cur/`, or renamed there, is found;
+deleted mail is gone, what a disturbed look missed is not; what another program delivered there is
+passed over; a damaged file is an error of its own only. Order is that of the ids, which sort by the
+time they were made. Reading what was listed looks at the folders once, and once more when a file is
+not where it was, not once for each message.
+Refuses: to keep an index; the folders are the truth, where a file was last is a hint.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from prixfixe.stores.base import DamagedError, StoreError, StoreOpenError, Totals
+from prixfixe.stores.disk.folder import explain
+from prixfixe.stores.maildir.file import Name, decode, parse_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from prixfixe.mail.message import Message
+
+__all__ = ["Entry", "Look", "MaildirReader", "look", "scan"]
+
+# A mail program may move a file between the look at the folder and the opening.
+_TRIES = 3
+# A folder changed twice within a tick of the kernel's clock (10 ms at most) has the same time.
+_TICK_NS = 10_000_000
+
+
+class Entry(NamedTuple):
+    """A file of ours and where it is now."""
+
+    name: Name
+    path: Path
+
+
+class Look(NamedTuple):
+    """Our files, oldest first; `is_calm` when no other can have been there."""
+
+    entries: list[Entry]
+    is_calm: bool
+
+
+def look(root: Path) -> Look:
+    """Look at the folders. Raises `OSError`."""
+    found: dict[str, Entry] = {}
+    cur = root / "cur"
+    # new/ before cur/: what moves in between is seen twice, never missed.
+    _list(root / "new", found)
+    for _ in range(_TRIES):
+        # A name that changes while the folder is read, as flags do, may be in no answer at all.
+        before, began = cur.stat().st_mtime_ns, time.time_ns()
+        _list(cur, found)
+        is_calm = before == cur.stat().st_mtime_ns < began - _TICK_NS
+        if is_calm:
+            break
+    return Look([found[each] for each in sorted(found)], is_calm)
+
+
+def _list(folder: Path, found: dict[str, Entry]) -> None:
+    for file in os.listdir(folder):  # noqa: PTH208  # a Path for each costs 4 times as much
+        name = parse_name(file)
+        if name is not None:
+            found[name.id] = Entry(name, folder / file)
+
+
+def scan(root: Path) -> list[Entry]:
+    """Return our files, oldest first. Raises `OSError`."""
+    return look(root).entries
+
+
+class MaildirReader:
+    """The read side. Opening it raises `StoreOpenError`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._places: dict[str, str] = {}  # id -> path, at the last look; replaced as a whole
+        self._gone: frozenset[str] = frozenset()  # seen since the last listing, and no more there
+        try:
+            scan(root)
+        except FileNotFoundError:
+            msg = f"store {root} is not a Maildir; has a server run with it?"
+            raise StoreOpenError(msg) from None
+        except OSError as error:
+            raise explain(root, error) from error
+
+    def ids(self, start: int = 0, limit: int | None = None) -> Sequence[str]:
+        """Return ids, newest first."""
+        newest = [entry.name.id for entry in reversed(self._listed())]
+        return newest[start : None if limit is None else start + limit]
+
+    def get(self, message_id: str) -> Message | None:
+        """Return one message or None. Raises `DamagedError`."""
+        place = self._places.get(message_id)
+        for _ in range(_TRIES):
+            place = place or self._found(message_id)
+            if place is None:
+                return None
+            try:
+                return decode(Path(place).read_bytes())
+            except FileNotFoundError:
+                place = None
+            except DamagedError as error:
+                raise DamagedError(f"message {message_id} in {place}: {error}") from error
+            except OSError as error:
+                raise DamagedError(f"message {message_id}: {error}") from error
+        return None
+
+    def totals(self) -> Totals:
+        """Return the counts, from the names alone."""
+        sizes = [entry.name.size for entry in self._listed()]
+        return Totals(len(sizes), sum(sizes))
+
+    def close(self) -> None:
+        """Do nothing: no file stays open."""
+
+    def _listed(self) -> list[Entry]:
+        found, self._gone = self._look(), frozenset()
+        return found.entries
+
+    def _found(self, message_id: str) -> str | None:
+        """Look where a file is now; all that is gone by then costs no other look."""
+        if message_id in self._gone:
+            return None
+        before = self._places.keys() | self._gone
+        if self._look().is_calm:
+            self._gone = frozenset(before - self._places.keys())
+        return self._places.get(message_id)
+
+    def _look(self) -> Look:
+        try:
+            found = look(self._root)
+        except OSError as error:
+            raise StoreError(str(error)) from error
+        self._places = {entry.name.id: str(entry.path) for entry in found.entries}
+        return found

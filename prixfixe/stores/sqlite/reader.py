@@ -1,0 +1,130 @@
+"""Read the mail in a SQLite store, in any thread or process, while a server writes or not.
+
+Owns: one read-only connection. Promises: every read is one short statement, so no reader holds
+the writer's log for long; a body is returned only when its checksum fits.
+Refuses: to write, to create, and to read around a log it cannot see.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from typing import TYPE_CHECKING, Any
+
+from prixfixe.mail.message import Envelope, Message
+from prixfixe.stores.base import DamagedError, StoreError, StoreOpenError, Totals
+from prixfixe.stores.disk.folder import explain, is_locked
+from prixfixe.stores.sqlite import file as files
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+__all__ = ["SqliteReader", "message_of", "open_reading"]
+
+_ROW = "SELECT id, received_at, envelope, crc, body FROM message WHERE id = ?"
+# By the index, which holds no bodies; the planner would walk the table.
+_IDS = "SELECT id FROM message INDEXED BY arrival ORDER BY seq DESC LIMIT ? OFFSET ?"
+
+
+class SqliteReader:
+    """The read side. Opening it raises `StoreOpenError`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()  # the connection is shared by the caller's threads
+        self._connection = open_reading(path)
+
+    def ids(self, start: int = 0, limit: int | None = None) -> Sequence[str]:
+        """Return ids, newest first."""
+        rows = self._fetch(_IDS, (-1 if limit is None else limit, start))
+        # A flipped bit can make an id a number, octets or nothing: it is listed, and not found.
+        return [str(row[0]) for row in rows]
+
+    def get(self, message_id: str) -> Message | None:
+        """Return one message or None. Raises `DamagedError`."""
+        if not message_id.isascii():  # none of ours, and SQLite takes no half of a character
+            return None
+        try:
+            rows = self._fetch(_ROW, (message_id,))
+        except StoreError as error:
+            raise DamagedError(f"message {message_id} in {self._path}: {error}") from error
+        return message_of(rows[0], self._path) if rows else None
+
+    def totals(self) -> Totals:
+        """Return the counts the writer keeps."""
+        return Totals(*self._fetch("SELECT messages, bytes FROM totals", ())[0])
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            self._connection.close()
+
+    def _fetch(self, sql: str, values: Sequence[Any]) -> list[Any]:
+        with self._lock:
+            try:
+                return self._connection.execute(sql, values).fetchall()
+            except sqlite3.Error as error:
+                raise files.store_error(error) from error
+
+
+def message_of(row: Sequence[Any], path: Path) -> Message:
+    """Return the message of a row: id, time, envelope, checksum, body. Raises `DamagedError`."""
+    message_id, received_at, envelope, crc, body = row
+    # A flipped bit can change the type of a value as well as the value.
+    with contextlib.suppress(TypeError, ValueError):
+        if files.checksum(message_id, received_at, envelope, body) == crc:
+            return Message(message_id, received_at, Envelope.from_json(envelope), body)
+    raise DamagedError(f"message {message_id} in {path} fails its checksum")
+
+
+def open_reading(path: Path) -> sqlite3.Connection:
+    """Return a read-only connection.
+
+    Raises:
+        StoreOpenError: there is no such store, or it is not readable.
+
+    """
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        return _connect(path)
+    except FileNotFoundError:
+        msg = f"store {path} does not exist; has a server run with it?"
+        raise StoreOpenError(msg) from None
+    except OSError as error:
+        raise explain(path, error) from error
+    except sqlite3.Error as error:
+        raise files.translate(error, path) from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    try:
+        return _open(path, "mode=ro")
+    except sqlite3.OperationalError:
+        # A log needs its shared memory, which a read-only folder cannot get. Without a log and
+        # without a server the database file is all there is, and cannot change under us.
+        log = files.log_path(path)
+        has_log = log.exists() and log.stat().st_size > 0
+        if has_log:
+            msg = (
+                f"store {path} has a log ({log.name}) that cannot be opened here; make the folder "
+                f"writable by {os.geteuid()}:{os.getegid()}, or copy both files elsewhere"
+            )
+            raise StoreOpenError(msg) from None
+        if is_locked(files.lock_path(path)) or os.access(path.parent, os.W_OK):
+            raise
+        return _open(path, "mode=ro&immutable=1")
+
+
+def _open(path: Path, options: str) -> sqlite3.Connection:
+    connection = files.connect_read_only(path, options)
+    # One damaged id must not keep the others from being listed.
+    connection.text_factory = lambda octets: octets.decode("utf-8", "replace")
+    try:
+        files.check_version(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -1,0 +1,239 @@
+"""What the server counts, and how Prometheus reads it.
+
+Owns: the counts of one server (`Metrics`), fed by the session, the store and the listeners.
+Promises: an update is a few additions to plain numbers, never a lock, an allocation that lasts or
+an exception; label values outside the table are not exposed but counted in
+`prixfixe_metrics_defects_total`; every series exists from the start, at 0.
+Refuses: a process-wide registry. Two servers in one process have two `Metrics`.
+"""
+
+from __future__ import annotations
+
+import platform
+from typing import TYPE_CHECKING
+
+from prixfixe.telemetry.events import MECHANISMS
+from prixfixe.telemetry.metrics_series import Histogram, Series, empty_series
+from prixfixe.telemetry.metrics_table import CODES, TABLE, VERBS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from prixfixe.stores.base import Probe, Recovery, Totals
+
+__all__ = ["Metrics"]
+
+_Key = tuple[str, ...]
+
+
+class Metrics:
+    """The counts of one server.
+
+    `totals`, `space`, `min_free`, `inflight` (used, limit, waiting), `not_after` and `ready` are
+    set by their owners; what is unknown is left out.
+    """
+
+    def __init__(self, *, version: str, revision: str, store: str, max_connections: int) -> None:
+        backend = store.partition(":")[0]
+        self._series = {spec.name: empty_series(spec, backend) for spec in TABLE}
+        self._backend = backend
+        self._build = (version, revision, backend, platform.python_version())
+        self._max_connections = max_connections
+        # Verb, then code: smtp_commands and smtp_replies are both sums over it. 0 is "other".
+        self._commands = {verb: dict.fromkeys((*CODES, 0), 0) for verb in VERBS}
+        self._messages = self._series["messages"].counts
+        self._log_records = self._series["log_records"].counts
+        self._accepted = (
+            self._histogram("message_size_bytes"),
+            self._histogram("message_recipients"),
+            self._histogram("message_receive_duration_seconds"),
+            self._histogram("message_ack_duration_seconds"),
+        )
+        self._lag = self._histogram("event_loop_lag_seconds")
+        self.active = {"smtp": 0, "smtps": 0}
+        self.ready: dict[str, bool] = {}
+        self.draining = False
+        self.last_accepted = 0.0
+        self.not_after: float | None = None
+        self.totals: Totals | None = None
+        self.space: Probe | None = None
+        self.inflight: Callable[[], tuple[int, int, int]] | None = None
+        self.min_free: int | None = None
+
+    def _histogram(self, name: str) -> Histogram:
+        return self._series[name].histograms[()]
+
+    def _count(self, name: str, key: _Key, amount: int = 1) -> None:
+        try:
+            self._series[name].counts[key] += amount
+        except KeyError:
+            self._series["metrics_defects"].counts[()] += 1
+
+    def _observe(self, name: str, key: _Key, value: float) -> None:
+        histogram = self._series[name].histograms.get(key)
+        if histogram is None:
+            self._series["metrics_defects"].counts[()] += 1
+        else:
+            histogram.observe(value)
+
+    # Connections and sessions
+
+    def connection(self, listener: str, result: str) -> None:
+        """Count a connection by what became of it."""
+        self._count("smtp_connections", (listener, result))
+
+    def connection_opened(self, listener: str) -> None:
+        """Add one active session."""
+        self.active[listener] += 1
+
+    def connection_closed(self, listener: str) -> None:
+        """Take one active session away."""
+        self.active[listener] -= 1
+
+    def session_ended(self, end: str, seconds: float) -> None:
+        """Record how a session ended and how long it lasted."""
+        self._observe("smtp_session_duration_seconds", (end,), seconds)
+
+    def limit(self, name: str) -> None:
+        """Count one limit that a session met."""
+        self._count("smtp_limits", (name,))
+
+    # Commands and messages: the hot path
+
+    def command(self, verb: str, code: int) -> None:
+        """Count one reply by the verb it answers and its code."""
+        try:
+            self._commands[verb][code] += 1
+        except KeyError:
+            codes = self._commands.get(verb, self._commands["OTHER"])
+            codes[code if code in codes else 0] += 1
+
+    def message(self, listener: str, result: str, reason: str) -> None:
+        """Count one message that came to an end, except the accepted ones."""
+        self._count("messages", (listener, result, reason))
+
+    def accepted(
+        self, listener: str, size: int, recipients: int, receive_seconds: float, ack_seconds: float
+    ) -> None:
+        """Record one accepted message in every series that speaks of it."""
+        self._messages[listener, "accepted", "none"] += 1
+        sizes, numbers, receiving, answering = self._accepted
+        sizes.observe(size)
+        numbers.observe(recipients)
+        receiving.observe(receive_seconds)
+        answering.observe(ack_seconds)
+
+    # Store
+
+    def store_operation(self, op: str, seconds: float, result: str) -> None:
+        """Record one store operation; `result` is ok or the kind of its `StoreError`."""
+        key = (self._backend, op, "ok" if result == "ok" else "error")
+        self._observe("store_operation_duration_seconds", key, seconds)
+
+    def store_error(self, kind: str) -> None:
+        """Count one message that could not be kept by the kind of its `StoreError`."""
+        self._count("store_errors", (self._backend, kind))
+
+    def recovered(self, recovery: Recovery) -> None:
+        """Record what opening the store found."""
+        for outcome in ("complete", "discarded_partial", "quarantined"):
+            self._count("store_recovered", (outcome,), getattr(recovery, outcome))
+
+    def store_retry(self, kind: str) -> None:
+        """Count one group of messages tried again message by message."""
+        self._count("store_retries", (self._backend, kind))
+
+    def pruned(self, messages: int) -> None:
+        """Count messages deleted by retention."""
+        self._count("store_pruned", (self._backend,), messages)
+
+    def measured(self, space: Probe) -> None:
+        """Take what the store's file system said last."""
+        self.space = space
+
+    # TLS, AUTH, the process
+
+    def tls_handshake(self, mode: str, version: str | None, result: str) -> None:
+        """Count one handshake; `version` as ssl names it."""
+        named = version if version in ("TLSv1.2", "TLSv1.3") else "none"
+        self._count("tls_handshakes", (mode, named, result))
+
+    def reload(self, what: str, result: str) -> None:
+        """Count one reload: of tls (the certificate pair) or auth (the users); ok or error."""
+        self._count(f"{what}_reloads", (result,))
+
+    def auth_attempt(self, mechanism: str, result: str) -> None:
+        """Count one AUTH exchange; a mechanism we do not offer counts as other."""
+        self._count("auth_attempts", (mechanism if mechanism in MECHANISMS else "other", result))
+
+    def http_connection(self, result: str) -> None:
+        """Count one HTTP connection: accepted, replaced by a newcomer, or timeout."""
+        self._count("http_connections", (result,))
+
+    def loop_lag(self, seconds: float) -> None:
+        """Record how late the event loop ran a timer."""
+        self._lag.observe(seconds)
+
+    def log_record(self, level: str) -> None:
+        """Count one log record by level."""
+        try:
+            self._log_records[level,] += 1
+        except KeyError:
+            self._series["metrics_defects"].counts[()] += 1
+
+    def log_dropped(self, count: int) -> None:
+        """Count log records that nobody read, in any thread."""
+        self._count("log_records_dropped", (), count)
+
+    # Reading
+
+    def series(self) -> dict[str, Series]:
+        """Return all series as of now.
+
+        Scrapes may overlap, each in a thread of its own: what is computed here is never shared.
+        """
+        fresh = {**self._gauges(), **self._sums()}
+        return self._series | {name: Series(values, {}) for name, values in fresh.items()}
+
+    def _sums(self) -> dict[str, dict[_Key, float]]:
+        classes = dict.fromkeys(self._series["smtp_commands"].counts, 0.0)
+        replies = dict.fromkeys(self._series["smtp_replies"].counts, 0.0)
+        for verb, codes in self._commands.items():
+            for code, count in codes.items():
+                replies[(str(code) if code else "other",)] += count
+                if code:
+                    classes[verb, f"{code // 100}xx"] += count
+        return {"smtp_commands": classes, "smtp_replies": replies}
+
+    def _gauges(self) -> dict[str, dict[_Key, float]]:
+        totals, space, backend = self.totals, self.space, (self._backend,)
+        used, limit, waiting = self.inflight() if self.inflight else (0, 0, 0)
+        return {
+            "build_info": {self._build: 1},
+            "smtp_connections_active": {(name,): count for name, count in self.active.items()},
+            "smtp_connections_limit": {(): self._max_connections},
+            "inflight_bytes": {(): used},
+            "inflight_limit_bytes": {(): limit},
+            "inflight_waiting": {(): waiting},
+            "tls_certificate_not_after_timestamp_seconds": _known((), self.not_after),
+            "ready": {(name,): float(ok) for name, ok in self.ready.copy().items()},
+            "draining": {(): float(self.draining)},
+            "last_accepted_timestamp_seconds": {(): self.last_accepted},
+            "store_messages": _known(backend, totals and totals.messages),
+            "store_bytes": _known(backend, totals and totals.bytes),
+            "store_free_bytes": _known(backend, space and space.free_bytes),
+            "store_size_bytes": _known(backend, space and space.size_bytes),
+            "store_min_free_bytes": _known(backend, space and space.size_bytes and self.min_free),
+            "store_free_inodes": _known(backend, space and space.free_inodes),
+        }
+
+    def exposition(self, accept: str | None) -> tuple[bytes, str]:
+        """Return the page for a scrape and its content type. May block: call it in a thread."""
+        from prixfixe.telemetry.metrics_page import expose
+
+        return expose(self, accept)
+
+
+def _known(key: _Key, value: float | None) -> dict[_Key, float]:
+    """Return one sample, or none: a gauge that guesses sets off alerts."""
+    return {} if value is None else {key: value}

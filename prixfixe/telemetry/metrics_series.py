@@ -1,0 +1,57 @@
+"""The values of a metric while the server runs.
+
+Owns: counters, gauges and histograms as plain numbers by their label values.
+Promises: every combination of label values is there from the start, at 0.
+Refuses: names and meanings (see `table`).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from itertools import product
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from prixfixe.telemetry.metrics_table import Spec
+
+__all__ = ["Histogram", "Series", "empty_series"]
+
+
+class Histogram:
+    """Counts per bucket and a sum; plain numbers, one thread."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    def cumulated(self) -> list[tuple[str, float]]:
+        """Return `(le, count)` pairs as Prometheus wants them."""
+        total, pairs = 0, []
+        for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
+            total += count
+            pairs.append(("+Inf" if bound == float("inf") else str(float(bound)), float(total)))
+        return pairs
+
+
+class Series(NamedTuple):
+    """The values of one metric by its label values."""
+
+    counts: dict[tuple[str, ...], float]
+    histograms: dict[tuple[str, ...], Histogram]
+
+
+def empty_series(spec: Spec, backend: str) -> Series:
+    """Return every combination of label values at zero; `backend` has one value per server."""
+    values = [spec.labels[name] or (backend,) for name in spec.labels]
+    keys = list(product(*values))
+    if spec.kind == "histogram":
+        return Series({}, {key: Histogram(spec.buckets) for key in keys})
+    return Series(dict.fromkeys(keys, 0), {})

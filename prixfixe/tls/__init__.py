@@ -1,0 +1,1 @@
+"""Certificates: read, checked, reloaded, or made for development."""
