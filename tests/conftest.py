@@ -14,7 +14,7 @@ import uvloop
 from prixfixe.server.app import Server
 from prixfixe.settings import load
 from prixfixe.telemetry.log import build_log
-from tests import records
+from tests.support import log_records as records
 
 # Machines are busy: no deadlines. Where nobody is there to look, the same examples every time.
 hypothesis.settings.register_profile(

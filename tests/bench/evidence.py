@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests import summaries
 from tests.bench import document, plots
+from tests.support import run_summary as summaries
 
 __all__ = ["keep"]
 

@@ -8,7 +8,7 @@ import pytest
 from prixfixe.smtp.address import parse_path
 from prixfixe.smtp.data import DataReader, verdict
 from prixfixe.smtp.parameters import MAIL_PARAMETERS, parse_parameters
-from tests.talking import Talk
+from tests.support.session_driver import Talk
 
 LIMIT = 1 << 20
 LINE = b"x" * 76 + b"\r\n"

@@ -37,8 +37,8 @@ import trustme
 from prixfixe import __version__
 from prixfixe.auth.hashes import hash_password
 from prixfixe.smtp.scram import make_keys
-from tests import records
 from tests.conformance.wire import DEADLINE, Wire
+from tests.support import log_records as records
 
 __all__ = [
     "LIMIT_OCTETS",

@@ -11,7 +11,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from tests.container.profile import MAIL
-from tests.durability.stand import Process, Stand
+from tests.durability.rig import Process, Stand
 
 if TYPE_CHECKING:
     from collections.abc import Callable

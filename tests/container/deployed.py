@@ -24,7 +24,7 @@ from tests.container.box import PYTHON, Answer
 from tests.container.mailbox import Kept, read_all
 from tests.container.staging import staged
 from tests.container.waiting import is_greeted, published
-from tests.shell import ROOT, Shell
+from tests.support.script_runner import ROOT, Shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,11 +14,11 @@ import os
 import pytest
 from docker.errors import DockerException, ImageNotFound
 
-from tests import records
 from tests.container import engine, evidence
 from tests.container.box import READY, Box
 from tests.container.deployed import Deployment
 from tests.container.once import once
+from tests.support import log_records as records
 
 _image = pytest.StashKey[str]()
 _absent = pytest.StashKey[str]()

@@ -20,7 +20,7 @@ import yaml
 
 from tests.container.deployed import taken_port
 from tests.container.waiting import eventually
-from tests.shell import ROOT
+from tests.support.script_runner import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

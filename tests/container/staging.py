@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 
 from tests.container import engine
-from tests.shell import clean_environ
+from tests.support.script_runner import clean_environ
 
 __all__ = ["staged"]
 

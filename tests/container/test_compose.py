@@ -12,7 +12,7 @@ from tests.container.deployed import taken_port
 from tests.container.hardening import check, check_asked
 from tests.container.talk import body_of, deliver
 from tests.container.waiting import eventually
-from tests.shell import ROOT
+from tests.support.script_runner import ROOT
 
 pytestmark = pytest.mark.timeout(240)  # some build the image, with a cache that may be cold
 

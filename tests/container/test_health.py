@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.container.box import moment
-from tests.container.states import STATES
+from tests.container.health_states import STATES
 from tests.container.talk import body_of, deliver
 from tests.container.waiting import eventually
 

@@ -10,9 +10,9 @@ import pytest
 from tests.conformance.wire import ClosedError, Wire
 from tests.container import engine
 from tests.container.box import PYTHON
+from tests.container.health_states import FILL
 from tests.container.once import as_root
 from tests.container.profile import MAIL, mail_on_tmpfs
-from tests.container.states import FILL
 from tests.container.talk import Crowd, Ledger, body_of, deliver, envelope, stuffed
 from tests.container.waiting import eventually
 

@@ -10,6 +10,7 @@ import datetime as dt
 import pytest
 import yaml
 
+from tests.container.health_states import FILL
 from tests.container.moves import (
     CLIENTS,
     EACH,
@@ -24,7 +25,6 @@ from tests.container.moves import (
 )
 from tests.container.profile import mail_on_tmpfs
 from tests.container.prometheus import SHIPPED, scraping
-from tests.container.states import FILL
 from tests.container.talk import Crowd, body_of, deliver, envelope
 from tests.container.test_tls import NEW, Secrets, logged_in, plain, secured
 from tests.container.waiting import eventually

@@ -10,7 +10,7 @@ from tests.container import engine
 from tests.container.box import PYTHON, READY, moment
 from tests.container.profile import NOFILE, PIDS, mail_on_tmpfs
 from tests.container.talk import body_of, deliver
-from tests.records import faults_of_lines
+from tests.support.log_records import faults_of_lines
 
 # The state of a listening socket in /proc/net/tcp.
 LISTENING = """

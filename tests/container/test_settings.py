@@ -9,7 +9,7 @@ import trustme
 from prixfixe.auth.hashes import hash_password
 from prixfixe.settings import TABLE
 from tests.container.box import PYTHON
-from tests.container.respected import PASSWORD, RESPECTED, USER
+from tests.container.settings_cases import PASSWORD, RESPECTED, USER
 from tests.unit.test_settings import TOGETHER, WRONG
 
 KEY = "/run/secrets/key.pem"

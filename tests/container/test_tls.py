@@ -9,11 +9,11 @@ import pytest
 import trustme
 
 from prixfixe.auth.hashes import hash_password
-from tests import offered
 from tests.container.talk import Crowd, body_of, deliver
 from tests.container.waiting import eventually
 from tests.integration.test_clients import has_swaks_tls, needs
-from tests.proving import ScramClient
+from tests.support import tls_probe as offered
+from tests.support.scram_client import ScramClient
 
 USER = "alice@example.com"
 HASHES = {word: hash_password(word) for word in ("correct horse", "battery staple")}

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from tests.documents.blocks import DOCUMENTS, blocks
-from tests.shell import ROOT
+from tests.support.script_runner import ROOT
 
 FOUND = {name: blocks(name, (ROOT / name).read_text()) for name in DOCUMENTS}
 WALKED = [name for name, found in FOUND.items() if any(not one.why_not for one in found)]

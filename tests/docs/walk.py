@@ -23,7 +23,7 @@ from tests.container import engine
 from tests.container.builder import ensure_base
 from tests.container.staging import staged
 from tests.documents.blocks import is_printed
-from tests.shell import ROOT
+from tests.support.script_runner import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,10 +12,10 @@ from prixfixe.settings import TABLE as SETTINGS
 from prixfixe.settings import example
 from prixfixe.telemetry.events import EVENTS, FIELDS
 from prixfixe.telemetry.metrics_table import TABLE as METRICS
-from tests import records
+from tests.container.health_states import STATES
 from tests.container.profile import LEAST_MEMORY, LEAST_NOFILE, LEAST_PIDS
-from tests.container.states import STATES
 from tests.documents import dashboard
+from tests.support import log_records as records
 
 ROOT = Path(__file__).parents[2]
 

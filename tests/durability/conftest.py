@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.durability import disks, strace
-from tests.durability.stand import STORES, Stand
+from tests.durability.rig import STORES, Stand
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

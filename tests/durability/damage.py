@@ -18,7 +18,7 @@ from prixfixe.stores.base import StoreError, StoreOpenError
 from prixfixe.stores.sqlite.file import log_path
 from tests.durability.evidence import from_store, path_of, recover
 from tests.durability.ledger import compare
-from tests.durability.stand import Stand
+from tests.durability.rig import Stand
 
 __all__ = ["flip", "flip_cold", "prepare", "tear"]
 

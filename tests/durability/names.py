@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.durability.stand import Stand
+from tests.durability.rig import Stand
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,7 +22,7 @@ from tests.durability.calls import Call, parse
 from tests.durability.evidence import from_store, recover
 from tests.durability.ledger import compare
 from tests.durability.model import Disk, Image
-from tests.durability.stand import Stand
+from tests.durability.rig import Stand
 
 __all__ = ["forget", "promised_order", "record", "unsynced"]
 

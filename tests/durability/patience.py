@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.durability.client import Client
     from tests.durability.ledger import Sent
-    from tests.durability.stand import Running, Stand
+    from tests.durability.rig import Running, Stand
 
 __all__ = ["STOPS", "client_gone", "dead_disk", "slow_disk", "stop_at"]
 

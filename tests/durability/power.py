@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tests.durability.disks import LoopDisk
-    from tests.durability.stand import Stand
+    from tests.durability.rig import Stand
 
 __all__ = ["CROWD", "cut_power", "kill_under_load"]
 

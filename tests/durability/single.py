@@ -20,7 +20,7 @@ from tests.durability.ledger import compare
 from tests.durability.waiting import DEADLINE, until
 
 if TYPE_CHECKING:
-    from tests.durability.stand import Running, Stand
+    from tests.durability.rig import Running, Stand
 
 __all__ = ["ERRORS", "fail_each_call", "fail_group", "fail_sync_once", "kill_at_each_call"]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.durability.client import Client
     from tests.durability.disks import LoopDisk
-    from tests.durability.stand import Running, Stand
+    from tests.durability.rig import Running, Stand
 
 __all__ = ["fail_disk", "free_by_deleting", "out_of_blocks", "out_of_inodes", "refuse_writes"]
 

@@ -21,8 +21,8 @@ from prixfixe.smtp.offer import Terms
 from prixfixe.smtp.proxy_header import ProxyError, header_client, header_octets
 from prixfixe.smtp.scram import Keys
 from prixfixe.smtp.state import Mode
-from tests.judging import CONTROL, judge_parameters, judge_path
-from tests.talking import BASE, Talk
+from tests.support.parser_oracle import CONTROL, judge_parameters, judge_path
+from tests.support.session_driver import BASE, Talk
 
 if TYPE_CHECKING:
     from collections.abc import Callable

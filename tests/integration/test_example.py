@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 
-from tests.shell import ROOT, clean_environ
+from tests.support.script_runner import ROOT, clean_environ
 
 DOCUMENT = (ROOT / "docs" / "api.md").read_text()
 

@@ -12,8 +12,8 @@ import trustme
 
 from prixfixe.auth.hashes import hash_password
 from prixfixe.smtp.scram import make_keys
-from tests import offered
 from tests.integration.test_clients import RECIPIENT, SENDER, has_swaks_tls, needs, run
+from tests.support import tls_probe as offered
 
 USER, PASSWORD = "alice", "correct horse"
 BODY = b"Subject: x\r\n\r\nhello\r\n"

@@ -6,10 +6,10 @@ import resource
 import pytest
 from docker.types import Ulimit
 
-from tests import summaries
 from tests.container import engine
 from tests.load import figures
 from tests.load.composed import limits
+from tests.support import run_summary as summaries
 
 pytest_plugins = ["tests.container.plugin"]
 

@@ -21,7 +21,7 @@ from prixfixe.stores.disk.atomic_file import partial_file
 from prixfixe.stores.registry import open_reader
 from prixfixe.stores.sqlite import backup as sqlite_backup
 from tests.conftest import PATIENCE
-from tests.unit.store_support import make, opened
+from tests.support.store_cases import make, opened
 from tests.unit.test_process import process as process_fixture
 
 process = process_fixture
@@ -398,7 +398,7 @@ def crash(store):
     """Leave a log of nine commits behind."""
     program = (
         "import asyncio, os, sys; sys.path.insert(0, os.getcwd())\n"
-        "from tests.unit.store_support import *\n"
+        "from tests.support.store_cases import *\n"
         "async def go():\n"
         "    store = open_store(os.environ['SMTP_STORE']); await store.open()\n"
         "    for _ in range(9): await store.put(make(IdSource()))\n"

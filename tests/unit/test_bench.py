@@ -5,13 +5,7 @@ import re
 import pytest
 
 from tests.bench import comparison, document, plots, stacks
-from tests.bench.generator import (
-    CONNECTIONS,
-    WORKLOADS,
-    GeneratorError,
-    command,
-    messages_for,
-)
+from tests.bench.generator import CONNECTIONS, WORKLOADS, GeneratorError, command, messages_for
 from tests.bench.summary import (
     CLAIMS,
     Claim,

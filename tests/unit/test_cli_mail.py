@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from store_support import opened
 
 from prixfixe.cli.main import main
 from prixfixe.cli.messages import _subject
 from prixfixe.mail.message import Envelope, Message, Recipient, render
 from prixfixe.stores.base import StoreError
 from prixfixe.stores.registry import open_store
+from tests.support.store_cases import opened
 
 BODIES = (
     b"Subject: first\r\n\r\nFrom me\r\n>From you\r\n",

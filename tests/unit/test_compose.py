@@ -10,7 +10,7 @@ import yaml
 
 from prixfixe.settings import TABLE
 from prixfixe.settings import parse as units
-from tests.shell import ROOT, clean_environ
+from tests.support.script_runner import ROOT, clean_environ
 
 FILE = ROOT / "docker-compose.yml"
 PORTS = {"SMTP_PORT": "25", "SMTP_HTTP_PORT": "80", "SMTP_TLS_PORT": "465"}

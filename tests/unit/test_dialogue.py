@@ -9,7 +9,7 @@ from prixfixe.smtp import mail_commands as envelope
 from prixfixe.smtp import replies
 from prixfixe.smtp.session import LOOK, MAX_LINE_OCTETS, SLICE, SLICE_SECONDS
 from prixfixe.smtp.state import Mode
-from tests.talking import Talk
+from tests.support.session_driver import Talk
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.shell import Shell
+from tests.support.script_runner import Shell
 
 NAME = "SMTP_DOMAIN"
 PROBE = '#!/bin/sh\nset -eu\n. "$(dirname -- "$0")/lib.sh"\nload_env\nprintenv SMTP_DOMAIN || :\n'

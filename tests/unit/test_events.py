@@ -15,8 +15,8 @@ from prixfixe.telemetry.events import EVENTS, FIELDS
 from prixfixe.telemetry.log import build_log
 from prixfixe.telemetry.log_throttle import RECORDS, WINDOW_SECONDS, Restraint
 from prixfixe.telemetry.metrics_table import TABLE as METRICS
-from tests import records
 from tests.conftest import until
+from tests.support import log_records as records
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = jsonschema.Draft202012Validator(

@@ -60,7 +60,7 @@ WRONG_PATHS = {
 
 @pytest.mark.parametrize(("wrong", "found"), WRONG_PATHS.items(), ids=WRONG_PATHS)
 def test_the_harness_sees_a_wrong_path(monkeypatch, wrong, found):
-    monkeypatch.setattr("tests.judging.parse_path", lambda _text: found)
+    monkeypatch.setattr("tests.support.parser_oracle.parse_path", lambda _text: found)
     sent = "<a@y.test>" if wrong == "changed" else f"<{found[0]}>"
     with pytest.raises(AssertionError, match=wrong):
         TARGETS["address"](sent.encode())
@@ -68,7 +68,7 @@ def test_the_harness_sees_a_wrong_path(monkeypatch, wrong, found):
 
 @pytest.mark.parametrize("found", [(("SIZE", "2"),), (), (("SIZE", "1"), ("SIZE", "1"))])
 def test_the_harness_sees_wrong_parameters(monkeypatch, found):
-    monkeypatch.setattr("tests.judging.parse_parameters", lambda _text, _known: found)
+    monkeypatch.setattr("tests.support.parser_oracle.parse_parameters", lambda _text, _known: found)
     with pytest.raises(AssertionError, match=r"changed|twice"):
         TARGETS["parameters"](b" SIZE=1" * max(len(found), 1))
 

@@ -11,7 +11,7 @@ from prixfixe.stores.registry import StoreOptions
 from prixfixe.telemetry.metrics import Metrics
 from prixfixe.telemetry.metrics_table import TABLE
 from tests.conftest import PATIENCE
-from tests.unit.store_support import IdSource, make
+from tests.support.store_cases import IdSource, make
 
 
 @pytest.fixture

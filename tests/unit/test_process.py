@@ -20,8 +20,8 @@ from prixfixe import __version__
 from prixfixe.auth.hashes import hash_password
 from prixfixe.runtime import threads
 from prixfixe.tls.self_signed import make_pair
-from tests import records
 from tests.conftest import OWN_HOST, PATIENCE
+from tests.support import log_records as records
 
 READY = re.compile(r"^prixfixe ready smtp=(\S+) http=(\S+) store=(\S+)$", re.MULTILINE)
 

@@ -6,9 +6,9 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from prixfixe.smtp.address import AddressError, parse_path
 from prixfixe.smtp.parameters import MAIL_PARAMETERS, parse_parameters
-from tests.judging import is_mailbox, judge_parameters, judge_path
-from tests.model import MOVES, SETTINGS, Model, fruitful
-from tests.talking import Talk
+from tests.support.parser_oracle import is_mailbox, judge_parameters, judge_path
+from tests.support.session_driver import Talk
+from tests.support.session_model import MOVES, SETTINGS, Model, fruitful
 
 # --- addresses: a generator that follows the ABNF; `judging` reads it slowly
 

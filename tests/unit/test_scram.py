@@ -14,8 +14,8 @@ from prixfixe.auth.hashes import hash_password
 from prixfixe.auth.users_file import UsersError, parse_users
 from prixfixe.smtp import replies, sasl, scram
 from prixfixe.smtp.scram import Challenge, Decoys, make_keys, parse_keys
-from tests.proving import ScramClient
-from tests.talking import Talk
+from tests.support.scram_client import ScramClient
+from tests.support.session_driver import Talk
 
 # RFC 7677 section 3.
 SALT = b64decode("W22ZaJ0SNY7soEsUEjb6gQ==")

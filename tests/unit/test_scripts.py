@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.shell import ROOT, SCRIPTS, Shell
+from tests.support.script_runner import ROOT, SCRIPTS, Shell
 
 CONTAINER_SCRIPTS = ["build.sh", "compose.sh", "logs.sh", "run.sh", "stop.sh", "stress-test.sh"]
 WORDS = {"compose.sh": ["ps"], "stress-test.sh": ["quick"]}

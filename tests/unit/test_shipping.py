@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from prixfixe.telemetry.events import EVENTS, FIELDS
-from tests import records
 from tests.conftest import PATIENCE, until
 from tests.documents.generated import ROOT
+from tests.support import log_records as records
 
 FOLDER = ROOT / "deployment" / "logs"
 HEAD = {"time", "level", "event"}

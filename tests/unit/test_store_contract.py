@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store_support import DURABLE, KEEPING, make, opened, reading, run, url_of
 
 from prixfixe.mail.message import Envelope, IdSource, Message, Recipient
 from prixfixe.stores.base import Recovery, StoreError, StoreOpenError
 from prixfixe.stores.registry import StoreOptions, open_reader, open_store
+from tests.support.store_cases import DURABLE, KEEPING, make, opened, reading, run, url_of
 
 BODIES = {
     "empty": b"",

@@ -10,7 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from store_support import (
+
+from prixfixe.mail.message import IdSource
+from prixfixe.stores.base import StoreError, StoreOpenError
+from prixfixe.stores.disk.free_space import DiskSpace
+from prixfixe.stores.registry import StoreOptions, open_reader, open_store
+from tests.conftest import PATIENCE
+from tests.durability.disks import remount
+from tests.support.store_cases import (
     DURABLE,
     make,
     opened,
@@ -19,13 +26,6 @@ from store_support import (
     small_disk,
     url_of,
 )
-
-from prixfixe.mail.message import IdSource
-from prixfixe.stores.base import StoreError, StoreOpenError
-from prixfixe.stores.disk.free_space import DiskSpace
-from prixfixe.stores.registry import StoreOptions, open_reader, open_store
-from tests.conftest import PATIENCE
-from tests.durability.disks import remount
 
 
 @pytest.fixture(params=DURABLE)

@@ -12,12 +12,12 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
-from store_support import make, opened, reading, url_of
 
 from prixfixe.mail.message import Envelope, IdSource, Recipient, trace_headers
 from prixfixe.stores.base import DamagedError, StoreError, StoreOpenError
 from prixfixe.stores.maildir.file import decode, encode, parse_name
 from prixfixe.stores.registry import StoreOptions, open_reader, open_store
+from tests.support.store_cases import make, opened, reading, url_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ import pytest
 
 from prixfixe.load import SCENARIOS, Outcome, Plan, Run, as_json
 from prixfixe.load.post import END, message
-from tests.shell import ROOT, Shell, clean_environ
+from tests.support.script_runner import ROOT, Shell, clean_environ
 from tests.unit.test_compose import composed
 
 FILE = ROOT / "docker-compose.stress-test.yml"

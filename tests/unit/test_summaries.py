@@ -5,10 +5,10 @@ import json
 import pytest
 
 from prixfixe.load import Outcome
-from tests import summaries
 from tests.bench import document, evidence
 from tests.load import figures
 from tests.load.vitals import Vitals
+from tests.support import run_summary as summaries
 from tests.unit.test_bench import record
 
 __all__ = ["record"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.shell import Shell
+from tests.support.script_runner import Shell
 
 TOOLS = ["bash", "python3", "nc"]
 # What a server says after each line it waits for.

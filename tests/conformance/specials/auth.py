@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tests.conformance.specials.dialogues import keywords
 from tests.conformance.specials.tls import secured
 from tests.conformance.targets import PASSWORD, USER
-from tests.proving import ScramClient
+from tests.support.scram_client import ScramClient
 
 if TYPE_CHECKING:
     from tests.conformance.targets import Target

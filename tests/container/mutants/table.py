@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.container.mutants import running, still
+from tests.container.mutants import server_mutants as running
+from tests.container.mutants import static_mutants as still
 from tests.container.mutants.checks import CORE, STILL
 
 __all__ = ["CORE", "MUTANTS", "SAMPLE", "STILL"]

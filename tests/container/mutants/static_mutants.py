@@ -7,14 +7,7 @@ from __future__ import annotations
 
 import random
 
-from tests.container.mutants.checks import (
-    CONFIG,
-    CONTENT,
-    HEALTH,
-    RUNNING,
-    RUNS,
-    UNCHANGED,
-)
+from tests.container.mutants.checks import CONFIG, CONTENT, HEALTH, RUNNING, RUNS, UNCHANGED
 from tests.container.mutants.making import COMMAND, WHEELS, Mutant
 
 __all__ = ["MUTANTS"]

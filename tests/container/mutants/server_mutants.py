@@ -6,15 +6,7 @@ its start, and then every check is red, which the test of teeth reports as well.
 
 from __future__ import annotations
 
-from tests.container.mutants.checks import (
-    HEALTH,
-    LIFE,
-    LIMITS,
-    RUNNING,
-    SETTINGS,
-    TALK,
-    TLS,
-)
+from tests.container.mutants.checks import HEALTH, LIFE, LIMITS, RUNNING, SETTINGS, TALK, TLS
 from tests.container.mutants.making import Mutant
 
 __all__ = ["MUTANTS"]
