@@ -128,7 +128,7 @@ class Running:
         What a session is allowed can so be longer than any machine stops.
         """
         self.clock.ahead += seconds
-        for session in list(self.server.context.sessions):
+        for session in list(self.server.roster.connections):
             if session._timer is not None and not session._is_finishing:
                 session._timer.cancel()
                 session.check_time()

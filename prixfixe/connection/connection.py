@@ -1,36 +1,74 @@
-"""One client's connection: what a dialogue asks of the world.
+"""One SMTP client from accept to close: the transport's events come in, the parts are called.
 
-Owns: giving messages to the store, memory to bodies, credentials to the check.
-Promises: every question is answered once, now or later, and the dialogue goes on after it.
-Refuses: SMTP (see `dialogue`), coming and going (see `entrance`), the transport's events (see
-`link`), what becomes of a message (see `delivery`).
+Every byte of the client comes in by `data_received`, every byte to it leaves by `Flow.write`. A
+timer ends in `cut`, never in waiting for a client. A defect ends the session with a fixed reply.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import asyncio
+import enum
+import ssl
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final
 
 from prixfixe.auth.authenticator import Verdict
-from prixfixe.connection.arrival import HANDSHAKE_SECONDS, Entrance
+from prixfixe.connection.arrival import Arrival, expects_header
+from prixfixe.connection.deadline import Deadline
 from prixfixe.connection.delivery import Delivery
-from prixfixe.smtp import replies
+from prixfixe.connection.flow import BULK_OCTETS, PAUSE_OCTETS, Flow
+from prixfixe.connection.seat import Seat
+from prixfixe.connection.tls_upgrade import shake_hands
+from prixfixe.limits.admission import Refusal
+from prixfixe.limits.timing import Overdue, Turn
+from prixfixe.smtp import proxy_header, replies
+from prixfixe.smtp.requests import (
+    Aborted,
+    CheckLogin,
+    Keep,
+    LimitMet,
+    NeedMemory,
+    PutOff,
+    Refused,
+    ReleaseMemory,
+    StartTls,
+)
 from prixfixe.smtp.sasl import Proof
+from prixfixe.smtp.session import Mode, Session
+from prixfixe.tls.certificates import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
-    from prixfixe.connection.services import Context
-    from prixfixe.mail.message import Envelope
-    from prixfixe.smtp.offer import Terms
+    from prixfixe.connection.services import Services
+    from prixfixe.smtp.offer import Offer
     from prixfixe.smtp.replies import Reply
+    from prixfixe.smtp.requests import Request
     from prixfixe.smtp.sasl import Credentials
-    from prixfixe.smtp.scram import Keys
-    from prixfixe.smtp.state import Outside
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "Phase"]
 
+SLICE_SECONDS: Final = 0.0003  # of work on the input, then others get their turn
+SLICE_REPLIES: Final = 64
+LINGER_SECONDS: Final = 2.0  # for a client to read a last reply it did not ask for
+HANDSHAKE_SECONDS: Final = 30.0  # for a TLS handshake, and for a PROXY header
 JUMPED_SECONDS: Final = 3.0  # for the handshake of a client that sent commands behind STARTTLS
-_AUTH_REPLIES: Final = {
+# On the implicit-TLS port a refusal can be read only after a handshake. So many at a time are
+# given one, in less time; the others are closed without a word.
+MAX_EXPLAINED: Final = 16
+EXPLAINING_SECONDS: Final = 5.0
+_COMMAND, _BODY, _CLOSED = Mode.COMMAND, Mode.BODY, Mode.CLOSED  # a look-up less for each read
+_REFUSALS: Final = {
+    Refusal.OVER_LIMIT: replies.TOO_MANY_CONNECTIONS,
+    Refusal.OVER_IP_LIMIT: replies.TOO_MANY_FROM_PEER,
+    Refusal.RATE_LIMITED: replies.TOO_OFTEN_FROM_PEER,
+}
+_OVERDUE: Final = {
+    Overdue.SESSION: replies.SESSION_TOO_LONG,
+    Overdue.IDLE: replies.IDLE,
+    Overdue.DATA: replies.TOO_SLOW,
+}
+_VERDICTS: Final = {
     Verdict.ACCEPTED: replies.AUTHENTICATED,
     Verdict.REJECTED: replies.BAD_CREDENTIALS,
     Verdict.UNAVAILABLE: replies.AUTH_UNAVAILABLE,
@@ -38,122 +76,646 @@ _AUTH_REPLIES: Final = {
 }
 
 
-class Connection(Entrance):
-    """One client's connection, made by the listener's factory."""
+class Phase(enum.Enum):
+    """Where a connection is between accept and close."""
 
-    def __init__(self, context: Context, terms: Terms, listener: str) -> None:
-        super().__init__(context, terms, listener)
-        self._delivery = Delivery(context, self.dialogue, listener)
+    ARRIVING = enum.auto()  # not admitted yet, or its PROXY header is due
+    HANDSHAKE = enum.auto()  # of TLS, at once or after STARTTLS
+    OPEN = enum.auto()  # its input is for the session
+    LINGERING = enum.auto()  # all is said; the client has yet to read it
+    LOST = enum.auto()  # the transport is gone
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection, made by the listener's factory; `end` tells how it ended."""
+
+    __slots__ = (
+        "__weakref__",
+        "_arrival",
+        "_deadline",
+        "_delivery",
+        "_farewell",
+        "_flow",
+        "_handshake",
+        "_header_timer",
+        "_holds_memory",
+        "_is_scheduled",
+        "_listener",
+        "_loop",
+        "_seat",
+        "_services",
+        "_task",
+        "end",
+        "phase",
+        "session",
+    )
+
+    def __init__(self, services: Services, offer: Offer, listener: str) -> None:
+        self._services = services
+        self._loop = services.loop
+        self._listener = listener
+        self.session = Session(offer, next(services.session_ids), services.metrics.replies)
+        self._flow = Flow()
+        self._seat = Seat(services, listener)
+        self._deadline = Deadline(services.loop, services.limits)
+        self._delivery = Delivery(services, self.session.state, listener)
+        self._arrival: Arrival | None = None  # takes what is not for the session
+        self.phase = Phase.ARRIVING
+        self.end = ""
+        self._is_scheduled = False
         self._holds_memory = False  # given back when the store has answered after all
+        self._handshake = ""  # starttls or implicit, while one is under way
+        self._farewell: Reply | None = None  # said after the handshake
+        self._header_timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
 
-    def _outside(self) -> Outside:
-        return self
+    # --- the transport's events
 
-    def before_message(self) -> Reply | None:
-        """Return why no message can be taken now: too many of this session's, or a stuck store."""
-        reply = None
-        if self.dialogue.messages >= self.dialogue.terms.max_messages:
-            reply = replies.TOO_MANY_MESSAGES
-        elif self.context.is_store_stuck():
-            reply = replies.STORE_SLOW
-        if reply is not None:
-            self._delivery.put_off(reply)
-        return reply
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Admit the client; then read its PROXY header, shake hands or greet it."""
+        self._flow.attach(transport)
+        self._guard(self._arrive)
 
-    def limited(self, limit: str) -> None:
-        """Count a limit that was met."""
-        self.context.metrics.limit(limit)
+    def data_received(self, data: bytes) -> None:
+        """Take bytes and answer what can be answered now.
 
-    def check_time(self) -> None:
-        """Give up a store that does not answer, then look at the peer's time."""
-        self._delivery.check_time()
-        super().check_time()
+        Every byte comes in here: in clear, out of TLS, ahead of the greeting. One event of the
+        loop may bring dozens of reads, so the flow is governed after each of them.
+        """
+        if self._arrival is not None:
+            self._arrival.receive(data)
+            self._early_came()
+        else:
+            self.session.receive(data)
+            if not self._is_scheduled:
+                self.pump()
+        if len(data) >= BULK_OCTETS:
+            self._flow.rest()
+            self._schedule()
+        if self._is_scheduled or self._flow.is_writing_paused or self._arrival is not None:
+            self._govern()
 
-    def owed_seconds(self, now: float) -> float:
-        """Return for how long the client has sent nothing; a message is worth every place."""
-        return min(super().owed_seconds(now), now - self._delivery.ended_at)
+    def eof_received(self) -> bool:
+        """Answer what is under way before closing; TLS cannot half-close, so says False."""
+        self._flow.end_of_input()
+        if self._arrival is not None:
+            self._early_came()
+        elif not self._is_scheduled:
+            self.pump()
+        return self.session.state.tls is None and not self._handshake
 
-    def is_answer_due(self) -> bool:
-        """Whether the store still has to say what becomes of a message."""
-        return self._delivery.is_waiting
+    def pause_writing(self) -> None:
+        """Stop answering: the client does not read."""
+        self._flow.pause_writing()
+        self._govern()
 
-    def keep(self, envelope: Envelope, body: bytes) -> None:
-        """Give the message to the store."""
-        self._delivery.keep(envelope, body, self._answered)
-
-    def refused(self, reply: Reply) -> None:
-        """Count a message that was refused."""
-        self._delivery.refused(reply)
-
-    def aborted(self) -> None:
-        """Count a message whose data never ended."""
-        self._delivery.aborted(self.end)
-
-    def _answered(self) -> None:
-        """Go on after an answer that took its time; the client may have left meanwhile."""
-        if self.transport is None:
-            self.record_end()
-        if self._holds_memory and not self._delivery.is_waiting:
-            self.context.budget.release(self)
-        self.touch()
-        self.pump()
-
-    def reserve(self, octets: int) -> bool:
-        """Ask the server's budget for memory."""
-        return self.context.budget.request(self, octets)
-
-    def budget_granted(self) -> None:
-        """Go on: the budget has the memory that was asked for."""
-        self.dialogue.granted()
-        self.touch()
+    def resume_writing(self) -> None:
+        """Go on answering."""
+        self._flow.resume_writing()
         self._schedule()
 
-    def release(self) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give everything back; a message being stored is not disturbed."""
+        if self._flow.detach() is None:
+            return
+        self.phase = Phase.LOST
+        self._deadline.stop()
+        self._expect_no_header()
+        if self._task is not None:
+            self._task.cancel()
+        if self._handshake:
+            self._services.metrics.tls_handshake(self._handshake, None, "error")
+            self._services.log.tls_failed(self.session.state, self._handshake, exc)
+        if self._farewell is not None:
+            self._services.roster.explained_one()
+        self._services.roster.remove(self)
+        self.end = self.end or ("error" if exc else "eof")
+        self.session.end()
+        self._serve()
+        self._leave()
+
+    # --- arriving
+
+    def _arrive(self) -> None:
+        services, seat = self._services, self._seat
+        self._name(self._flow.transport.get_extra_info("peername"))
+        services.roster.add(self)
+        if services.roster.is_draining:
+            self._refuse("draining", replies.SHUTTING_DOWN)
+            return
+        is_proxied = expects_header(services, seat)
+        refusal = seat.take(self._make_room, is_proxied=is_proxied)
+        if refusal is not None:
+            self._refuse(refusal.value, _REFUSALS[refusal])
+            return
+        self._deadline.start(Turn.THEIRS, self._check_time)
+        if is_proxied:
+            self._expect_header()
+        else:
+            self._welcome()
+
+    def _name(self, peer: Any) -> None:  # noqa: ANN401 - whatever the transport calls a peer
+        self._seat.name(peer)
+        self.session.name_peer(self._seat.peer)
+
+    def _make_room(self) -> bool:
+        services = self._services
+        return services.roster.make_room(services.shedding, self._loop.time())
+
+    def _refuse(self, result: str, reply: Reply) -> None:
+        services = self._services
+        services.metrics.connection(self._listener, result)
+        services.log.refused(self.session.state, self._listener, result)
+        if self._listener == "smtp":
+            self._say_farewell(reply)
+        elif result != "bad_proxy" and services.roster.explain(MAX_EXPLAINED):
+            self._farewell = reply
+            self._begin_implicit_tls(EXPLAINING_SECONDS)
+        else:
+            self._flow.abort()
+
+    def _say_farewell(self, reply: Reply) -> None:
+        """Say why and close, without waiting for the client: it may be one of very many."""
+        self.session.close(reply)
+        self._serve()
+        self.flush()
+        self._flow.transport.close()
+
+    def _welcome(self) -> None:
+        """Let an admitted client in."""
+        self._seat.welcome(self.session.state)
+        if self._listener == "smtps":
+            self._begin_implicit_tls(HANDSHAKE_SECONDS)
+            return
+        self.phase = Phase.OPEN
+        self.session.greet()
+        self.flush()
+        arrival, self._arrival = self._arrival, None
+        early = b"" if arrival is None else arrival.take()
+        if early or self._flow.is_at_end:
+            self.data_received(early)
+
+    # --- the PROXY header
+
+    def _expect_header(self) -> None:
+        self._arrival = Arrival(is_header_due=True)
+        seconds = min(self._services.limits.idle_seconds, HANDSHAKE_SECONDS)
+        self._header_timer = self._loop.call_later(seconds, self._refuse_header)
+
+    def _expect_no_header(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+
+    def _refuse_header(self) -> None:
+        self._expect_no_header()
+        if self.phase is Phase.ARRIVING:
+            self._refuse("bad_proxy", replies.BAD_PROXY_HEADER)
+
+    def _early_came(self) -> None:
+        if self._header_timer is not None:
+            self._guard(self._look_for_header)
+
+    def _look_for_header(self) -> None:
+        """Be the client that the PROXY header names, once it has come."""
+        if self._arrival is None:
+            return
+        try:
+            header = self._arrival.take_header()
+            client = None if header is None else proxy_header.header_client(header)
+        except proxy_header.ProxyError:
+            self._refuse_header()
+            return
+        if header is not None:
+            self._expect_no_header()
+            self._identify(client)
+        elif self._flow.is_at_end:
+            self._refuse_header()
+
+    def _identify(self, client: tuple[str, int] | None) -> None:
+        if client is not None:
+            self._name(client)
+        refusal = self._seat.identify()
+        if refusal is not None:
+            self._refuse(refusal.value, _REFUSALS[refusal])
+            return
+        self._deadline.touch()
+        self._welcome()
+
+    # --- working on the input
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled and self._flow.transport is not None:
+            self._is_scheduled = True
+            self._services.turns.add(self)
+
+    def take_turn(self) -> None:
+        """Work on a slice of the input: it is this connection's turn."""
+        self._is_scheduled = False
+        self._flow.end_rest()
+        self.pump()
+
+    def pump(self) -> None:
+        """Work on the input, see to its replies being sent in one write, and what is next."""
+        session, flow = self.session, self._flow
+        if flow.is_writing_paused or flow.transport is None:
+            return
+        try:
+            has_more = self._work()
+        except Exception as error:  # noqa: BLE001 - the session's one boundary
+            self._broken(error)
+            has_more = False
+        self._deadline.progressed(
+            session.progress, session.intake.octets, is_data_due=session.is_data_due
+        )
+        mode = session.mode
+        is_usual = (mode is _COMMAND or mode is _BODY) and not session.intake.is_starved
+        is_usual = is_usual and len(session.output) < SLICE_REPLIES
+        if not is_usual or has_more or flow.is_at_end or flow.is_reading_paused:
+            self.flush()
+            self._look_ahead(has_more=has_more)
+        elif session.output:
+            self._services.reply_batch.add(self)
+
+    def _work(self) -> bool:
+        """Work on the input for one slice at most; return whether more can be done now."""
+        session, services = self.session, self._services
+        if services.roster.pending or session.state.hold is not None:
+            is_stuck = services.roster.is_store_stuck(self._loop.time())
+            session.hold_mail(replies.STORE_SLOW if is_stuck else None)
+        if session.state.offer.offers_auth and services.authenticator is not None:
+            session.offer_scram(services.authenticator.scram_keys())
+        has_more = session.work()
+        until = 0.0
+        while session.requests or has_more:
+            self._serve()
+            if session.is_waiting:
+                return False
+            now = perf_counter()
+            if (until and now >= until) or len(session.output) >= SLICE_REPLIES:
+                return session.has_next()
+            until = until or now + SLICE_SECONDS
+            has_more = session.work()
+        return False
+
+    def _look_ahead(self, *, has_more: bool) -> None:
+        """See what is next when it is not simply the client's next bytes."""
+        session, flow = self.session, self._flow
+        if self.phase is Phase.LINGERING:
+            flow.stop_reading()
+        elif session.mode is _CLOSED:
+            self._finish("quit" if session.has_quit else "error")
+        elif has_more:
+            self._schedule()
+        elif flow.is_at_end and not session.is_waiting:
+            self._finish("eof")
+        if flow.is_reading_paused or session.intake.is_starved or session.buffered > PAUSE_OCTETS:
+            self._govern()
+
+    def _govern(self) -> None:
+        """Read from the client only while its input can be taken."""
+        arrival, session = self._arrival, self.session
+        is_full = session.buffered > PAUSE_OCTETS if arrival is None else arrival.is_full
+        self._flow.govern(is_full=is_full, is_starved=session.intake.is_starved)
+
+    def flush(self) -> None:
+        """Send the replies that are due, in one write."""
+        self._flow.write(self.session.output)
+
+    # --- what the session wants
+
+    def _serve(self) -> None:
+        """Do what the session asked for; what that leads to may ask for more."""
+        requests = self.session.requests
+        while requests:
+            self._serve_one(requests.pop(0))
+
+    def _serve_one(self, request: Request) -> None:
+        match request:
+            case Keep(envelope, body):
+                self._delivery.keep(envelope, body, self._deadline.data_since, self)
+            case NeedMemory(size):
+                self._need_memory(size)
+            case ReleaseMemory():
+                self._release_memory()
+            case CheckLogin(mechanism, claim):
+                self._start(self._check_login(mechanism, claim))
+            case StartTls(is_jumped):
+                self._start_tls(is_jumped=is_jumped)
+            case _:
+                self._note(request)
+
+    def _note(self, request: Request) -> None:
+        """Count what needs no answer."""
+        match request:
+            case Refused(reply):
+                self._delivery.refused(reply)
+            case PutOff(reply):
+                self._delivery.put_off(reply)
+            case LimitMet(limit):
+                self._services.metrics.limit(limit)
+            case Aborted():
+                self._delivery.aborted(self.end)
+
+    def kept(self, message_id: str) -> None:
+        """Answer 250: the store has the message."""
+        self.session.kept(message_id)
+
+    def failed(self, reply: Reply) -> None:
+        """Answer a message that the store does not have."""
+        self.session.failed(reply)
+
+    def answered(self) -> None:
+        """Go on after an answer that took its time; the client may have left meanwhile."""
+        self._serve()
+        if self.phase is Phase.LOST:
+            self._record_end()
+        if self._holds_memory and not self._delivery.is_waiting:
+            self._services.budget.release(self)
+        self._deadline.touch()
+        self.pump()
+
+    def _need_memory(self, size: int) -> None:
+        if self._services.budget.request(self, size):
+            self.session.granted()
+        else:
+            self.session.memory_is_short()
+
+    def budget_granted(self) -> None:
+        """Go on: there is the memory that was asked for."""
+        self.session.granted()
+        self._deadline.touch()
+        self._schedule()
+
+    def _release_memory(self) -> None:
         """Give the memory back, unless the store still holds the message."""
         self._holds_memory = self._delivery.is_waiting
         if not self._holds_memory:
-            self.context.budget.release(self)
+            self._services.budget.release(self)
 
-    def start_tls(self) -> None:
-        """Stop reading in clear and shake hands (RFC 3207 section 4).
+    # --- logins
 
-        A client that sent commands behind STARTTLS most likely waits for their replies, which
-        never come: it is not given long.
-        """
-        self._is_deaf = True
-        self.transport.pause_reading()
-        seconds = JUMPED_SECONDS if self.dialogue.has_unread else HANDSHAKE_SECONDS
-        self._start(self._shake_hands("starttls", seconds))
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        self._task = self._loop.create_task(self._run(work))
 
-    def scram_keys(self) -> Callable[[str], Keys] | None:
-        """Return what finds a user's keys, or None where SCRAM is not offered."""
-        authenticator = self.context.authenticator
-        return None if authenticator is None else authenticator.scram_keys()
+    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Be the boundary of work beside the session: a defect in it ends the session."""
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - as in `pump`
+            self._broken(error)
+            self.flush()
+            self._finish("error")
 
-    def judge(self, mechanism: str, claim: Credentials | Proof) -> None:
-        """Have the login checked off the loop."""
-        self._start(self._judge(mechanism, claim))
-
-    async def _judge(self, mechanism: str, claim: Credentials | Proof) -> None:
-        context, verdict = self.context, await self._verdict(claim)
-        context.metrics.auth_attempt(mechanism, verdict.value)
+    async def _check_login(self, mechanism: str, claim: Credentials | Proof) -> None:
+        services, verdict = self._services, await self._verdict(claim)
+        services.metrics.auth_attempt(mechanism, verdict.value)
         is_accepted = verdict is Verdict.ACCEPTED
         if not is_accepted:
-            context.log.login_refused(self.dialogue, verdict.value)
-        if self.session is not None:
-            self.session.authenticated = is_accepted
+            services.log.login_refused(self.session.state, verdict.value)
         user = claim.user if is_accepted else None
         signature = claim.signature if isinstance(claim, Proof) else b""
-        self.dialogue.judged(user, _AUTH_REPLIES[verdict], signature)
-        self._answered()
+        self.session.judged(user, _VERDICTS[verdict], signature)
+        self.answered()
 
     async def _verdict(self, claim: Credentials | Proof) -> Verdict:
-        authenticator, peer = self.context.authenticator, self._peer[0]
+        authenticator, host = self._services.authenticator, self._seat.host
         if authenticator is None:
             return Verdict.UNAVAILABLE
         if isinstance(claim, Proof):
             is_proven = bool(claim.signature)
             return await authenticator.settle(
-                claim.user, claim.keys, is_proven=is_proven, peer=peer
+                claim.user, claim.keys, is_proven=is_proven, peer=host
             )
-        return await authenticator.verify(claim.user, claim.password, peer=peer)
+        return await authenticator.verify(claim.user, claim.password, peer=host)
+
+    # --- TLS
+
+    def _start_tls(self, *, is_jumped: bool) -> None:
+        """Stop reading in clear and shake hands (RFC 3207 section 4).
+
+        A client that sent commands behind STARTTLS most likely waits for their replies, which
+        never come: it is not given long.
+        """
+        self._flow.stop_reading()
+        seconds = JUMPED_SECONDS if is_jumped else HANDSHAKE_SECONDS
+        self._start(self._shake_hands("starttls", seconds))
+
+    def _begin_implicit_tls(self, seconds: float) -> None:
+        if self._arrival is None:  # A task's first turn would be too late.
+            self._arrival = Arrival()
+        self.session.await_tls()
+        self._start(self._shake_hands("implicit", seconds))
+
+    async def _shake_hands(self, mode: str, seconds: float) -> None:
+        services = self._services
+        if services.certificates is None:
+            self.abort()
+            return
+        self._handshake, self.phase = mode, Phase.HANDSHAKE
+        try:
+            transport = await shake_hands(
+                self._flow.transport,
+                self,
+                services.certificates.context,
+                min(services.limits.idle_seconds, seconds),
+                self._take_hello,
+            )
+        except (OSError, ssl.SSLError) as error:
+            self._lose(error)
+            return
+        self._encrypted(mode, transport)
+
+    def _take_hello(self) -> bytes:
+        """Return what came early, for TLS, which is not told that a client has left meanwhile.
+
+        From here on all that is received was encrypted: what the session has was not.
+        """
+        if self._flow.is_at_end:
+            raise ConnectionResetError("the client left")
+        self.session.tls_begins()
+        arrival, self._arrival = self._arrival, None
+        return b"" if arrival is None else arrival.take()
+
+    def _encrypted(self, mode: str, transport: Any) -> None:  # noqa: ANN401 - as in `shake_hands`
+        if transport is None or self._flow.transport is None:
+            self._lose(None)
+            return
+        self._handshake, self.phase = "", Phase.OPEN
+        self._flow.attach(transport)
+        self._flow.bound_tls()
+        self._deadline.touch()
+        tls = transport.get_extra_info("ssl_object")
+        self._services.metrics.tls_handshake(mode, tls.version(), "ok")
+        if self._farewell is not None:
+            self._say_farewell(self._farewell)
+            return
+        self.session.tls_started(describe(tls), is_greeted=mode == "starttls")
+        self.pump()
+
+    def _lose(self, error: Exception | None) -> None:
+        """End after a failed handshake, of which the event loops do not always tell."""
+        transport = self._flow.transport
+        self.end = self.end or "error"
+        self._task = None
+        self.connection_lost(error)
+        if transport is not None:
+            transport.abort()
+
+    # --- time
+
+    def _turn(self) -> Turn:
+        """Return whose time is running."""
+        if self._flow.is_writing_paused or self._handshake:
+            return Turn.THEIRS
+        if self.session.is_waiting:
+            return Turn.OURS
+        session = self.session
+        is_owing = session.mode is _BODY or session.intake.has_extra_memory
+        return Turn.THEIR_DATA if is_owing else Turn.THEIRS
+
+    def _check_time(self) -> None:
+        """End a session whose time is over, else look again when it may be."""
+        self._delivery.check_time()
+        overdue = self._deadline.overdue(self._turn())
+        if overdue is not None:
+            self._time_is_over(overdue)
+        if self.phase not in (Phase.LINGERING, Phase.LOST):
+            self._deadline.start(self._turn(), self._check_time)
+
+    def _time_is_over(self, overdue: Overdue) -> None:
+        """Say so to a client that listens; a message under way outlives the session's own time."""
+        reply = _OVERDUE[overdue]
+        self.end = "timeout"
+        if self._cannot_write():
+            self._limit_met(reply)
+            self.cut()
+            return
+        if overdue is Overdue.SESSION:
+            self.session.interrupt(reply)
+        else:
+            self.session.close(reply)
+        self._end_if_closed("timeout")
+
+    def is_client(self) -> bool:
+        """Whether the connection takes a client's place."""
+        return self._seat.is_client()
+
+    def owed_seconds(self, now: float) -> float:
+        """Return for how long the client has sent nothing; a message is worth every place."""
+        if self._turn() is Turn.OURS or not self.is_client():
+            return 0.0
+        return min(self._deadline.owed_seconds(now), now - self._delivery.ended_at)
+
+    # --- ending
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        """Do what comes before the session; a defect ends the connection."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - as in `pump`; the loop would not close it
+            self._broken(error)
+            self.cut()
+
+    def _broken(self, error: Exception) -> None:
+        self._services.log.unexpected(error, self.session.state)
+        self.end = "error"
+        self.session.close(replies.BROKEN)
+        self._serve()
+
+    def _cannot_write(self) -> bool:
+        """Whether a last word would reach nobody; there is none before the greeting."""
+        return self._flow.is_writing_paused or self._arrival is not None or bool(self._handshake)
+
+    def _limit_met(self, reply: Reply) -> None:
+        self.session.meet(reply.limit)
+        self._serve()
+
+    def give_way(self) -> None:
+        """Free the place now, whenever the client takes notice."""
+        self.end = "shed"
+        if self._cannot_write():
+            self._limit_met(replies.MAKE_ROOM)
+            self.cut()
+        else:
+            self.session.close(replies.MAKE_ROOM)
+            self._end_if_closed("shed")
+        self._leave()
+
+    def drain(self) -> None:
+        """Send 421 and close once the message under way is answered; cut who cannot read it."""
+        if self._arrival is not None or self._handshake:
+            self.abort()
+            return
+        self.session.interrupt(replies.SHUTTING_DOWN)
+        if not self._end_if_closed("shutdown"):
+            self.end = "shutdown"
+
+    def abort(self) -> None:
+        """Cut the connection now: the drain deadline has passed."""
+        self.end = "shutdown"
+        self.flush()
+        self.cut()
+
+    def cut(self) -> None:
+        """End the connection without a word, and its handshake with it."""
+        task = self._task if self._handshake else None
+        if task is None:
+            self._flow.abort()
+        else:
+            self._lose(None)
+            task.cancel()
+
+    def _end_if_closed(self, end: str) -> bool:
+        """End the connection if the session has said its last word; return whether it has."""
+        self._serve()
+        if self.session.mode is not _CLOSED:
+            return False
+        self.flush()
+        self._finish(end)
+        return True
+
+    def _finish(self, end: str) -> None:
+        """Close once the output is sent; a client that does not take it is cut off."""
+        flow = self._flow
+        if not flow.is_open() or self.phase is Phase.LINGERING:
+            return
+        self.phase = Phase.LINGERING
+        self.end = self.end or end
+        self.session.end()
+        self._serve()
+        self._deadline.stop()
+        # Closing with unread input would reset the connection and take the last reply with it.
+        is_heard = self.end in ("quit", "eof", "shutdown") or flow.is_at_end
+        is_clear = self.session.state.tls is None
+        if is_heard and is_clear and not flow.transport.get_write_buffer_size():
+            flow.transport.close()  # All is sent: there is nothing to wait for.
+            return
+        self._linger(is_heard=is_heard)
+
+    def _linger(self, *, is_heard: bool) -> None:
+        """Give the place back, and the client a little time to read the last reply."""
+        transport = self._flow.transport
+        self._deadline.start_in(LINGER_SECONDS, transport.abort)
+        self._leave()
+        self._services.roster.linger(self)
+        if self.session.has_unread:
+            self._flow.stop_reading()
+        if is_heard or not transport.can_write_eof():
+            transport.close()
+            return
+        try:
+            transport.write_eof()
+        except OSError:  # The client went first.
+            transport.abort()
+
+    def _leave(self) -> None:
+        """Give the place back, once."""
+        self._seat.give_back()
+        self._record_end()
+
+    def _record_end(self) -> None:
+        """Record the end of the session, once, after what became of its last message."""
+        if not self._delivery.is_waiting:
+            seconds = self._loop.time() - self._deadline.opened_at
+            self._seat.record_end(self.session.state, self.end, seconds)

@@ -1,16 +1,13 @@
 """What becomes of a message between the end of its data and its reply.
 
-Owns: giving a message its id, the store's answer, and what is told of it: waiters of the API
-first, then metrics and log, then the client.
-Promises: a put that began ends, whoever hangs up; any failure is a fixed, temporary reply, and so
-is a store that does not answer in time, though what it holds counts until it does.
-Refuses: SMTP and sockets; the connection's `pump` sends what is due.
+A put that began ends, whoever hangs up. Any failure is a fixed, temporary reply, and so is a store
+that does not answer in time.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from prixfixe.mail.message import Message
 from prixfixe.smtp import replies
@@ -18,14 +15,13 @@ from prixfixe.stores.base import StoreError
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
 
-    from prixfixe.connection.services import Context
+    from prixfixe.connection.services import Services
     from prixfixe.mail.message import Envelope
     from prixfixe.smtp.replies import Reply
-    from prixfixe.smtp.session import Dialogue
+    from prixfixe.smtp.state import State
 
-__all__ = ["Delivery"]
+__all__ = ["Delivery", "Waiting"]
 
 # Why messages are refused; what is not here is syntax or the order of commands.
 _REASONS: Final = {
@@ -39,42 +35,64 @@ _REASONS: Final = {
 }
 
 
+class Waiting(Protocol):
+    """Who waits for the store's answer."""
+
+    def kept(self, message_id: str) -> None:
+        """Tell the client that its message is stored."""
+        ...
+
+    def failed(self, reply: Reply) -> None:
+        """Tell the client that its message is not stored."""
+        ...
+
+    def answered(self) -> None:
+        """Go on after an answer that came later than at once."""
+        ...
+
+
 class Delivery:
     """The messages of one session, one at a time."""
 
     __slots__ = (
-        "_context",
-        "_dialogue",
+        "_data_since",
         "_has_given_up",
         "_listener",
         "_message",
-        "_pump",
+        "_services",
+        "_state",
+        "_waiting",
         "ended_at",
     )
 
-    def __init__(self, context: Context, dialogue: Dialogue, listener: str) -> None:
-        self._context = context
-        self._dialogue = dialogue
+    def __init__(self, services: Services, state: State, listener: str) -> None:
+        self._services = services
+        self._state = state
         self._listener = listener
-        self._pump: Callable[[], None] | None = None  # while an answer is due
+        self._waiting: Waiting | None = None  # while an answer is due
         self._message: Message | None = None
         self._has_given_up = False
+        self._data_since = 0.0
         self.ended_at = -math.inf  # the end of the last message's data
 
-    def keep(self, envelope: Envelope, body: bytes, pump: Callable[[], None]) -> None:
-        """Give the message to the store; `pump` is called after a late answer."""
-        context = self._context
-        made, now = context.ids()
+    def keep(self, envelope: Envelope, body: bytes, since: float, waiting: Waiting) -> None:
+        """Give the message to the store, and tell `waiting` what becomes of it.
+
+        `since` is when its data began, by the loop's clock, or 0 for just now.
+        """
+        services = self._services
+        made, now = services.ids()
         message = Message(made, now, envelope, body)
-        self.ended_at = context.loop.time()
-        future = context.store.put(message)
+        self.ended_at = services.loop.time()
+        self._data_since = since or self.ended_at
+        future = services.store.put(message)
         if future.done():
-            self._put_ended(message, future.exception())
+            self._put_ended(message, future.exception(), waiting)
         else:
             self._message = message
-            self._pump = pump
-            context.pending[self] = self.ended_at
-            future.add_done_callback(lambda done: self._put_ended_later(message, done, pump))
+            self._waiting = waiting
+            services.roster.waits_for_store(self, self.ended_at)
+            future.add_done_callback(lambda done: self._put_ended_later(message, done))
 
     @property
     def is_waiting(self) -> bool:
@@ -84,78 +102,79 @@ class Delivery:
     def check_time(self) -> None:
         """Answer a client whose message the store does not: it waits no longer than it must.
 
-        The message may yet be kept, unacknowledged; the client will send it again.
+        The message may yet be stored, unacknowledged; the client will send it again.
         """
-        message, context = self._message, self._context
-        late = context.loop.time() - self.ended_at - context.limits.store_seconds
-        if message is None or self._has_given_up or late < 0:
+        message, services, waiting = self._message, self._services, self._waiting
+        late = services.loop.time() - self.ended_at - services.limits.store_seconds
+        if message is None or waiting is None or self._has_given_up or late < 0:
             return
         self._has_given_up = True
-        context.metrics.message(self._listener, "deferred", "store_timeout")
-        context.log.message_deferred(message, self._dialogue, replies.STORE_SLOW.limit)
-        self._dialogue.failed(replies.STORE_SLOW)
-        if self._pump is not None:
-            self._pump()
+        services.metrics.message(self._listener, "deferred", "store_timeout")
+        services.log.message_deferred(message, self._state, replies.STORE_SLOW.limit)
+        waiting.failed(replies.STORE_SLOW)
+        waiting.answered()
 
-    def _put_ended_later(
-        self, message: Message, future: asyncio.Future[None], pump: Callable[[], None]
-    ) -> None:
-        self._message = self._pump = None
-        del self._context.pending[self]
+    def _put_ended_later(self, message: Message, future: asyncio.Future[None]) -> None:
+        waiting, self._waiting = self._waiting, None
+        self._message = None
+        self._services.roster.store_answered(self)
+        error = future.exception()
+        if waiting is None:
+            return
         if self._has_given_up:
-            self._put_ended_too_late(message, future.exception())
+            self._put_ended_too_late(message, error)
         else:
-            self._put_ended(message, future.exception())
-        pump()
+            self._put_ended(message, error, waiting)
+        waiting.answered()
 
     def _put_ended_too_late(self, message: Message, error: BaseException | None) -> None:
         self._has_given_up = False
-        self._context.log.settled_late(message, self._dialogue, error)
+        self._services.log.settled_late(message, self._state, error)
         if error is None:
-            self._context.arrivals.publish(message)
+            self._services.arrivals.publish(message)
 
-    def _put_ended(self, message: Message, error: BaseException | None) -> None:
+    def _put_ended(self, message: Message, error: BaseException | None, waiting: Waiting) -> None:
         if error is not None:
-            self._not_kept(message, error)
+            waiting.failed(self._not_kept(message, error))
             return
-        context, dialogue, metrics = self._context, self._dialogue, self._context.metrics
-        context.arrivals.publish(message)
-        taken = context.loop.time() - self.ended_at
+        services, metrics = self._services, self._services.metrics
+        services.arrivals.publish(message)
+        taken = services.loop.time() - self.ended_at
         metrics.accepted(
             self._listener,
             len(message.body),
             len(message.envelope.recipients),
-            self.ended_at - dialogue.data_since,
+            self.ended_at - self._data_since,
             taken,
         )
         metrics.last_accepted = message.received_at
-        context.log.message_kept(message, dialogue, taken)
-        dialogue.kept(message.id)
+        services.log.message_kept(message, self._state, taken)
+        waiting.kept(message.id)
 
-    def _not_kept(self, message: Message, error: BaseException) -> None:
+    def _not_kept(self, message: Message, error: BaseException) -> Reply:
         reply, reason = _reply_for(error)
-        self._context.metrics.message(self._listener, "deferred", reason)
-        self._context.metrics.store_error(getattr(error, "kind", "internal"))
+        self._services.metrics.message(self._listener, "deferred", reason)
+        self._services.metrics.store_error(getattr(error, "kind", "internal"))
         told = f"{type(error).__name__}: {error}"
-        self._context.log.message_deferred(message, self._dialogue, told)
-        self._context.doubt()
-        self._dialogue.failed(reply)
+        self._services.log.message_deferred(message, self._state, told)
+        self._services.doubt()
+        return reply
 
     def refused(self, reply: Reply) -> None:
         """Count a message that was refused for good."""
         reason = _REASONS.get(reply) or ("sequence" if reply.code == 503 else "syntax")
-        self._context.metrics.message(self._listener, "rejected", reason)
-        self._context.log.message_refused(self._dialogue, reason)
+        self._services.metrics.message(self._listener, "rejected", reason)
+        self._services.log.message_refused(self._state, reason)
 
     def put_off(self, reply: Reply) -> None:
         """Count a message that is not taken now."""
         reason = "policy" if reply is replies.TOO_MANY_MESSAGES else "store_timeout"
-        self._context.metrics.message(self._listener, "deferred", reason)
+        self._services.metrics.message(self._listener, "deferred", reason)
 
     def aborted(self, end: str) -> None:
         """Count a message whose data never ended, by how the session did."""
         reason = end if end in ("timeout", "shutdown", "shed") else "client_gone"
-        self._context.metrics.message(self._listener, "aborted", reason)
+        self._services.metrics.message(self._listener, "aborted", reason)
 
 
 def _reply_for(error: BaseException) -> tuple[Reply, str]:

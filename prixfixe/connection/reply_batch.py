@@ -1,11 +1,7 @@
-"""The replies of one turn of the event loop, which leave together.
+"""The replies of one turn of the event loop, sent together at its end.
 
-Owns: who has replies to send. Promises: they are sent at the end of the turn, or when MOST have
-some, in the order of their commands; a connection that was closed meanwhile hurts no other.
-Refuses: to hold octets, which stay with their connection, and to wait for more.
-
-Why: a reply wakes its client. One that serves many connections, or shares the processors, would be
-woken, and go to sleep again, for every single one.
+A reply wakes its client. A client with many connections, or one that shares the processors, would
+be woken, and go to sleep again, for every single one.
 """
 
 from __future__ import annotations
@@ -15,19 +11,19 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["MOST", "Outbox"]
+__all__ = ["MOST", "ReplyBatch"]
 
 MOST: Final = 64  # connections: about half a millisecond of work
 
 
 class Sender(Protocol):
-    """A connection as `Outbox` sees it."""
+    """A connection as `ReplyBatch` sees it."""
 
     def flush(self) -> None:
         """Send what is due, if that is possible."""
 
 
-class Outbox:
+class ReplyBatch:
     """Who has replies to send at the end of this turn."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:

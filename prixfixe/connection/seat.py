@@ -1,136 +1,86 @@
-"""The place a connection takes: its peer, what it is counted as, and giving it back.
-
-Owns: who the client is, the account of a session when it ends, and giving way to a newcomer.
-Promises: what was counted is given back once, however the session ends, and the moment it gives
-way, whenever its peer takes notice.
-Refuses: deciding who may come in (see `entrance`) or who gives way (see `pace`).
-"""
+"""The place of one connection: who its client is, counted once and given back once."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
-
-from prixfixe.connection.transport import Link
-from prixfixe.limits.timing import Turn
-from prixfixe.smtp import replies
-from prixfixe.smtp.session import Dialogue
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prixfixe.connection.services import Context
-    from prixfixe.smtp.offer import Terms
-    from prixfixe.smtp.state import Outside
+    from collections.abc import Callable
 
-__all__ = ["Placed"]
+    from prixfixe.connection.services import Services
+    from prixfixe.limits.admission import Refusal
+    from prixfixe.smtp.state import State
 
-MAX_LINGERING: Final = 64
+__all__ = ["Seat"]
 
 
-class Placed(Link):
-    """A connection that may take one of the server's places."""
+class Seat:
+    """A client's place among those the server has; `host` and `port` are the client's."""
 
-    def __init__(self, context: Context, terms: Terms, listener: str) -> None:
-        super().__init__(context)
-        self.listener = listener
-        self.dialogue = Dialogue(terms, self._outside(), context.loop.time, context.metrics.command)
-        self.dialogue.session_id = next(context.session_ids)
-        self._peer = ("", 0)
+    __slots__ = ("_counted", "_is_recorded", "_listener", "_services", "host", "port")
+
+    def __init__(self, services: Services, listener: str) -> None:
+        self._services = services
+        self._listener = listener
         self._counted: tuple[str, int] | None = None  # as the admission knows it, once it does
-        self._is_welcome = False
         self._is_recorded = True  # whether no record of the session's end is due
-
-    def _outside(self) -> Outside:
-        """Return who answers the dialogue."""
-        raise NotImplementedError
+        self.host = ""
+        self.port = 0
 
     @property
     def peer(self) -> str:
         """The client as `host:port`; behind PROXY, the real one."""
-        return self.dialogue.peer
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
-    def _set_peer(self, name: Any) -> None:  # noqa: ANN401 - whatever the transport calls a peer
-        host, port = (str(name[0]), int(name[1])) if name else ("", 0)
-        host = host.removeprefix("::ffff:")  # An IPv4 client of a dual-stack listener.
-        self._peer = (host, port)
-        self.dialogue.peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        if self.session is not None:
-            self.session.peer = self.dialogue.peer
+    def name(self, peer: Any) -> None:  # noqa: ANN401 - whatever the transport calls a peer
+        """Take the client's address, as the transport or a PROXY header gives it."""
+        host, port = (str(peer[0]), int(peer[1])) if peer else ("", 0)
+        self.host = host.removeprefix("::ffff:")  # An IPv4 client of a dual-stack listener.
+        self.port = port
 
-    def left(self, error: Exception | None) -> None:
-        """Forget the connection; a message being kept is not disturbed."""
-        context = self.context
-        context.sessions.discard(self)
-        context.lingering.pop(self, None)
-        if context.is_draining and not context.sessions:
-            context.no_sessions.set()
-        self.end = self.end or ("error" if error else "eof")
-        self.dialogue.end()
-        self._leave()
-        self.dialogue.let_go()
+    def take(self, make_room: Callable[[], bool], *, is_proxied: bool) -> Refusal | None:
+        """Take a place, or return why there is none. A proxied client is named later."""
+        host, port = ("", 0) if is_proxied else (self.host, self.port)
+        refusal = self._services.admission.admit(host, port, make_room)
+        if refusal is None:
+            self._counted = (host, port)
+            self._services.metrics.connection_opened(self._listener)
+        return refusal
 
-    def _make_room(self) -> bool:
-        """Close the session that least deserves its place, if there is one that does not."""
-        context = self.context
-        places = (one for one in context.sessions if one.is_client())
-        place = context.shedding.pick(places, self.loop.time())
-        if place is not None:
-            place.give_way()
-        return place is not None
+    def identify(self) -> Refusal | None:
+        """Count the place for the client that a PROXY header named, or return why not."""
+        refusal = self._services.admission.identify(self.host)
+        if refusal is None:
+            self._counted = (self.host, self.port)
+        return refusal
+
+    def is_probe(self) -> bool:
+        """Whether this is a health probe."""
+        return self._services.admission.is_probe(self.host, self.port)
 
     def is_client(self) -> bool:
         """Whether the connection takes a place: it is neither refused nor a health probe."""
         counted = self._counted
-        return counted is not None and not self.context.admission.is_probe(*counted)
+        return counted is not None and not self._services.admission.is_probe(*counted)
 
-    def owed_seconds(self, now: float) -> float:
-        """Return for how long the client has sent nothing worth its place."""
-        is_theirs = self.turn() is not Turn.OURS and self.is_client()
-        return self.pace.owed_seconds(now) if is_theirs else 0.0
+    def welcome(self, state: State) -> None:
+        """Record a client that is let in."""
+        is_probe = self.is_probe()
+        self._services.metrics.connection(self._listener, "probe" if is_probe else "accepted")
+        if not is_probe:
+            self._services.log.session_began(state, self._listener)
+            self._is_recorded = False
 
-    def give_way(self) -> None:
-        """Free the place now, whenever the peer takes notice."""
-        self.end = "shed"
-        if self.has_no_voice():
-            self.dialogue.meet(replies.MAKE_ROOM.limit)
-            self.cut()
-        else:
-            self.dialogue.close(replies.MAKE_ROOM)
-            self.flush()
-            self._finish("shed")
-        self._leave()
+    def give_back(self) -> None:
+        """Give the place back, once."""
+        counted, self._counted = self._counted, None
+        if counted is not None:
+            self._services.admission.leave(*counted)
+            self._services.metrics.connection_closed(self._listener)
 
-    def linger(self) -> None:
-        """Give the place back while the peer reads the last reply; a few may take their time.
-
-        Clients that are refused again and again would keep all others out otherwise.
-        """
-        lingering = self.context.lingering
-        self._leave()
-        lingering[self] = None
-        if len(lingering) > MAX_LINGERING:
-            next(iter(lingering)).cut()
-
-    def _leave(self) -> None:
-        """Give back what was counted, once."""
-        context, counted = self.context, self._counted
-        if counted is None:
-            return
-        self._counted = None
-        is_probe = context.admission.is_probe(*counted)
-        context.admission.leave(*counted)
-        context.metrics.connection_closed(self.listener)
-        self._is_recorded = is_probe or not self._is_welcome
-        self.record_end()
-
-    def is_answer_due(self) -> bool:
-        """Whether the store still has to say what becomes of a message."""
-        raise NotImplementedError
-
-    def record_end(self) -> None:
-        """Record the end of the session, once, after what became of its last message."""
-        context = self.context
-        if self._is_recorded or self.is_answer_due():
-            return
-        self._is_recorded = True
-        seconds = self.loop.time() - self.pace.opened_at
-        context.metrics.session_ended(self.end, seconds)
-        context.log.session_ended(self.dialogue, self.end, seconds)
+    def record_end(self, state: State, end: str, seconds: float) -> None:
+        """Record the end of a session that was let in, once."""
+        if not self._is_recorded:
+            self._is_recorded = True
+            self._services.metrics.session_ended(end, seconds)
+            self._services.log.session_ended(state, end, seconds)

@@ -1,27 +1,20 @@
-"""What all sessions of a server share.
-
-Owns: the bundle of collaborators handed to each connection.
-Promises: nothing in it belongs to one session only.
-Refuses: behaviour; each collaborator has its own room.
-"""
+"""What all connections of a server share."""
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Iterator
     from ipaddress import IPv4Network, IPv6Network
 
     from prixfixe.auth.authenticator import Authenticator
-    from prixfixe.connection.arrival import Entrance
-    from prixfixe.connection.delivery import Delivery
-    from prixfixe.connection.reply_batch import Outbox
-    from prixfixe.connection.seat import Placed
+    from prixfixe.connection.reply_batch import ReplyBatch
+    from prixfixe.connection.roster import Roster
     from prixfixe.connection.turns import Turns
     from prixfixe.limits.admission import Admission
     from prixfixe.limits.memory import Budget
@@ -33,7 +26,7 @@ if TYPE_CHECKING:
     from prixfixe.telemetry.metrics import Metrics
     from prixfixe.tls.certificates import Certificates
 
-__all__ = ["Context", "session_ids"]
+__all__ = ["Services", "session_ids"]
 
 
 def session_ids() -> Iterator[str]:
@@ -43,17 +36,11 @@ def session_ids() -> Iterator[str]:
         yield f"{server}{count:08x}"
 
 
-def _no_doubt() -> None:
-    """Take the place of a readiness nobody asks."""
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of the server that a connection uses; none belongs to one connection.
 
-
-@dataclass(slots=True)
-class Context:
-    """The server as a session sees it.
-
-    `lingering` holds sessions that ended and whose peer has yet to read it, the eldest first;
-    `pending` holds who waits for the store and since when, the longest first; `doubt` is
-    called when the store failed a message.
+    `doubt` is called when the store failed a message.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -62,28 +49,15 @@ class Context:
     arrivals: Arrivals
     admission: Admission
     budget: Budget
+    roster: Roster
     ids: IdSource
     session_ids: Iterator[str]
-    outbox: Outbox
+    reply_batch: ReplyBatch
     turns: Turns
     log: Log
     limits: Limits
     shedding: Shedding
-    max_pending: int
+    doubt: Callable[[], None]
     certificates: Certificates | None = None
     authenticator: Authenticator | None = None
     proxy_networks: tuple[IPv4Network | IPv6Network, ...] = ()
-    sessions: set[Entrance] = field(default_factory=set)
-    lingering: dict[Placed, None] = field(default_factory=dict)
-    pending: dict[Delivery, float] = field(default_factory=dict)
-    explained: int = 0  # refused connections in a handshake so that they can be told why
-    is_draining: bool = False
-    doubt: Callable[[], None] = _no_doubt
-    no_sessions: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def is_store_stuck(self) -> bool:
-        """Whether messages wait for the store for too long, or in a number beyond all sessions."""
-        if not self.pending:
-            return False
-        longest = self.loop.time() - next(iter(self.pending.values()))
-        return longest > self.limits.store_seconds or len(self.pending) > self.max_pending

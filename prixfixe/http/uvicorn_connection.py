@@ -5,7 +5,7 @@ Promises: a newcomer always gets in: when there are too many, the one that has b
 goes, or the one whose answer has taken longest; a request that does not come in time ends its
 connection, so that idle clients take no descriptors from mail.
 Refuses: HTTP itself. uvicorn speaks it; its own bound answers 503 to whoever comes, and has none
-for a client that connects and sends nothing. `tests/unit/test_aiosmtpd_contract.py` holds what of
+for a client that connects and sends nothing. `tests/unit/test_uvicorn_contract.py` holds what of
 uvicorn is relied on.
 """
 

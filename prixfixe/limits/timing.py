@@ -19,14 +19,10 @@ import enum
 import math
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from prixfixe.smtp import replies
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from prixfixe.smtp.replies import Reply
-
-__all__ = ["Limits", "Pace", "Shedding", "Turn"]
+__all__ = ["Limits", "Overdue", "Pace", "Shedding", "Turn"]
 
 # The least the rate is averaged over: a lost segment may stop TCP for as long (RFC 6298).
 MIN_AVERAGED_SECONDS = 60.0
@@ -50,6 +46,14 @@ class Turn(enum.Enum):
     THEIR_DATA = enum.auto()  # theirs, and message data is due
 
 
+class Overdue(enum.Enum):
+    """Why a session must end."""
+
+    SESSION = enum.auto()  # it lasts too long, whatever it does
+    IDLE = enum.auto()
+    DATA = enum.auto()  # its message data comes too slowly
+
+
 class Pace:
     """The clocks of one session."""
 
@@ -60,6 +64,10 @@ class Pace:
         self._limits = limits
         self._seconds_per_octet = 1 / rate if rate else math.inf
         self.opened_at = self.active_at = self.paid_at = now
+
+    def heard(self, now: float) -> None:
+        """Note that something was taken, but no message data."""
+        self.active_at = now
 
     def progressed(self, now: float, octets: int) -> None:
         """Note that something was taken, and how many octets of data are among it."""
@@ -75,20 +83,20 @@ class Pace:
         """Return for how long the session has sent nothing worth its place."""
         return now - self.paid_at
 
-    def overdue(self, now: float, turn: Turn, data_since: float) -> Reply | None:
+    def overdue(self, now: float, turn: Turn, data_since: float) -> Overdue | None:
         """Return why the session must end now, or None."""
         limits = self._limits
         if now - self.opened_at > limits.session_seconds - _SOON:
             self._limits = limits._replace(session_seconds=math.inf)  # Said once.
-            return replies.SESSION_TOO_LONG
+            return Overdue.SESSION
         if turn is Turn.OURS:
             return None
         if now - self.active_at > limits.idle_seconds - _SOON:
-            return replies.IDLE
+            return Overdue.IDLE
         if turn is Turn.THEIR_DATA:
             allowed = max(limits.idle_seconds, MIN_AVERAGED_SECONDS)
             if now - max(self.paid_at, data_since) > allowed - _SOON:
-                return replies.TOO_SLOW
+                return Overdue.DATA
         return None
 
     def seconds_to_look(self, now: float, turn: Turn) -> float:

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from prixfixe import __version__
 from prixfixe.connection.connection import Connection
-from prixfixe.connection.reply_batch import Outbox
-from prixfixe.connection.services import Context, session_ids
+from prixfixe.connection.reply_batch import ReplyBatch
+from prixfixe.connection.roster import Roster
+from prixfixe.connection.services import Services, session_ids
 from prixfixe.connection.turns import Turns
 from prixfixe.limits.admission import Admission
 from prixfixe.limits.memory import Budget
@@ -33,7 +34,8 @@ from prixfixe.server.listeners import (
     written,
 )
 from prixfixe.server.reload import Renewal, Source
-from prixfixe.smtp.offer import RECIPIENT_OCTETS, Terms
+from prixfixe.smtp.offer import RECIPIENT_OCTETS, Offer
+from prixfixe.smtp.recipients import RecipientPolicy
 from prixfixe.stores.arrivals import Arrivals
 from prixfixe.stores.registry import StoreOptions, open_reader, open_store
 from prixfixe.telemetry.metrics import Metrics
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
     from prixfixe.stores.base import Reader, Store
     from prixfixe.telemetry.log import Log
 
-__all__ = ["Bound", "Server"]
+__all__ = ["Bound", "Server", "offer_of"]
 
 LAG_SECONDS = 1.0
 POLL_SECONDS = 1.0  # how often certificate and users file are looked at
@@ -100,36 +102,41 @@ class Server:
         )
         self.store = store or open_store(settings.store, options)
         self._loop = asyncio.get_running_loop()
-        self.context = self._context()
+        self.arrivals = Arrivals()
+        self.admission = Admission(
+            settings.max_connections,
+            max_per_peer=settings.max_connections_per_ip,
+            max_per_minute=settings.max_connection_rate,
+            clock=self._loop.time,
+        )
+        self.budget = _budget(settings)
+        self.metrics.inflight = self._inflight
+        self.roster = Roster(2 * settings.max_connections, settings.store_timeout)
         self.readiness = Readiness(self.store, self.metrics, self._loop.time)
-        self.context.doubt = self.readiness.doubt
+        self.services: Services | None = None  # once the secrets are read
         self._listeners: list[asyncio.Server] = []
         self._housekeeping: list[asyncio.Task[None]] = []
         self._http: HttpServer | None = None
         self._renewal: Renewal | None = None
         self._hurry = asyncio.Event()
 
-    def _context(self) -> Context:
+    def _inflight(self) -> tuple[int, int, int]:
+        return self.budget.in_use, self.budget.total, self.budget.waiting
+
+    def _connect_services(self, renewal: Renewal) -> Services:
+        """Return what all connections share."""
         settings = self._settings
-        most = settings.max_message_size * _STUFFED_NUMERATOR // _STUFFED_DENOMINATOR + _READ_OCTETS
-        most += settings.max_recipients * RECIPIENT_OCTETS
-        budget = Budget(max(settings.max_inflight, most), most)
-        self.metrics.inflight = lambda: (budget.in_use, budget.total, budget.waiting)
-        return Context(
+        return Services(
             loop=self._loop,
             store=self.store,
             metrics=self.metrics,
-            arrivals=Arrivals(),
-            admission=Admission(
-                settings.max_connections,
-                max_per_peer=settings.max_connections_per_ip,
-                max_per_minute=settings.max_connection_rate,
-                clock=self._loop.time,
-            ),
-            budget=budget,
+            arrivals=self.arrivals,
+            admission=self.admission,
+            budget=self.budget,
+            roster=self.roster,
             ids=IdSource(),
             session_ids=session_ids(),
-            outbox=Outbox(self._loop),
+            reply_batch=ReplyBatch(self._loop),
             turns=Turns(self._loop),
             log=self._log,
             limits=Limits(
@@ -139,7 +146,9 @@ class Server:
                 store_seconds=settings.store_timeout,
             ),
             shedding=Shedding(settings.stress_timeout),
-            max_pending=2 * settings.max_connections,
+            doubt=self.readiness.doubt,
+            certificates=renewal.certificates,
+            authenticator=renewal.authenticator,
             proxy_networks=settings.proxy_protocol,
         )
 
@@ -173,28 +182,29 @@ class Server:
         renewal = Renewal(self._log, self.metrics)
         await renewal.load(self._settings, self._loop.time)
         renewal.add_checks(self.readiness)
-        self.context.certificates = renewal.certificates
-        self.context.authenticator = renewal.authenticator
+        self.services = self._connect_services(renewal)
         return renewal
 
     async def _listen(self) -> Bound:
         settings = self._settings
-        terms = Terms(settings)
-        smtp = await self._listen_smtp(bind_socket(settings.bind, settings.port), terms, "smtp")
+        offer = offer_of(settings)
+        smtp = await self._listen_smtp(bind_socket(settings.bind, settings.port), offer, "smtp")
         smtps = None
         if settings.tls_port is not None:
             port = bind_socket(settings.bind, settings.tls_port)
-            smtps = await self._listen_smtp(port, terms, "smtps")
+            smtps = await self._listen_smtp(port, offer, "smtps")
         http = await self._listen_http()
         self.readiness.add("listeners", self._check_listeners)
         self.readiness.add("draining", self._check_draining)
         return Bound(smtp, smtps, http, settings.store)
 
-    async def _listen_smtp(self, listener: socket.socket, terms: Terms, name: str) -> str:
-        context = self.context
+    async def _listen_smtp(self, listener: socket.socket, offer: Offer, name: str) -> str:
+        services = self.services
+        if services is None:
+            raise RuntimeError("the services are connected before anything listens")
         keep_replies_small(listener)
         server = await self._loop.create_server(
-            lambda: Connection(context, terms, name),
+            lambda: Connection(services, offer, name),
             sock=listener,
             backlog=BACKLOG,  # it listens once more, with 100 if it is not told
         )
@@ -206,15 +216,14 @@ class Server:
             return None
         from prixfixe.http.server import HttpContext, HttpServer
 
-        context = self.context
         self._http = HttpServer(
             HttpContext(
                 store=self.store,
                 open_reader=self._open_reader,
                 metrics=self.metrics,
-                arrivals=context.arrivals,
+                arrivals=self.arrivals,
                 readiness=self.readiness,
-                expect_probe=context.admission.expect_probe,
+                expect_probe=self.admission.expect_probe,
                 token=self._settings.http_token,
                 version=__version__,
                 store_url=self._settings.store,
@@ -237,7 +246,7 @@ class Server:
         return CheckResult(is_open, "ok" if is_open else "a listener is closed")
 
     def _check_draining(self) -> CheckResult:
-        is_draining = self.context.is_draining
+        is_draining = self.roster.is_draining
         return CheckResult(not is_draining, "shutting down" if is_draining else "ok")
 
     # --- running
@@ -266,16 +275,13 @@ class Server:
 
     async def stop(self) -> None:
         """Drain: finish what is under way, then let go of everything."""
-        context = self.context
         until = self._loop.time() + self._settings.shutdown_timeout
-        context.is_draining = self.metrics.draining = True
+        self.roster.is_draining = self.metrics.draining = True
         await self._stop_listening()
-        for session in list(context.sessions):
-            session.drain()
-        await self._wait_for_sessions()
-        for session in list(context.sessions):
-            session.abort()
-        context.arrivals.close()
+        self.roster.drain()
+        await self._wait_for_connections()
+        self.roster.abort()
+        self.arrivals.close()
         await self._close_store(until)
         if self._renewal is not None:
             self._renewal.close()
@@ -296,12 +302,34 @@ class Server:
         for listener in self._listeners:
             listener.close()
 
-    async def _wait_for_sessions(self) -> None:
-        context = self.context
-        if not context.sessions:
-            return
-        waits = [asyncio.create_task(one.wait()) for one in (context.no_sessions, self._hurry)]
+    async def _wait_for_connections(self) -> None:
+        waits = [asyncio.create_task(one.wait()) for one in (self.roster.is_empty, self._hurry)]
         timeout = self._settings.shutdown_timeout
         await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
+
+
+def offer_of(settings: Settings) -> Offer:
+    """Return what a listener with these settings offers and enforces."""
+    return Offer(
+        domain=settings.domain,
+        max_message_size=settings.max_message_size,
+        max_recipients=settings.max_recipients,
+        max_errors=settings.max_errors,
+        max_messages=settings.max_messages or math.inf,
+        is_strict=settings.strict,
+        recipients=RecipientPolicy(settings.recipients),
+        offers_tls=settings.tls != "off" and settings.tls_cert is not None,
+        requires_tls=settings.tls == "required",
+        offers_auth=settings.auth != "off",
+        requires_auth=settings.auth == "required",
+        allows_clear_auth=settings.auth_insecure,
+    )
+
+
+def _budget(settings: Settings) -> Budget:
+    """Return the memory for messages under way, with room for the largest one."""
+    most = settings.max_message_size * _STUFFED_NUMERATOR // _STUFFED_DENOMINATOR + _READ_OCTETS
+    most += settings.max_recipients * RECIPIENT_OCTETS
+    return Budget(max(settings.max_inflight, most), most)

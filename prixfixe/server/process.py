@@ -70,7 +70,7 @@ async def _run(settings: Settings, notes: Sequence[str], outlet: Outlet) -> int:
     log.say("ready", **bound._asdict(), version=__version__, pid=os.getpid())
     _calm_collector()
     await stop.wait()
-    log.say("stopping", sessions=len(server.context.sessions))
+    log.say("stopping", sessions=len(server.roster.connections))
     await server.stop()
     log.say("stopped")
     log.flush()

@@ -1,10 +1,6 @@
-"""The SMTP verbs: each a function from dialogue and argument to a reply.
+"""The SMTP verbs: each a function from state and argument to a reply, or to what begins with it.
 
-Owns: what every command means (MAIL and RCPT in `envelope`), its longest line, and what must
-precede it, in one table.
-Promises: a handler that returns a reply changed state only as that reply says; a handler that
-returns None has begun something that answers later.
-Refuses: numeric codes (see `replies`) and the wire (see `dialogue`).
+MAIL and RCPT are in `mail_commands`. The table says what must come before each verb.
 """
 
 from __future__ import annotations
@@ -12,22 +8,32 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from prixfixe.smtp import replies, sasl
 from prixfixe.smtp.data import ChunkReader, DataReader
-from prixfixe.smtp.mail_commands import mail, offers_auth, rcpt
+from prixfixe.smtp.mail_commands import mail, rcpt
+from prixfixe.smtp.replies import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from prixfixe.smtp.replies import Reply
     from prixfixe.smtp.sasl import Exchange
-    from prixfixe.smtp.state import Conversation
+    from prixfixe.smtp.state import State
 
-__all__ = ["MAX_FAILED_LOGINS", "VERBS", "Verb", "barrier", "max_octets"]
 
-MAX_FAILED_LOGINS = 5  # per session, then 421: Postfix and Dovecot users know 3 to 10
+__all__ = [
+    "VERBS",
+    "BeginBody",
+    "BeginLogin",
+    "BeginTls",
+    "Close",
+    "Outcome",
+    "Verb",
+    "barrier",
+    "max_octets",
+]
+
 # A host name or address literal; underscores because real hosts have them.
 _HELO = re.compile(
     rb"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9_.])?|\[[0-9A-Za-z:._%-]{2,253}\]"
@@ -41,87 +47,105 @@ _MAX_DROPPED = 4
 _DROPPED_OCTETS = 64 * 2**20
 
 
-def helo(d: Conversation, argument: bytes) -> Reply:
+class BeginBody(NamedTuple):
+    """Say `reply`, if there is one; what follows is message data."""
+
+    reader: DataReader | ChunkReader
+    reply: Reply | None = None
+
+
+class BeginTls(NamedTuple):
+    """Say 220 and shake hands."""
+
+
+class BeginLogin(NamedTuple):
+    """Start a SASL exchange; what follows is its responses."""
+
+    mechanism: str
+    exchange: Exchange
+
+
+class Close(NamedTuple):
+    """Say `after`, if there is one, then `reply` as the last word."""
+
+    reply: Reply
+    after: Reply | None = None
+
+
+Outcome = Reply | BeginBody | BeginTls | BeginLogin | Close  # of a command
+
+
+def helo(state: State, argument: bytes) -> Reply:
     """HELO (RFC 5321 section 4.1.1.1)."""
-    return _hello(d, argument, d.terms.helo, is_extended=False)
+    return _hello(state, argument, state.offer.helo, is_extended=False)
 
 
-def ehlo(d: Conversation, argument: bytes) -> Reply:
+def ehlo(state: State, argument: bytes) -> Reply:
     """EHLO (RFC 5321 section 4.1.1.1); it ends a transaction as RSET does."""
-    has_scram = d.terms.offers_auth and d.outside.scram_keys() is not None
-    reply = d.terms.ehlo(is_encrypted=d.tls is not None, has_scram=has_scram)
-    return _hello(d, argument, reply, is_extended=True)
+    has_scram = state.offer.offers_auth and state.find_keys is not None
+    reply = state.offer.ehlo(is_encrypted=state.tls is not None, has_scram=has_scram)
+    return _hello(state, argument, reply, is_extended=True)
 
 
-def _hello(d: Conversation, argument: bytes, reply: Reply, *, is_extended: bool) -> Reply:
+def _hello(state: State, argument: bytes, reply: Reply, *, is_extended: bool) -> Reply:
     if _HELO.fullmatch(argument) is None:
         return replies.BAD_HELO
-    d.helo = argument.decode("ascii")
-    d.is_extended = is_extended
-    d.forget_transaction()
+    state.say_hello(argument.decode("ascii"), is_extended=is_extended)
     return reply
 
 
-def data(d: Conversation, argument: bytes) -> Reply | None:
+def data(state: State, argument: bytes) -> Outcome:
     """Read message data to its final dot (RFC 5321 section 4.1.1.4)."""
     if argument:
         return replies.NO_ARGUMENT
-    transaction = d.transaction
+    transaction = state.transaction
     if transaction is None:
         return replies.NEED_MAIL
     if transaction.chunks is not None:
         return replies.BDAT_BEGUN
     if not transaction.recipients:
         return replies.NEED_RCPT
-    d.say(replies.START_DATA)
-    d.begin_body(DataReader(d.terms.max_message_size))
-    return None
+    return BeginBody(DataReader(state.offer.max_message_size), replies.START_DATA)
 
 
-def bdat(d: Conversation, argument: bytes) -> Reply | None:
+def bdat(state: State, argument: bytes) -> Outcome:
     """BDAT (RFC 3030 section 2): the chunk is read, whether it is refused or not."""
     match = _BDAT.fullmatch(argument)
     if match is None:
         # Whatever follows a size that is no number cannot be told from commands.
-        if not argument:
-            return replies.BDAT_SYNTAX
-        _lose_sync(d, replies.BDAT_SYNTAX)
-        return None
+        return _lose_sync(state, replies.BDAT_SYNTAX) if argument else replies.BDAT_SYNTAX
     octets = int(match[1])
-    if octets > max(d.terms.max_message_size * _MAX_DROPPED, _DROPPED_OCTETS):
-        _lose_sync(d, replies.TOO_BIG)
-        return None
+    if octets > max(state.offer.max_message_size * _MAX_DROPPED, _DROPPED_OCTETS):
+        return _lose_sync(state, replies.TOO_BIG)
     word = match[2].strip(b" \t").upper()
-    reader, refusal = _chunk_reader(d, None if word in (b"", b"LAST") else replies.BDAT_SYNTAX)
+    reader, refusal = _chunk_reader(state, None if word in (b"", b"LAST") else replies.BDAT_SYNTAX)
     reader.begin(octets, is_last=word == b"LAST", refusal=refusal)
-    d.begin_body(reader)
-    return None
+    return BeginBody(reader)
 
 
-def _lose_sync(d: Conversation, reply: Reply) -> None:
-    d.settle(reply)
-    d.say(reply)
-    d.close(replies.LOST_SYNC)
+def _lose_sync(state: State, reply: Reply) -> Close:
+    state.end_transaction(reply)
+    return Close(replies.LOST_SYNC, after=reply)
 
 
-def _chunk_reader(d: Conversation, refusal: Reply | None) -> tuple[ChunkReader, Reply | None]:
+def _chunk_reader(state: State, refusal: Reply | None) -> tuple[ChunkReader, Reply | None]:
     """Return what reads the chunk, and why it may only be read to be dropped."""
-    transaction = d.transaction
-    refusal = barrier(d, _BDAT_VERB) or refusal
+    transaction = state.transaction
+    refusal = barrier(state, _BDAT_VERB) or refusal
     if refusal is None and transaction is None:
         refusal = replies.NEED_MAIL
     if transaction is None or refusal is not None:
         return ChunkReader(0), refusal
     if transaction.chunks is None:
-        transaction.chunks = ChunkReader(d.terms.max_message_size)
+        transaction.chunks = ChunkReader(state.offer.max_message_size)
     return transaction.chunks, None if transaction.recipients else replies.NEED_RCPT
 
 
-def rset(d: Conversation, argument: bytes) -> Reply:
+def rset(state: State, argument: bytes) -> Reply:
     """RSET (RFC 5321 section 4.1.1.5)."""
     if argument:
         return replies.NO_ARGUMENT
-    d.forget_transaction()
+    state.end_transaction()
     return replies.OK
 
 
@@ -133,12 +157,12 @@ def _is_text(argument: bytes, charset: str = "ascii") -> bool:
         return False
 
 
-def noop(_d: Conversation, argument: bytes) -> Reply:
+def noop(_state: State, argument: bytes) -> Reply:
     """NOOP (RFC 5321 section 4.1.1.9): a parameter is ignored."""
     return replies.OK if _is_text(argument) else replies.BAD_CHARACTER
 
 
-def vrfy(_d: Conversation, argument: bytes) -> Reply:
+def vrfy(_state: State, argument: bytes) -> Reply:
     """VRFY (RFC 5321 section 3.5.3): neither confirms nor denies; UTF-8 as RFC 6531 3.7.4.2."""
     if not argument:
         return replies.NEEDS_ARGUMENT
@@ -150,72 +174,69 @@ def vrfy(_d: Conversation, argument: bytes) -> Reply:
     )
 
 
-def help_(_d: Conversation, argument: bytes) -> Reply:
+def help_(_state: State, argument: bytes) -> Reply:
     """HELP (RFC 5321 section 4.1.1.8)."""
     return replies.HELP if _is_text(argument) else replies.BAD_CHARACTER
 
 
-def quit_(d: Conversation, argument: bytes) -> Reply | None:
+def quit_(_state: State, argument: bytes) -> Outcome:
     """QUIT (RFC 5321 section 4.1.1.10)."""
     if argument:
         return replies.NO_ARGUMENT
-    d.close(replies.BYE)
-    return None
+    return Close(replies.BYE)
 
 
-def not_implemented(_d: Conversation, _argument: bytes) -> Reply:
+def not_implemented(_state: State, _argument: bytes) -> Reply:
     """EXPN, TURN, ETRN, SEND, SOML, SAML: known, not offered (RFC 5321 section 4.2.4)."""
     return replies.NOT_IMPLEMENTED
 
 
-def starttls(d: Conversation, argument: bytes) -> Reply | None:
+def starttls(state: State, argument: bytes) -> Outcome:
     """STARTTLS (RFC 3207 section 4)."""
     if argument:
         return replies.NO_ARGUMENT
-    if d.tls is not None:
+    if state.tls is not None:
         return replies.TLS_ACTIVE
-    if not d.terms.offers_tls:
+    if not state.offer.offers_tls:
         return replies.TLS_NOT_OFFERED
-    d.begin_tls()
-    return None
+    return BeginTls()
 
 
-def auth(d: Conversation, argument: bytes) -> Reply | None:
+def auth(state: State, argument: bytes) -> Outcome:
     """AUTH (RFC 4954 section 4)."""
-    refusal = _auth_barrier(d)
+    refusal = _auth_barrier(state)
     if refusal is not None:
         return refusal
     words = _AUTH.fullmatch(argument)
     if words is None:
         return replies.AUTH_SYNTAX
     mechanism = words[1].upper()
-    exchange = _exchange(d, mechanism)
+    exchange = _exchange(state, mechanism)
     if exchange is None:
         return replies.UNKNOWN_MECHANISM
     try:
         initial = sasl.decode_initial(words[2]) if words[2] else None
     except sasl.SaslError as error:
         return error.reply
-    d.begin_auth(mechanism.decode("ascii"), exchange(initial))
-    return None
+    return BeginLogin(mechanism.decode("ascii"), exchange(initial))
 
 
-def _exchange(d: Conversation, mechanism: bytes) -> Callable[[bytes | None], Exchange] | None:
+def _exchange(state: State, mechanism: bytes) -> Callable[[bytes | None], Exchange] | None:
     if mechanism != sasl.SCRAM:
         return sasl.EXCHANGES.get(mechanism)
-    keys_of = d.outside.scram_keys()
+    keys_of = state.find_keys
     return None if keys_of is None else partial(sasl.scram, keys_of=keys_of)
 
 
-def _auth_barrier(d: Conversation) -> Reply | None:
-    if not offers_auth(d):
-        could = d.terms.offers_auth and d.terms.offers_tls
+def _auth_barrier(state: State) -> Reply | None:
+    if not state.offers_auth:
+        could = state.offer.offers_auth and state.offer.offers_tls
         return replies.AUTH_NEEDS_TLS if could else replies.AUTH_NOT_OFFERED
-    if not d.is_extended:
+    if not state.is_extended:
         return replies.SEND_EHLO_FIRST
-    if d.user is not None:
+    if state.user is not None:
         return replies.AUTH_DONE
-    if d.transaction is not None:
+    if state.transaction is not None:
         return replies.AUTH_IN_TRANSACTION
     return None
 
@@ -225,7 +246,7 @@ class Verb:
     """One command: its handler, longest line with CRLF, and what must come first."""
 
     name: str
-    handle: Callable[[Conversation, bytes], Reply | None]
+    handle: Callable[[State, bytes], Outcome]
     max_octets: int = 512  # RFC 5321 4.5.3.1.4
     needs_helo: bool = False
     needs_auth: bool = False
@@ -259,20 +280,20 @@ _TABLE = (
 VERBS = {verb.name.encode("ascii"): verb for verb in _TABLE}
 
 
-def max_octets(d: Conversation, verb: Verb) -> int:
+def max_octets(state: State, verb: Verb) -> int:
     """Return the longest line of a verb in this session, with its CRLF."""
     return verb.max_octets + (
-        _AUTH_PARAMETER_OCTETS if verb.handle is mail and offers_auth(d) else 0
+        _AUTH_PARAMETER_OCTETS if verb.handle is mail and state.offers_auth else 0
     )
 
 
-def barrier(d: Conversation, verb: Verb) -> Reply | None:
+def barrier(state: State, verb: Verb) -> Reply | None:
     """Return why this verb may not be used now, or None."""
-    terms = d.terms
-    if terms.requires_tls and d.tls is None and not verb.before_tls:
+    offer = state.offer
+    if offer.requires_tls and state.tls is None and not verb.before_tls:
         return replies.NEEDS_TLS
-    if verb.needs_helo and not d.helo:
+    if verb.needs_helo and not state.helo:
         return replies.SEND_EHLO_FIRST
-    if verb.needs_auth and terms.requires_auth and d.user is None:
+    if verb.needs_auth and offer.requires_auth and state.user is None:
         return replies.NEEDS_AUTH
     return None

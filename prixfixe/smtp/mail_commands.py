@@ -1,11 +1,4 @@
-"""MAIL and RCPT: what a client says of a message before it sends it.
-
-Owns: sender and recipients with their parameters, from the octets of an argument to the
-transaction.
-Promises: a transaction begins, or gets a recipient, only with the 250 that says so; nothing but
-ASCII is taken without SMTPUTF8 (RFC 6531 section 3.4), nor AUTH= where AUTH is not offered.
-Refuses: the grammar (see `address`, `params`), and who may be a recipient (see `policy`).
-"""
+"""MAIL and RCPT: sender and recipients with their parameters."""
 
 from __future__ import annotations
 
@@ -29,9 +22,9 @@ if TYPE_CHECKING:
 
     from prixfixe.mail.message import Params
     from prixfixe.smtp.replies import Reply
-    from prixfixe.smtp.state import Conversation
+    from prixfixe.smtp.state import State
 
-__all__ = ["mail", "offers_auth", "rcpt"]
+__all__ = ["mail", "rcpt"]
 
 RECIPIENT_OCTETS = 160  # what Python takes for a recipient beside its text, and for a parameter
 PARAMETER_OCTETS = 160
@@ -42,88 +35,88 @@ _PLAIN_RCPT = re.compile(f"(?i:TO):{PLAIN_PATH}".encode("ascii")).fullmatch
 _WITHOUT_AUTH = {name: check for name, check in MAIL_PARAMETERS.items() if name != "AUTH"}
 
 
-def mail(d: Conversation, argument: bytes) -> Reply:
+def mail(state: State, argument: bytes) -> Reply:
     """MAIL (RFC 5321 section 4.1.1.2)."""
-    if d.transaction is not None:
+    if state.transaction is not None:
         return replies.NESTED_MAIL
-    refusal = d.outside.before_message()
-    if refusal is not None:
-        return refusal
+    if state.messages >= state.offer.max_messages:
+        return state.put_off(replies.TOO_MANY_MESSAGES)
+    if state.hold is not None:
+        return state.put_off(state.hold)
     if len(argument) <= MAX_PLAIN_OCTETS and (plain := _PLAIN_MAIL(argument)) is not None:
-        d.transaction = Transaction(plain[1].decode("ascii"), (), is_utf8=False)
+        state.begin_transaction(Transaction(plain[1].decode("ascii"), (), is_utf8=False))
         return replies.SENDER_OK
-    return _mail_in_full(d, argument)
+    return _mail_in_full(state, argument)
 
 
-def _mail_in_full(d: Conversation, argument: bytes) -> Reply:
+def _mail_in_full(state: State, argument: bytes) -> Reply:
     text = _after(b"FROM:", argument)
     if text is None:
         return replies.MAIL_SYNTAX
     try:
         sender, rest = parse_path(text)
-        params = _parameters(d, rest, MAIL_PARAMETERS if offers_auth(d) else _WITHOUT_AUTH)
+        params = _parameters(state, rest, MAIL_PARAMETERS if state.offers_auth else _WITHOUT_AUTH)
     except AddressError:
         return replies.BAD_SENDER
     except ParameterError as error:
         return error.reply
     if sender and "@" not in sender:  # Only a recipient may be a bare postmaster.
         return replies.BAD_SENDER
-    return _open_transaction(d, sender, params, is_ascii=text.isascii())
+    return _open_transaction(state, sender, params, is_ascii=text.isascii())
 
 
-def _open_transaction(d: Conversation, sender: str, params: Params, *, is_ascii: bool) -> Reply:
+def _open_transaction(state: State, sender: str, params: Params, *, is_ascii: bool) -> Reply:
     is_utf8 = False
     for name, value in params:
-        if name == "SIZE" and int(value or 0) > d.terms.max_message_size:
+        if name == "SIZE" and int(value or 0) > state.offer.max_message_size:
             return replies.TOO_BIG
         is_utf8 = is_utf8 or name == "SMTPUTF8"
     if not is_utf8 and not is_ascii:
         return replies.NEEDS_SMTPUTF8
-    d.transaction = Transaction(sender, params, is_utf8=is_utf8)
+    state.begin_transaction(Transaction(sender, params, is_utf8=is_utf8))
     return replies.SENDER_OK
 
 
-def rcpt(d: Conversation, argument: bytes) -> Reply:
+def rcpt(state: State, argument: bytes) -> Reply:
     """RCPT (RFC 5321 section 4.1.1.3)."""
-    transaction = d.transaction
+    transaction = state.transaction
     if transaction is None:
         return replies.NEED_MAIL
     if transaction.chunks is not None:
         return replies.BDAT_BEGUN
     # Before the grammar, which costs ten times as much.
-    terms = d.terms
-    is_full = len(transaction.recipients) >= terms.max_recipients
-    if is_full or transaction.octets > terms.max_envelope_octets:
+    offer = state.offer
+    is_full = len(transaction.recipients) >= offer.max_recipients
+    if is_full or transaction.octets > offer.max_envelope_octets:
         return replies.TOO_MANY_RECIPIENTS
     if len(argument) <= MAX_PLAIN_OCTETS and (plain := _PLAIN_RCPT(argument)) is not None:
-        return _add_recipient(d, transaction, Recipient(plain[1].decode("ascii")))
-    return _rcpt_in_full(d, transaction, argument)
+        return _add_recipient(state, transaction, Recipient(plain[1].decode("ascii")))
+    return _rcpt_in_full(state, transaction, argument)
 
 
-def _rcpt_in_full(d: Conversation, transaction: Transaction, argument: bytes) -> Reply:
+def _rcpt_in_full(state: State, transaction: Transaction, argument: bytes) -> Reply:
     text = _after(b"TO:", argument)
     if text is None:
         return replies.RCPT_SYNTAX
     try:
         address, rest = parse_path(text)
-        params = _parameters(d, rest, RCPT_PARAMETERS)
+        params = _parameters(state, rest, RCPT_PARAMETERS)
     except AddressError:
         return replies.BAD_RECIPIENT
     except ParameterError as error:
         return error.reply
     if not transaction.is_utf8 and not text.isascii():  # A route or a parameter counts too.
         return replies.NEEDS_SMTPUTF8
-    return _add_recipient(d, transaction, Recipient(address, params))
+    return _add_recipient(state, transaction, Recipient(address, params))
 
 
-def _add_recipient(d: Conversation, transaction: Transaction, recipient: Recipient) -> Reply:
+def _add_recipient(state: State, transaction: Transaction, recipient: Recipient) -> Reply:
     if not recipient.address:
         return replies.BAD_RECIPIENT
-    refusal = d.terms.recipients.judge(recipient.address)
+    refusal = state.offer.recipients.judge(recipient.address)
     if refusal is not None:
         return refusal
-    transaction.recipients.append(recipient)
-    d.charge(_octets_of(recipient))
+    transaction.add(recipient, _octets_of(recipient))
     return replies.RECIPIENT_OK
 
 
@@ -150,13 +143,8 @@ def _after(keyword: bytes, argument: bytes) -> str | None:
 
 
 def _parameters(
-    d: Conversation, text: str, known: Mapping[str, Callable[[str | None], bool]]
+    state: State, text: str, known: Mapping[str, Callable[[str | None], bool]]
 ) -> Params:
-    if text and not d.is_extended:  # HELO sessions have no parameters.
+    if text and not state.is_extended:  # HELO sessions have no parameters.
         raise ParameterError(replies.UNKNOWN_PARAMETER)
     return parse_parameters(text, known)
-
-
-def offers_auth(d: Conversation) -> bool:
-    """Whether AUTH and the parameter of MAIL that goes with it are offered now."""
-    return d.terms.may_authenticate(is_encrypted=d.tls is not None)

@@ -1,47 +1,49 @@
-"""What a listener offers and enforces: computed once, shared by all its sessions.
-
-Owns: the constants of a session derived from settings, and the encoded greeting and EHLO replies.
-Promises: nothing here changes while the listener lives (certificates and users are not here).
-Refuses: per-connection state.
-"""
+"""What a listener offers and enforces, worked out once and shared by all its sessions."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from prixfixe.smtp import replies, sasl
 from prixfixe.smtp.recipients import RecipientPolicy
 
 if TYPE_CHECKING:
-    from prixfixe.settings import Settings
     from prixfixe.smtp.replies import Reply
 
-__all__ = ["RECIPIENT_OCTETS", "Terms"]
+__all__ = ["RECIPIENT_OCTETS", "Offer"]
 
 RECIPIENT_OCTETS: Final = 1024  # of memory, on an average: few take more than a quarter of it
 _MECHANISMS = tuple(name.decode("ascii") for name in sasl.EXCHANGES)
 _SCRAM = sasl.SCRAM.decode("ascii")  # needs keys of every user: a change of their file decides
 
 
-class Terms:
-    """The conditions of one listener, read from the settings."""
+@dataclass(slots=True)
+class Offer:
+    """The conditions of one listener. Sizes are in bytes; `math.inf` is no limit."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.domain = settings.domain
-        self.max_message_size = settings.max_message_size
-        self.max_recipients = settings.max_recipients
-        self.max_envelope_octets = settings.max_recipients * RECIPIENT_OCTETS
-        self.max_errors = settings.max_errors
-        self.max_messages = settings.max_messages or math.inf
-        self.is_strict = settings.strict
-        self.recipients = RecipientPolicy(settings.recipients)
-        self.offers_tls = settings.tls != "off" and settings.tls_cert is not None
-        self.requires_tls = settings.tls == "required"
-        self.offers_auth = settings.auth != "off"
-        self.requires_auth = settings.auth == "required"
+    domain: str = "localhost"
+    max_message_size: int = 10 * 2**20
+    max_recipients: int = 100
+    max_errors: int = 20
+    max_messages: float = math.inf
+    is_strict: bool = False
+    recipients: RecipientPolicy = field(default_factory=RecipientPolicy)
+    offers_tls: bool = False
+    requires_tls: bool = False
+    offers_auth: bool = False
+    requires_auth: bool = False
+    allows_clear_auth: bool = False
+    max_envelope_octets: int = field(init=False)
+    is_open: bool = field(init=False)  # whether every verb may be used from the start
+    greeting: Reply = field(init=False)
+    helo: Reply = field(init=False)
+    _ehlo: dict[tuple[bool, bool], Reply] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.max_envelope_octets = self.max_recipients * RECIPIENT_OCTETS
         self.is_open = not (self.requires_tls or self.requires_auth)
-        self.allows_clear_auth = settings.auth_insecure
         self.greeting = replies.greeting(self.domain)
         self.helo = replies.helo(self.domain)
         self._ehlo = {

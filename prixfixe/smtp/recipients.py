@@ -28,7 +28,7 @@ class RecipientPolicy:
 
     __slots__ = ("_allowed", "_domains")
 
-    def __init__(self, entries: Iterable[str]) -> None:
+    def __init__(self, entries: Iterable[str] = ()) -> None:
         self._allowed = frozenset(map(comparable, entries))
         self._domains = frozenset(entry.rpartition("@")[2] for entry in self._allowed)
 

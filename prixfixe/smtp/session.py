@@ -1,65 +1,159 @@
-"""The SMTP conversation as a value: octets in, replies out, no I/O.
+"""One SMTP session as a value: bytes in, replies and requests out, no I/O.
 
-Owns: the input buffer, lines, and the order of replies. What a command means is in `verbs`, message
-data in `reception`, the state in `conversation`.
-Promises: replies come in the order of the commands; a batch of commands is answered in one piece
-(RFC 2920 section 3.2); one call of `work` handles a bounded number of commands, so others get
-their turn; lines, bodies and errors are bounded; nothing is executed after the session said it
-closes; octets of a body are never taken for commands.
-Refuses: sockets, clocks (one is passed in), stores. What must happen outside is asked of
-`Outside`, whose answers come back through `kept`, `failed`, `tls_started`, `judged`, `granted`.
-
-Theory: `mode` says what the next input octet is. Only `work` consumes input, and only while the
-mode is not WAITING or CLOSED.
+Replies come in the order of the commands, and those of one batch together (RFC 2920 section 3.2).
+Bytes of a body are never taken for commands, and nothing is executed after the session is closed.
 """
 
 from __future__ import annotations
 
+import enum
 import re
-from time import perf_counter
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final
 
+from prixfixe.mail.message import Envelope
 from prixfixe.smtp import commands, replies, sasl
-from prixfixe.smtp.body_intake import Reception
-from prixfixe.smtp.state import Mode
+from prixfixe.smtp.body_intake import FREE_OCTETS, BodyIntake
+from prixfixe.smtp.commands import BeginBody, BeginLogin, BeginTls, Close
+from prixfixe.smtp.data import DataReader, verdict
+from prixfixe.smtp.login import Login
+from prixfixe.smtp.replies import Reply
+from prixfixe.smtp.requests import (
+    Aborted,
+    CheckLogin,
+    Keep,
+    NeedMemory,
+    ReleaseMemory,
+    StartTls,
+)
+from prixfixe.smtp.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from prixfixe.smtp.replies import Reply
+    from prixfixe.smtp.data import ChunkReader
+    from prixfixe.smtp.offer import Offer
+    from prixfixe.smtp.requests import Request
+    from prixfixe.smtp.scram import Keys
+    from prixfixe.smtp.transaction import Transaction
 
-__all__ = ["Dialogue"]
+    # Verb, then code: how many replies there were.
+    Tally = defaultdict[str, defaultdict[int, int]]
 
-SLICE = 64  # commands handled before others get their turn, each of them in 3 us if it is cheap
-SLICE_SECONDS = 0.0003
-LOOK = 8  # commands between looks at the clock, which cost some percents of a NOOP
-MAX_LINE_OCTETS = 12288  # RFC 4954 4 (an AUTH line); other verbs are held to less in `verbs`
-_COMMAND, _BODY, _VERBS = Mode.COMMAND, Mode.BODY, commands.VERBS  # a look-up less each time
+__all__ = ["MAX_LINE_OCTETS", "STEP", "Mode", "Session", "new_tally"]
+
+STEP: Final = 8  # commands that one call of `work` handles, each in 3 us if it is cheap
+MAX_LINE_OCTETS: Final = 12288  # RFC 4954 4: an AUTH line; `commands` holds other verbs to less
 # A browser may be made to send any method it likes, an SMTP verb too, but with the version.
 _HTTP = re.compile(
     rb"(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT|DELETE|PATCH|TRACE) |.* HTTP/\d(?:\.\d)?$"
 )
 
 
-class Dialogue(Reception):
-    """One session, driven by `receive` and `work`."""
+class Mode(enum.Enum):
+    """What the next byte of input is."""
 
-    __slots__ = ()
+    COMMAND = enum.auto()  # part of a line
+    BODY = enum.auto()  # part of message data, DATA or BDAT
+    AUTH = enum.auto()  # part of a SASL response
+    WAITING = enum.auto()  # nothing yet: a request must be answered first
+    CLOSED = enum.auto()  # nothing ever again
+
+
+_COMMAND, _BODY, _VERBS = Mode.COMMAND, Mode.BODY, commands.VERBS  # a look-up less each time
+
+
+def new_tally() -> Tally:
+    """Return an empty count of replies by verb and code."""
+    return defaultdict(lambda: defaultdict(int))
+
+
+class Session:
+    """One session. Give it input by `receive`, call `work`, send `output`, serve `requests`.
+
+    `progress` counts whole lines and bytes of message data: a client that adds none is idle.
+    `tally` counts the replies of all sessions that share it.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_at",
+        "_input",
+        "_is_skipping",
+        "_last_word",
+        "_later",
+        "_login",
+        "_tally",
+        "has_quit",
+        "has_unread",
+        "intake",
+        "mode",
+        "output",
+        "progress",
+        "state",
+        "verb",
+    )
+
+    def __init__(self, offer: Offer, session_id: str = "", tally: Tally | None = None) -> None:
+        self.state = State(offer, session_id)
+        self.intake = BodyIntake()
+        self.mode = Mode.COMMAND
+        self.verb = "OTHER"
+        self.output: list[bytes] = []
+        self.progress = 0
+        self.has_quit = False
+        self.has_unread = False  # whether bytes came behind STARTTLS or the end of the session
+        self._tally = new_tally() if tally is None else tally
+        self._login: Login | None = None
+        self._last_word: Reply | None = None
+        self._input = b""
+        self._at = 0
+        self._later: bytearray | None = None  # what came while there was input to work on
+        self._is_skipping = False  # to the end of a line that is too long
+
+    @property
+    def requests(self) -> list[Request]:
+        """What the connection has to do. It takes the requests out, and answers some."""
+        return self.state.requests
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a message is being received or stored, or an answer is due."""
+        return self.mode is Mode.BODY or self.mode is Mode.WAITING
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the next step is the server's, not the client's."""
+        return self.mode is Mode.WAITING or self.intake.is_starved
+
+    @property
+    def is_data_due(self) -> bool:
+        """Whether the client owes message data."""
+        transaction = self.state.transaction
+        return (
+            self.mode is _BODY
+            or self.intake.has_extra_memory
+            or (transaction is not None and transaction.chunks is not None)
+        )
+
+    def name_peer(self, peer: str) -> None:
+        """Take the client's address as `host:port`."""
+        self.state.name_peer(peer)
+
+    def meet(self, limit: str) -> None:
+        """Note a limit that was met."""
+        self.state.meet(limit)
 
     # --- input
 
     @property
     def buffered(self) -> int:
-        """Input octets not yet worked on."""
+        """Return how many bytes of input are not worked on yet."""
         later = self._later
         return len(self._input) - self._at + (0 if later is None else len(later))
 
-    def greet(self) -> None:
-        """Say the greeting."""
-        self.output.append(self.terms.greeting.wire)
-
     def receive(self, data: bytes) -> None:
-        """Take octets from the peer; after the end they are nothing."""
+        """Take bytes from the client; after the end they are nothing."""
         if self.mode is Mode.CLOSED:
             return
         if self._at == len(self._input):
@@ -73,7 +167,7 @@ class Dialogue(Reception):
     def _refill(self) -> bool:
         """Go on to what came later; return whether anything did.
 
-        It is joined with what is left of the input only then: not once for every read.
+        It is joined with what is left of the input only then, not once for every read.
         """
         later, self._later = self._later, None
         if later is None:
@@ -82,38 +176,34 @@ class Dialogue(Reception):
         self._at = 0
         return True
 
-    def work(self, clock: Callable[[], float] = perf_counter) -> bool:
-        """Handle a slice of what was received; return whether more can be done now.
+    def _forget_input(self) -> None:
+        if self._at < len(self._input) or self._later is not None:
+            self.has_unread = True
+        self._input = b""
+        self._at = 0
+        self._later = None
 
-        A slice ends after SLICE commands, or at the first look at the clock after SLICE_SECONDS.
-        """
-        until = 0.0
-        for count in range(1, SLICE + 1):
-            if not count % LOOK and until < (now := clock()):
-                if until:
-                    break
-                until = now + SLICE_SECONDS
-            if not self._has_next():
+    def work(self) -> bool:
+        """Handle at most STEP commands; return whether more can be done now."""
+        for _ in range(STEP):
+            if not self.has_next():
                 return False
             mode = self.mode
             if mode is _COMMAND:
                 is_done = self._command_line()
             elif mode is _BODY:
-                is_done = self.take_body()
+                is_done = self._take_body()
             else:
                 is_done = mode is Mode.AUTH and self._auth_line()
             if not is_done:
                 return False
-        return self._has_next()
+        return self.has_next()
 
-    def _has_next(self) -> bool:
+    def has_next(self) -> bool:
         """Whether there is input, or a chunk of BDAT that needs none, and memory for it."""
-        if self.is_starved:
+        if self.intake.is_starved:
             return False
-        if self._at < len(self._input) or self._refill():
-            return True
-        body = self.body
-        return body is not None and not body.wanted
+        return self._at < len(self._input) or self._refill() or self.intake.wants_nothing
 
     # --- lines
 
@@ -146,89 +236,330 @@ class Dialogue(Reception):
         if line is None:
             return False
         self.verb = "OTHER"
-        reply = self._command(line) if isinstance(line, bytes) else line
-        if reply is not None:
-            self.say(reply)
+        outcome = self._command(line) if isinstance(line, bytes) else line
+        if isinstance(outcome, Reply):
+            self.say(outcome)
+        else:
+            self._begin(outcome)
+        self._account_for_memory()
         return True
 
-    def _command(self, line: bytes) -> Reply | None:
+    def _command(self, line: bytes) -> commands.Outcome:
         word, _, argument = line.partition(b" ")
         verb = _VERBS.get(word) or _VERBS.get(word.rstrip(b"\t").upper())
         if verb is None or b" HTTP/" in line:
             if _HTTP.match(line) is not None:
-                self.close(replies.NOT_SMTP)  # A browser or a forged request, CWE-441.
-                return None
+                return Close(replies.NOT_SMTP)  # A browser or a forged request, CWE-441.
             if verb is None:
                 return replies.UNKNOWN
         self.verb = verb.name
-        if len(line) + 2 > verb.max_octets and len(line) + 2 > commands.max_octets(self, verb):
+        state = self.state
+        if len(line) + 2 > verb.max_octets and len(line) + 2 > commands.max_octets(state, verb):
             return replies.LINE_TOO_LONG
-        if not (self.helo and self.terms.is_open):  # else there is no barrier to any verb
-            refusal = commands.barrier(self, verb)
+        if not (state.helo and state.offer.is_open):  # else there is no barrier to any verb
+            refusal = commands.barrier(state, verb)
             if refusal is not None:
                 return refusal
-        return verb.handle(self, argument.strip(b" \t"))
+        return verb.handle(state, argument.strip(b" \t"))
 
-    def _auth_line(self) -> bool:
-        line = self._next_line()
-        exchange = self.exchange
-        if line is None or exchange is None:
+    def _begin(self, outcome: BeginBody | BeginTls | BeginLogin | Close) -> None:
+        """Do what a command begins."""
+        match outcome:
+            case BeginBody(reader, reply):
+                self._begin_body(reader, reply)
+            case Close(reply, after):
+                if after is not None:
+                    self.say(after)
+                self.close(reply)
+            case BeginTls():
+                self._begin_tls()
+            case BeginLogin(mechanism, exchange):
+                self.state.begin_login(mechanism)
+                self._login = Login(mechanism, exchange)
+                self._login_step(None)
+
+    def _account_for_memory(self) -> None:
+        """Ask for the memory that an envelope takes, or give back that of one that is gone."""
+        transaction, intake = self.state.transaction, self.intake
+        if transaction is None:
+            if intake.has_extra_memory or intake.is_starved:
+                self._forget_body()
+        elif transaction.octets > FREE_OCTETS:
+            self._ask_for_memory(transaction.octets)
+
+    # --- message data
+
+    def _begin_body(self, reader: DataReader | ChunkReader, reply: Reply | None) -> None:
+        if reply is not None:
+            self.say(reply)
+        self.intake.begin(reader)
+        self.mode = Mode.BODY
+
+    def _take_body(self) -> bool:
+        """Take message data from the input; return whether it came to its end."""
+        intake, transaction = self.intake, self.state.transaction
+        reader = intake.reader
+        if reader is None:
             return False
-        self.verb = "AUTH"
-        if not isinstance(line, bytes):
-            self._auth_over(line)
-            return True
-        try:
-            self._auth_step(exchange, sasl.decode(line))
-        except sasl.SaslError as error:
-            self._auth_over(error.reply)
+        piece = intake.next_piece(self._input, self._at)
+        size = len(piece)
+        held = reader.held + size + (0 if transaction is None else transaction.octets)
+        if self._ask_for_memory(held):
+            return False
+        self.progress += size
+        self._at += size
+        rest = intake.feed(piece)
+        if rest is None:
+            self._input, self._at = b"", 0
+            return self._later is not None
+        intake.finish()
+        if isinstance(reader, DataReader):
+            self._input, self._at = rest, 0
+            self.verb = "DATA"
+            self._end_of_data(reader)
+        else:
+            self.verb = "BDAT"
+            self._end_of_chunk(reader)
         return True
 
-    # --- answers from outside
+    def _ask_for_memory(self, octets: int) -> bool:
+        """Ask for memory to hold this much, if that is needed; return whether it is."""
+        wanted = self.intake.ask(octets)
+        if wanted:
+            self.requests.append(NeedMemory(wanted))
+        return self.intake.is_starved
+
+    def _end_of_data(self, reader: DataReader) -> None:
+        if reader.is_too_big:
+            self._refuse_body(replies.TOO_BIG)
+        else:
+            self._judge_body(reader.take())
+
+    def _end_of_chunk(self, reader: ChunkReader) -> None:
+        if reader.refusal is not None:
+            self._refuse_body(reader.refusal)
+        elif reader.is_last:
+            self._judge_body(reader.take())
+        else:
+            self.say(replies.bdat_received(reader.octets))
+            self._resume()
+
+    def _judge_body(self, body: bytes) -> None:
+        transaction = self.state.transaction
+        refusal = verdict(body, strict=self.state.offer.is_strict)
+        if refusal is not None or transaction is None:
+            self._refuse_body(refusal or replies.NEED_MAIL)
+            return
+        self.state.take_transaction()
+        self.mode = Mode.WAITING
+        self.requests.append(Keep(self._envelope(transaction), body))
+
+    def _envelope(self, transaction: Transaction) -> Envelope:
+        # The `with` keyword of Received (RFC 3848, RFC 6531 section 4.3).
+        state = self.state
+        protocol = "SMTP"
+        if state.is_extended:
+            protocol = "UTF8SMTP" if transaction.is_utf8 else "ESMTP"
+            if state.tls or state.user:
+                protocol += ("S" if state.tls else "") + ("A" if state.user else "")
+        return Envelope(
+            transaction.sender,
+            tuple(transaction.recipients),
+            transaction.params,
+            state.peer,
+            state.helo,
+            protocol,
+            state.offer.domain,
+            state.tls,
+            state.user,
+        )
+
+    def _refuse_body(self, reply: Reply) -> None:
+        self.state.end_transaction(reply)
+        self._forget_body()
+        self.say(reply)
+        self._resume()
+
+    def _forget_body(self) -> None:
+        if self.intake.forget():
+            self.requests.append(ReleaseMemory())
+
+    # --- replies
+
+    def greet(self) -> None:
+        """Say the greeting."""
+        self.output.append(self.state.offer.greeting.wire)
+
+    def say(self, reply: Reply) -> None:
+        """Answer the current command and count it; 421 also closes (RFC 5321 section 3.8)."""
+        if reply.limit:
+            if reply.code == 421:
+                self.close(reply)
+                return
+            self.state.meet(reply.limit)
+        self._tally[self.verb][reply.code] += 1
+        self.output.append(reply.wire)
+        if reply.is_refusal and self.state.count_refusal(self.verb, reply):
+            self.close(replies.TOO_MANY_ERRORS)
+
+    def close(self, reply: Reply) -> None:
+        """Say a last word; what is still buffered will not be looked at."""
+        if self.mode is not Mode.CLOSED:
+            if reply.limit:
+                self.state.meet(reply.limit)
+            self._tally[self.verb][reply.code] += 1
+            self.output.append(reply.wire)
+            self.has_quit = reply is replies.BYE
+            self.end()
+
+    def interrupt(self, reply: Reply) -> None:
+        """Close now, or as soon as the message under way is answered (RFC 5321 section 3.8)."""
+        if self.is_busy:
+            self._last_word = reply
+        else:
+            self.close(reply)
+
+    def end(self) -> None:
+        """Be closed without a word. The memory of a message stays taken until it is stored."""
+        if self.mode is Mode.BODY and self.state.take_transaction() is not None:
+            self.requests.append(Aborted())
+        if self.mode is not Mode.WAITING:
+            self._forget_body()
+        self.mode = Mode.CLOSED
+        self.state.end_transaction()
+        self._login = None
+        self._forget_input()
+
+    def _resume(self) -> None:
+        """Look at input again after an answer or the end of a body."""
+        if self.mode is not Mode.CLOSED:
+            self.mode = Mode.COMMAND
+            if self._last_word is not None:
+                self.close(self._last_word)
+
+    # --- messages: what the connection answers
+
+    def hold_mail(self, reply: Reply | None) -> None:
+        """Refuse MAIL with this reply from now on, or with None take it again."""
+        self.state.set_hold(reply)
+
+    def memory_is_short(self) -> None:
+        """Note that there is no memory yet for what was asked."""
+        self.state.meet("max_inflight")
+
+    def granted(self) -> None:
+        """Go on: there is memory for what was asked."""
+        self.intake.grant()
+
+    def kept(self, message_id: str) -> None:
+        """Answer 250: the message is stored."""
+        self._forget_body()
+        self.state.count_message()
+        if self.mode is not Mode.CLOSED:
+            self._tally[self.verb][replies.KEPT_CODE] += 1
+            self.output.append(replies.kept(message_id))
+            self._resume()
+
+    def failed(self, reply: Reply) -> None:
+        """Answer a message that could not be stored."""
+        self._forget_body()
+        if self.mode is not Mode.CLOSED:
+            self.say(reply)
+            self._resume()
+
+    # --- TLS
+
+    def _begin_tls(self) -> None:
+        """Say 220 and drop what was sent in clear after the command (RFC 3207 section 4.2)."""
+        self.say(replies.START_TLS)
+        self._forget_input()
+        self.state.end_transaction()
+        self._forget_body()
+        self.mode = Mode.WAITING
+        self.requests.append(StartTls(is_jumped=self.has_unread))
 
     def await_tls(self) -> None:
         """Say nothing before the handshake: TLS is implicit (RFC 8314 section 3.3)."""
         self.mode = Mode.WAITING
 
     def tls_begins(self) -> None:
-        """Drop what came in clear; the next octets come out of TLS (RFC 3207 section 4.2)."""
+        """Drop what came in clear; the next bytes come out of TLS (RFC 3207 section 4.2)."""
         self._forget_input()
 
     def tls_started(self, description: str, *, is_greeted: bool = True) -> None:
         """Begin anew inside TLS; what was said in clear is forgotten (RFC 3207 section 4.2)."""
-        self.tls = description
-        self.helo = ""
-        self.is_extended = False
-        self.user = None
-        self.forget_transaction()
+        self.state.encrypt(description)
+        self._forget_body()
         if not is_greeted:
             self.greet()
         self._resume()
+
+    # --- logins
+
+    def offer_scram(self, find_keys: Callable[[str], Keys] | None) -> None:
+        """Offer SCRAM, with what finds the keys of a user; None offers it no longer."""
+        self.state.set_find_keys(find_keys)
+
+    def _auth_line(self) -> bool:
+        line = self._next_line()
+        if line is None or self._login is None:
+            return False
+        self.verb = "AUTH"
+        if isinstance(line, bytes):
+            self._login_step(line)
+        else:
+            self._login_over(line)
+        return True
+
+    def _login_step(self, line: bytes | None) -> None:
+        """Go on with the exchange, given the client's response as it is on the wire."""
+        if self._login is None:
+            return
+        try:
+            answer = self._login.step(None if line is None else sasl.decode(line))
+        except sasl.SaslError as error:
+            self._login_over(error.reply)
+            return
+        if isinstance(answer, bytes):
+            self.mode = Mode.AUTH
+            self._tally["AUTH"][replies.CHALLENGE_CODE] += 1
+            self.output.append(answer)
+        elif isinstance(answer, sasl.Confirmed):
+            self.state.log_in(answer.user)
+            self._login_over(replies.AUTHENTICATED)
+        else:
+            self.mode = Mode.WAITING
+            self.requests.append(CheckLogin(self._login.mechanism, answer))
+
+    def _login_over(self, reply: Reply) -> None:
+        self._login = None
+        self.mode = Mode.COMMAND
+        self.say(reply)
 
     def judged(self, user: str | None, reply: Reply, signature: bytes = b"") -> None:
         """Answer AUTH: `user` is None when the login was not accepted.
 
         A client that sent a proof is shown the server's before it is told.
         """
-        self.exchange = None
+        login, self._login = self._login, None
         if self.mode is Mode.CLOSED:
             return
         self.verb = "AUTH"
         if user is not None and signature:
             self._resume()
-            self._confirm(user, signature)
+            self._confirm(login, user, signature)
             return
-        self.user = user
-        self.failed_logins += reply is replies.BAD_CREDENTIALS
+        self.state.log_in(user)
         if reply is replies.TOO_MANY_FAILED_LOGINS:  # From this address, whatever the session.
             self.close(reply)
             return
+        is_last = self.state.count_failed_login(reply)
         self.say(reply)
-        if self.failed_logins >= commands.MAX_FAILED_LOGINS:
+        if is_last:
             self.close(replies.TOO_MANY_FAILED_LOGINS)
         self._resume()
 
-    def _confirm(self, user: str, signature: bytes) -> None:
-        if self.mode is not Mode.CLOSED:
-            self.exchange = sasl.confirmed(user, signature)
-            self._auth_step(self.exchange, None)
+    def _confirm(self, login: Login | None, user: str, signature: bytes) -> None:
+        if self.mode is not Mode.CLOSED and login is not None:
+            self._login = Login(login.mechanism, sasl.confirmed(user, signature))
+            self._login_step(None)

@@ -1,283 +1,161 @@
-"""The state of one SMTP session and the few ways to change it.
-
-Owns: what the peer said so far (HELO, TLS, user, transaction), the mode, the replies not yet sent,
-and the count of errors.
-Promises: a reply is counted and queued in one place; after `close` nothing more is said.
-Refuses: input (see `dialogue`) and the meaning of commands (see `verbs`).
-"""
+"""What a session knows of its client: names, login, TLS, and the transaction under way."""
 
 from __future__ import annotations
 
-import enum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
-from prixfixe.smtp import replies, sasl
+from prixfixe.smtp import replies
+from prixfixe.smtp.requests import LimitMet, PutOff, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from prixfixe.mail.message import Envelope
-    from prixfixe.smtp.data import ChunkReader, DataReader
-    from prixfixe.smtp.offer import Terms
+    from prixfixe.smtp.offer import Offer
     from prixfixe.smtp.replies import Reply
+    from prixfixe.smtp.requests import Request
     from prixfixe.smtp.scram import Keys
     from prixfixe.smtp.transaction import Transaction
 
-__all__ = ["NOBODY", "Conversation", "Mode", "Outside"]
+__all__ = ["MAX_FAILED_LOGINS", "State"]
+
+MAX_FAILED_LOGINS = 5  # per session, then 421: Postfix and Dovecot users know 3 to 10
 
 
-class Mode(enum.Enum):
-    """What the next input octet is."""
+class State:
+    """The facts of one session, which commands read and change.
 
-    COMMAND = enum.auto()  # part of a line
-    BODY = enum.auto()  # part of message data, DATA or BDAT
-    AUTH = enum.auto()  # part of a SASL response
-    WAITING = enum.auto()  # nothing yet: an answer from outside is due
-    CLOSED = enum.auto()  # nothing ever again
+    `hold` is why no message can be taken now. `find_keys` finds the SCRAM keys of a user, or is
+    None where SCRAM is not offered. `requests` collects what the connection has to do.
+    """
 
+    __slots__ = (
+        "errors",
+        "failed_logins",
+        "find_keys",
+        "helo",
+        "hold",
+        "is_extended",
+        "limit",
+        "mechanism",
+        "messages",
+        "offer",
+        "peer",
+        "requests",
+        "session_id",
+        "tls",
+        "transaction",
+        "user",
+    )
 
-class Outside(Protocol):
-    """What a session asks of the world; every answer may come at once or later."""
-
-    def keep(self, envelope: Envelope, body: bytes) -> None:
-        """Put the message into the store; ends in `kept` or `failed`."""
-        ...
-
-    def refused(self, reply: Reply) -> None:
-        """Note that a message was refused, with its MAIL or later."""
-        ...
-
-    def aborted(self) -> None:
-        """Note that the session ended inside message data."""
-        ...
-
-    def start_tls(self) -> None:
-        """Begin the handshake after the pending output; ends in `tls_started`."""
-        ...
-
-    def judge(self, mechanism: str, claim: sasl.Credentials | sasl.Proof) -> None:
-        """Check a login; ends in `judged`."""
-        ...
-
-    def scram_keys(self) -> Callable[[str], Keys] | None:
-        """Return what finds a user's keys, or None where SCRAM is not offered."""
-        ...
-
-    def reserve(self, octets: int) -> bool:
-        """Take this much more memory for a body, or return False and call `granted` later."""
-        ...
-
-    def release(self) -> None:
-        """Give back all the memory taken for the body."""
-        ...
-
-    def limited(self, limit: str) -> None:
-        """Note that the session met a limit."""
-        ...
-
-    def before_message(self) -> Reply | None:
-        """Return why no message can be taken now, or None."""
-        ...
-
-
-class _Nobody:
-    """The outside world of a session that is over: it is asked nothing."""
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        msg = f"a session that is over asks for {name}"
-        raise AssertionError(msg)
-
-
-NOBODY: Outside = _Nobody()
-
-
-class Conversation:
-    """One session's state."""
-
-    def __init__(
-        self,
-        terms: Terms,
-        outside: Outside,
-        clock: Callable[[], float],
-        observe: Callable[[str, int], None],
-    ) -> None:
+    def __init__(self, offer: Offer, session_id: str = "") -> None:
         # For the life of the connection.
-        self.terms = terms
-        self.clock = clock
-        self.outside = outside
-        self._observe = observe
-        self.session_id = ""  # in every log record of the connection
+        self.offer = offer
+        self.session_id = session_id  # in every log record of the connection
         self.peer = ""
         self.tls: str | None = None
         self.user: str | None = None
         self.errors = 0
         self.failed_logins = 0
-        self.has_quit = False
-        self.has_unread = False  # whether octets came behind STARTTLS or the end of the session
+        self.messages = 0
         self.limit = ""  # the last one met
+        self.mechanism = ""
         # Until the next EHLO or TLS handshake.
         self.helo = ""
         self.is_extended = False
         self.transaction: Transaction | None = None
-        # What is under way.
-        self.mode = Mode.COMMAND
-        self.verb = "OTHER"
-        self.output: list[bytes] = []
-        self.data_since = 0.0
-        self.mechanism = ""
-        self.body: DataReader | ChunkReader | None = None
-        self.exchange: sasl.Exchange | None = None
-        self._input = b""
-        self._at = 0
-        self._later: bytearray | None = None  # what came while there was input to work on
-        self._is_skipping = False  # to the end of a line that is too long
+        # What the connection was told, and what it has to do.
+        self.hold: Reply | None = None
+        self.find_keys: Callable[[str], Keys] | None = None
+        self.requests: list[Request] = []
 
-    # One dict per idle session would be a third of its memory.
-    __slots__ = (
-        "_at",
-        "_input",
-        "_is_skipping",
-        "_later",
-        "_observe",
-        "body",
-        "clock",
-        "data_since",
-        "errors",
-        "exchange",
-        "failed_logins",
-        "has_quit",
-        "has_unread",
-        "helo",
-        "is_extended",
-        "limit",
-        "mechanism",
-        "mode",
-        "output",
-        "outside",
-        "peer",
-        "session_id",
-        "terms",
-        "tls",
-        "transaction",
-        "user",
-        "verb",
-    )
+    @property
+    def offers_auth(self) -> bool:
+        """Whether AUTH and the parameter of MAIL that goes with it are offered now."""
+        return self.offer.may_authenticate(is_encrypted=self.tls is not None)
 
-    def say(self, reply: Reply) -> None:
-        """Answer the current command and count it; 421 also closes (RFC 5321 section 3.8)."""
-        if reply.limit:
-            if reply.code == 421:
-                self.close(reply)
-                return
-            self.meet(reply.limit)
-        self._observe(self.verb, reply.code)
-        self.output.append(reply.wire)
-        if reply.is_refusal:
-            self.errors += 1
-            self._note_refusal(reply)
-            if self.errors >= self.terms.max_errors:
-                self.close(replies.TOO_MANY_ERRORS)
+    def name_peer(self, peer: str) -> None:
+        """Take the client's address as `host:port`."""
+        self.peer = peer
 
-    def _note_refusal(self, reply: Reply) -> None:
-        """Count a message refused with its MAIL; what follows MAIL is settled when that ends."""
-        transaction = self.transaction
-        if self.verb == "MAIL":
-            self.outside.refused(reply)
-        elif transaction is not None and self.verb in ("RCPT", "DATA"):
-            transaction.refusal = transaction.refusal or reply
+    def say_hello(self, helo: str, *, is_extended: bool) -> None:
+        """Take the client's name; a transaction ends, as with RSET (RFC 5321 4.1.4)."""
+        self.helo = helo
+        self.is_extended = is_extended
+        self.end_transaction()
 
-    def close(self, reply: Reply) -> None:
-        """Say a last word; nothing that is still buffered will be looked at."""
-        if self.mode is not Mode.CLOSED:
-            if reply.limit:
-                self.meet(reply.limit)
-            self._observe(self.verb, reply.code)
-            self.output.append(reply.wire)
-            self.has_quit = reply is replies.BYE
-            self.end()
+    def encrypt(self, description: str) -> None:
+        """Forget what was said in clear (RFC 3207 section 4.2)."""
+        self.tls = description
+        self.helo = ""
+        self.is_extended = False
+        self.user = None
+        self.end_transaction()
 
-    def charge(self, octets: int) -> None:
-        """Count memory that the envelope takes."""
-        raise NotImplementedError
+    def begin_transaction(self, transaction: Transaction) -> None:
+        """Begin a mail transaction."""
+        self.transaction = transaction
 
-    def meet(self, limit: str) -> None:
-        """Note a limit that was met."""
-        self.limit = limit
-        self.outside.limited(limit)
+    def take_transaction(self) -> Transaction | None:
+        """Return the transaction, whose message is complete, and have none."""
+        transaction, self.transaction = self.transaction, None
+        return transaction
 
-    def end(self) -> None:
-        """Be closed, without a word."""
-        self.mode = Mode.CLOSED
-        self.settle()
-        self.body = None
-        self.exchange = None
-        self._forget_input()
+    def end_transaction(self, reply: Reply | None = None) -> None:
+        """End the transaction without a message; note its refusal, if it was refused.
 
-    def _forget_input(self) -> None:
-        if self._at < len(self._input) or self._later is not None:
-            self.has_unread = True
-        self._input = b""
-        self._at = 0
-        self._later = None
-
-    def forget_transaction(self) -> None:
-        """End the transaction without a message (RFC 5321 section 4.1.1.5)."""
-        self.settle()
-
-    def settle(self, reply: Reply | None = None) -> None:
-        """End the transaction and count its message, if that was refused.
-
-        `reply` is why; before it counts why there is no recipient.
+        `reply` is the refusal of its data. Without a recipient the first refusal counts.
         """
         transaction, self.transaction = self.transaction, None
         if transaction is not None:
             if not transaction.recipients:
                 reply = transaction.refusal or reply
             if reply is not None:
-                self.outside.refused(reply)
+                self.requests.append(Refused(reply))
 
-    def begin_body(self, body: DataReader | ChunkReader) -> None:
-        """Take what follows for message data."""
-        self.body = body
-        self.mode = Mode.BODY
-        if not self.data_since:
-            self.data_since = self.clock()
+    def count_refusal(self, verb: str, reply: Reply) -> bool:
+        """Count a refused command; return whether there were too many of them.
 
-    def begin_tls(self) -> None:
-        """Say 220 and drop what was sent in clear after the command (RFC 3207 section 4.2)."""
-        self.say(replies.START_TLS)
-        self._forget_input()
-        self.forget_transaction()
-        self.mode = Mode.WAITING
-        self.outside.start_tls()
+        A refused MAIL is a refused message. What is refused later is noted when the transaction
+        ends.
+        """
+        self.errors += 1
+        if verb == "MAIL":
+            self.requests.append(Refused(reply))
+        elif self.transaction is not None and verb in ("RCPT", "DATA"):
+            self.transaction.note_refusal(reply)
+        return self.errors >= self.offer.max_errors
 
-    def begin_auth(self, mechanism: str, exchange: sasl.Exchange) -> None:
-        """Start a SASL exchange; what follows is its responses."""
+    def put_off(self, reply: Reply) -> Reply:
+        """Note that a message is not taken now; return the reply that says so."""
+        self.requests.append(PutOff(reply))
+        return reply
+
+    def meet(self, limit: str) -> None:
+        """Note a limit that was met."""
+        self.limit = limit
+        self.requests.append(LimitMet(limit))
+
+    def count_message(self) -> None:
+        """Count a message that is stored."""
+        self.messages += 1
+
+    def set_hold(self, reply: Reply | None) -> None:
+        """Refuse MAIL with this reply from now on, or with None take it again."""
+        self.hold = reply
+
+    def set_find_keys(self, find_keys: Callable[[str], Keys] | None) -> None:
+        """Offer SCRAM with what finds the keys of a user, or with None offer it no longer."""
+        self.find_keys = find_keys
+
+    def begin_login(self, mechanism: str) -> None:
+        """Note the mechanism of a SASL exchange."""
         self.mechanism = mechanism
-        self.exchange = exchange
-        self._auth_step(exchange, None)
 
-    def _auth_step(self, exchange: sasl.Exchange, response: bytes | None) -> None:
-        try:
-            question = next(exchange) if response is None else exchange.send(response)
-        except StopIteration as done:
-            self._auth_claimed(done.value)
-        except sasl.SaslError as error:
-            self._auth_over(error.reply)
-        else:
-            self.mode = Mode.AUTH
-            self._observe("AUTH", replies.CHALLENGE_CODE)
-            self.output.append(sasl.challenge(question))
+    def count_failed_login(self, reply: Reply) -> bool:
+        """Count a login that was judged; return whether it failed once too often."""
+        self.failed_logins += reply is replies.BAD_CREDENTIALS
+        return self.failed_logins >= MAX_FAILED_LOGINS
 
-    def _auth_claimed(self, claim: sasl.Claim) -> None:
-        if isinstance(claim, sasl.Confirmed):
-            self.user = claim.user
-            self._auth_over(replies.AUTHENTICATED)
-        else:
-            self.mode = Mode.WAITING
-            self.outside.judge(self.mechanism, claim)
-
-    def _auth_over(self, reply: Reply) -> None:
-        self.exchange = None
-        self.mode = Mode.COMMAND
-        self.say(reply)
+    def log_in(self, user: str | None) -> None:
+        """Take the user of a login that was accepted, or None."""
+        self.user = user

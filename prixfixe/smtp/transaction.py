@@ -1,9 +1,4 @@
-"""One mail transaction: from an accepted MAIL to the end of its data.
-
-Owns: sender, recipients, their parameters, the chunks of BDAT so far, and why it has no recipient.
-Promises: everything is recorded in order and as sent.
-Refuses: deciding; `verbs` does.
-"""
+"""One mail transaction: from an accepted MAIL to the end of its data."""
 
 from __future__ import annotations
 
@@ -20,8 +15,8 @@ __all__ = ["Transaction"]
 class Transaction:
     """The state between MAIL and the answer to its data; `chunks` joins what BDAT brought.
 
-    `refusal` is the first one that came while there was no recipient; `octets` is about the memory
-    that the recipients take.
+    `refusal` is the first refusal of RCPT or DATA. `octets` is about the memory, in bytes, that the
+    recipients take.
     """
 
     __slots__ = ("chunks", "is_utf8", "octets", "params", "recipients", "refusal", "sender")
@@ -34,3 +29,12 @@ class Transaction:
         self.chunks: ChunkReader | None = None
         self.refusal: Reply | None = None
         self.octets = 0
+
+    def add(self, recipient: Recipient, octets: int) -> None:
+        """Add a recipient that takes about so many bytes of memory."""
+        self.recipients.append(recipient)
+        self.octets += octets
+
+    def note_refusal(self, reply: Reply) -> None:
+        """Remember the first refusal."""
+        self.refusal = self.refusal or reply

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
 
     from prixfixe.mail.message import Message
-    from prixfixe.smtp.session import Dialogue
+    from prixfixe.smtp.state import State
     from prixfixe.telemetry.log_format import Hide
     from prixfixe.telemetry.log_output import Stream
 
@@ -146,7 +146,7 @@ class Log:
 
     # --- messages
 
-    def message_kept(self, message: Message, dialogue: Dialogue, seconds: float) -> None:
+    def message_kept(self, message: Message, dialogue: State, seconds: float) -> None:
         """Record an accepted message: what it was, never what it said."""
         if self._stamp is not None:
             self._sink.count("info")
@@ -155,7 +155,7 @@ class Log:
         else:
             self._say_kept(message, dialogue, seconds)
 
-    def _say_kept(self, message: Message, dialogue: Dialogue, seconds: float) -> None:
+    def _say_kept(self, message: Message, dialogue: State, seconds: float) -> None:
         envelope = message.envelope
         self.say(
             "message kept",
@@ -168,18 +168,16 @@ class Log:
             ms=round(seconds * 1000, 2),
         )
 
-    def message_refused(self, dialogue: Dialogue, reason: str) -> None:
+    def message_refused(self, dialogue: State, reason: str) -> None:
         """Record a message that was refused for good."""
         self.say("message refused", **_of_session(dialogue), reason=reason)
 
-    def message_deferred(self, message: Message, dialogue: Dialogue, reason: str) -> None:
+    def message_deferred(self, message: Message, dialogue: State, reason: str) -> None:
         """Record a message that could not be kept and why."""
         about = _of_message(message, dialogue)
         self.say("message deferred", **about, size=len(message.body), reason=reason)
 
-    def settled_late(
-        self, message: Message, dialogue: Dialogue, error: BaseException | None
-    ) -> None:
+    def settled_late(self, message: Message, dialogue: State, error: BaseException | None) -> None:
         """Record what became of a message whose client was answered before the store did."""
         self.say(
             "store answered late",
@@ -190,12 +188,12 @@ class Log:
 
     # --- sessions
 
-    def session_began(self, dialogue: Dialogue, listener: str) -> None:
+    def session_began(self, dialogue: State, listener: str) -> None:
         """Record a client that was let in."""
         if self._lowest <= LEVELS["debug"]:
             self.say("session began", **_of_session(dialogue), listener=listener)
 
-    def session_ended(self, dialogue: Dialogue, end: str, seconds: float) -> None:
+    def session_ended(self, dialogue: State, end: str, seconds: float) -> None:
         """Record the end of a client's session."""
         if self._stamp is not None:
             self._sink.count("info")
@@ -204,7 +202,7 @@ class Log:
         else:
             self._say_ended(dialogue, end, seconds)
 
-    def _say_ended(self, dialogue: Dialogue, end: str, seconds: float) -> None:
+    def _say_ended(self, dialogue: State, end: str, seconds: float) -> None:
         self.say(
             "session ended",
             **_of_session(dialogue),
@@ -218,32 +216,32 @@ class Log:
             seconds=round(seconds, 3),
         )
 
-    def refused(self, dialogue: Dialogue, listener: str, reason: str) -> None:
+    def refused(self, dialogue: State, listener: str, reason: str) -> None:
         """Record a connection that was turned away."""
         about = _of_session(dialogue)
         self.say("connection refused", **about, listener=listener, reason=reason)
 
-    def tls_failed(self, dialogue: Dialogue, mode: str, error: Exception | None) -> None:
+    def tls_failed(self, dialogue: State, mode: str, error: Exception | None) -> None:
         """Record a handshake that failed, or that its client or its time ended."""
         reason = "broken off" if error is None else str(error) or type(error).__name__
         self.say("tls handshake failed", **_of_session(dialogue), mode=mode, reason=reason)
 
-    def login_refused(self, dialogue: Dialogue, reason: str) -> None:
+    def login_refused(self, dialogue: State, reason: str) -> None:
         """Record credentials that were not accepted; not the user: people type passwords there."""
         about = _of_session(dialogue)
         self.say("login refused", **about, mechanism=dialogue.mechanism, reason=reason)
 
-    def unexpected(self, error: BaseException, dialogue: Dialogue | None = None) -> None:
+    def unexpected(self, error: BaseException, dialogue: State | None = None) -> None:
         """Record a defect of ours, with its traceback."""
         about = _of_session(dialogue) if dialogue else {}
         self.say("unexpected error", **about, reason=_told(error), **_trace(error))
 
 
-def _of_session(dialogue: Dialogue) -> dict[str, str]:
+def _of_session(dialogue: State) -> dict[str, str]:
     return {"session": dialogue.session_id, "peer": dialogue.peer}
 
 
-def _of_message(message: Message, dialogue: Dialogue) -> dict[str, str]:
+def _of_message(message: Message, dialogue: State) -> dict[str, str]:
     return {"session": dialogue.session_id, "id": message.id, "peer": message.envelope.peer}
 
 

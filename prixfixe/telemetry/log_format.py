@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from prixfixe.mail.message import Message
-    from prixfixe.smtp.session import Dialogue
+    from prixfixe.smtp.state import State
 
 __all__ = ["HIDERS", "MAX_TEXT", "Hide", "Stamp", "clean", "kept_line", "session_line"]
 
@@ -85,9 +85,7 @@ def kept_line(message: Message, session: str, seconds: float, stamp: str, hide: 
     )
 
 
-def session_line(
-    dialogue: Dialogue, end: str, seconds: float, stamp: str, hide: Hide | None
-) -> str:
+def session_line(dialogue: State, end: str, seconds: float, stamp: str, hide: Hide | None) -> str:
     """Return the record of a client's session that is over."""
     user = dialogue.user if hide is None else hide(dialogue.user)
     return (

@@ -10,6 +10,7 @@ Refuses: a process-wide registry. Two servers in one process have two `Metrics`.
 from __future__ import annotations
 
 import platform
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from prixfixe.telemetry.events import MECHANISMS
@@ -39,8 +40,8 @@ class Metrics:
         self._backend = backend
         self._build = (version, revision, backend, platform.python_version())
         self._max_connections = max_connections
-        # Verb, then code: smtp_commands and smtp_replies are both sums over it. 0 is "other".
-        self._commands = {verb: dict.fromkeys((*CODES, 0), 0) for verb in VERBS}
+        # Verb, then code: smtp_commands and smtp_replies are both sums over it.
+        self.replies: defaultdict[str, defaultdict[int, int]] = defaultdict(_counter)
         self._messages = self._series["messages"].counts
         self._log_records = self._series["log_records"].counts
         self._accepted = (
@@ -99,14 +100,6 @@ class Metrics:
         self._count("smtp_limits", (name,))
 
     # Commands and messages: the hot path
-
-    def command(self, verb: str, code: int) -> None:
-        """Count one reply by the verb it answers and its code."""
-        try:
-            self._commands[verb][code] += 1
-        except KeyError:
-            codes = self._commands.get(verb, self._commands["OTHER"])
-            codes[code if code in codes else 0] += 1
 
     def message(self, listener: str, result: str, reason: str) -> None:
         """Count one message that came to an end, except the accepted ones."""
@@ -198,11 +191,12 @@ class Metrics:
     def _sums(self) -> dict[str, dict[_Key, float]]:
         classes = dict.fromkeys(self._series["smtp_commands"].counts, 0.0)
         replies = dict.fromkeys(self._series["smtp_replies"].counts, 0.0)
-        for verb, codes in self._commands.items():
-            for code, count in codes.items():
-                replies[(str(code) if code else "other",)] += count
-                if code:
-                    classes[verb, f"{code // 100}xx"] += count
+        # Copies: sessions go on counting while this runs in a thread.
+        for verb, codes in self.replies.copy().items():
+            for code, count in codes.copy().items():
+                replies[(str(code) if code in CODES else "other",)] += count
+                if code in CODES:
+                    classes[verb if verb in VERBS else "OTHER", f"{code // 100}xx"] += count
         return {"smtp_commands": classes, "smtp_replies": replies}
 
     def _gauges(self) -> dict[str, dict[_Key, float]]:
@@ -232,6 +226,10 @@ class Metrics:
         from prixfixe.telemetry.metrics_page import expose
 
         return expose(self, accept)
+
+
+def _counter() -> defaultdict[int, int]:
+    return defaultdict(int)
 
 
 def _known(key: _Key, value: float | None) -> dict[_Key, float]:

@@ -16,16 +16,18 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from prixfixe.mail.message import Envelope, Message, render, trace_headers
+from prixfixe.server.app import offer_of
 from prixfixe.settings import load
-from prixfixe.smtp.offer import Terms
 from prixfixe.smtp.proxy_header import ProxyError, header_client, header_octets
 from prixfixe.smtp.scram import Keys
-from prixfixe.smtp.state import Mode
+from prixfixe.smtp.session import Mode
 from tests.support.parser_oracle import CONTROL, judge_parameters, judge_path
 from tests.support.session_driver import BASE, Talk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from prixfixe.smtp.offer import Offer
 
 __all__ = ["TARGETS", "address", "parameters", "proxy", "session"]
 
@@ -80,15 +82,15 @@ def proxy(octets: bytes) -> None:
 
 
 @functools.cache
-def _terms(offer: int) -> Terms:
-    return Terms(load({**BASE, **OFFERS[offer]}))
+def _terms(offer: int) -> Offer:
+    return offer_of(load({**BASE, **OFFERS[offer]}))
 
 
 def session(octets: bytes) -> None:
     """Whatever is sent, however it is cut: every reply is one, and what is kept is sound."""
     offer, size, sent = octets[:1], octets[1:2], octets[2:]
     number = ord(offer or b"\0") % len(OFFERS)
-    talk = Talk(terms=_terms(number))
+    talk = Talk(offer=_terms(number))
     if "SMTP_AUTH_USERS" in OFFERS[number]:
         talk.world.keys_of = lambda _user: KEYS
     step = ord(size or b"\0") or len(sent) or 1
@@ -97,16 +99,15 @@ def session(octets: bytes) -> None:
     assert len(said) <= 700 * (sent.count(b"\n") + sent.count(b"\r") + 2), "more said than asked"
     for number, (envelope, body) in enumerate(talk.world.kept):
         _check_kept(Message(f"id{number}", 1.5, envelope, body))
-    if talk.dialogue.mode is Mode.CLOSED:
+    if talk.session.mode is Mode.CLOSED:
         assert _send(talk, b"NOOP\r\n") == b"", "alive after the end"
         assert talk.world.reserved == 0, "memory is still held"
 
 
 def _send(talk: Talk, octets: bytes) -> bytes:
-    talk.dialogue.receive(octets)
-    while talk.dialogue.work():
-        pass
-    output = talk.dialogue.output
+    talk.session.receive(octets)
+    talk.work()
+    output = talk.session.output
     said = b"".join(output)
     output.clear()
     return said

@@ -395,7 +395,7 @@ async def test_probe_passes_where_a_proxy_is_expected(start, environ, http):
 async def test_check_tells_that_the_server_drains(start, environ, capsys):
     running = await start(SMTP_HTTP_PORT="0")
     environ(**own_address(running))
-    running.server.context.is_draining = True
+    running.server.roster.is_draining = True
     assert await run_check() == 1
     assert "not ready: draining: shutting down" in capsys.readouterr().err
 

@@ -88,7 +88,7 @@ async def test_a_client_that_goes_mid_commit_does_not_stop_it(start, end):
     wire.close() if end == "close" else reset(wire)
     store.gate.set()
     await until(lambda: running.messages)
-    await until(lambda: not running.server.context.sessions)
+    await until(lambda: not running.server.roster.connections)
     assert any("message kept" in line for line in running.records())
 
 
@@ -101,7 +101,7 @@ async def test_half_a_message_is_not_kept(start, octets):
     await wire.send(octets)
     wire.writer.write_eof()
     await wire.rest()
-    await until(lambda: not running.server.context.sessions)
+    await until(lambda: not running.server.roster.connections)
     assert running.messages == []
     counts = running.server.metrics.series()["messages"].counts
     assert counts["smtp", "aborted", "client_gone"] == 1
@@ -169,11 +169,11 @@ async def test_progress_in_a_body_counts_as_activity(start):
     running = await start(SMTP_TIMEOUT="100", SMTP_MIN_DATA_RATE="0")
     wire = await running.say_hello()
     await wire.ask(START, 3)
-    (session,) = running.server.context.sessions
+    (session,) = running.server.roster.connections
     for _ in range(6):
-        before = session.dialogue.progress
+        before = session.session.progress
         await wire.send(b"line\r\n")
-        await until(lambda before=before: session.dialogue.progress > before)
+        await until(lambda before=before: session.session.progress > before)
         running.later(60)
     assert await wire.ask(b".\r\n") == [250]
     running.later(101)
@@ -208,7 +208,7 @@ async def test_a_client_that_never_reads_is_cut_off(start):
             await loop.sock_sendall(sock, b"HELP\r\n" * 1000)
 
     task = asyncio.create_task(flood())
-    await until(lambda: not running.server.context.sessions)
+    await until(lambda: not running.server.roster.connections)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     sock.close()
@@ -234,7 +234,7 @@ async def test_connections_over_the_limit_get_421_and_a_freed_slot_is_usable(sta
     third = await running.connect(greet=False)
     assert (await third.rest()).startswith(b"421 4.3.2")
     assert await first.ask(b"QUIT\r\n") == [221]
-    await until(lambda: len(running.server.context.sessions) == 1)
+    await until(lambda: len(running.server.roster.connections) == 1)
     await running.connect()
 
 
@@ -284,7 +284,7 @@ async def test_drain_ends_at_its_deadline(start):
 async def test_a_defect_closes_the_session_with_a_fixed_reply(start, monkeypatch):
     running = await start()
     wire = await running.say_hello()
-    monkeypatch.setattr("prixfixe.smtp.session.Dialogue._command", lambda *_: 1 / 0)
+    monkeypatch.setattr("prixfixe.smtp.session.Session._command", lambda *_: 1 / 0)
     await wire.send(b"NOOP\r\n")
     assert (await wire.reply()).startswith(b"421 4.3.0 Internal trouble")
     assert any("ZeroDivisionError" in line for line in running.records())
@@ -298,7 +298,7 @@ async def test_big_messages_share_one_budget(start):
     body = (b"x" * 998 + b"\r\n") * 1000
     answers = await asyncio.gather(*[one.ask(body + b".\r\n") for one in wires])
     assert answers == [[250]] * 6
-    assert running.server.context.budget.in_use == 0
+    assert running.server.budget.in_use == 0
     assert [len(message.body) for message in running.messages] == [len(body)] * 6
 
 
@@ -339,10 +339,10 @@ async def test_a_client_that_leaves_at_any_stage_gives_everything_back(
     for wire in wires:
         wire.writer.write(octets)
         if "bad handshake" in request.node.name:
-            await until(lambda: running.server.context.sessions)
+            await until(lambda: running.server.roster.connections)
             wire.writer.write(b"this is no ClientHello" * 50)
-    context = running.server.context
-    await until(lambda: len(context.sessions) == 3 or "kept" in request.node.name)
+    server = running.server
+    await until(lambda: len(server.roster.connections) == 3 or "kept" in request.node.name)
     for wire in wires:
         if end == "reset":
             reset(wire)
@@ -350,10 +350,10 @@ async def test_a_client_that_leaves_at_any_stage_gives_everything_back(
             wire.writer.write_eof()
         else:
             wire.close()
-    await until(lambda: not context.sessions)
-    assert context.admission.connections == 0
-    assert context.admission._per_peer == {}
-    assert (context.budget.in_use, context.budget.waiting) == (0, 0)
+    await until(lambda: not server.roster.connections)
+    assert server.admission.connections == 0
+    assert server.admission._per_peer == {}
+    assert (server.budget.in_use, server.budget.waiting) == (0, 0)
     assert running.server.metrics.active == {"smtp": 0, "smtps": 0}
     assert not any("unexpected" in line for line in running.records())
     assert running.server.metrics.series()["metrics_defects"].counts[()] == 0
@@ -365,7 +365,7 @@ async def test_a_defect_while_a_login_is_checked_ends_the_session(start):
     async def fail(*_args, **_named):
         raise RuntimeError("a defect")
 
-    running.server.context.authenticator.verify = fail
+    running.server.services.authenticator.verify = fail
     wire = await running.say_hello()
     assert await wire.ask(b"AUTH PLAIN AHUAcA==\r\n") == [421]
     assert await wire.is_cut()
@@ -395,7 +395,7 @@ async def test_a_refused_proxied_peer_frees_no_slot_of_others(start):
         other = await running.connect(greet=False)
         await other.send(header)
         assert (await other.rest()).startswith(b"421 4.7.0")
-    await until(lambda: len(running.server.context.sessions) == 1)
+    await until(lambda: len(running.server.roster.connections) == 1)
     assert running.server.metrics.active["smtp"] == 1
 
 
@@ -459,7 +459,7 @@ async def test_clear_text_where_a_handshake_is_due_ends_the_connection(start):
     assert await wire.ask(b"STARTTLS\r\n") == [220]
     await wire.send(b"MAIL FROM:<a@b>\r\n" * 300)
     assert await wire.is_cut()
-    await until(lambda: not running.server.context.sessions)
+    await until(lambda: not running.server.roster.connections)
     assert running.server.metrics.active == {"smtp": 0, "smtps": 0}
 
 
@@ -467,7 +467,7 @@ async def test_a_stalled_handshake_is_dropped(start):
     running = await start(SMTP_TLS_CERT="self-signed", SMTP_TIMEOUT="100")
     wire = await running.say_hello()
     assert await wire.ask(b"STARTTLS\r\n") == [220]
-    (session,) = running.server.context.sessions
+    (session,) = running.server.roster.connections
     await until(lambda: session._handshake)
     running.later(101)
     assert await wire.is_cut()
@@ -531,12 +531,12 @@ async def test_a_session_that_is_over_leaves_nothing_for_the_collector(start):
     gc.disable()
     try:
         wire = await running.say_hello()
-        (session,) = running.server.context.sessions
+        (session,) = running.server.roster.connections
         gone = weakref.ref(session), weakref.ref(session.session)
         del session
         assert await wire.ask(START, 3) == [250, 250, 354]
         assert await wire.ask(b"x\r\n.\r\nQUIT\r\n", 2) == [250, 221]
-        await until(lambda: not running.server.context.sessions)
+        await until(lambda: not running.server.roster.connections)
         await until(lambda: gone[0]() is None and gone[1]() is None)
     finally:
         gc.enable()

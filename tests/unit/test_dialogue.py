@@ -1,14 +1,14 @@
 """The conversation without sockets: octets in, replies out."""
 
-import itertools
+import gc
 import re
+import weakref
 
 import pytest
 
 from prixfixe.smtp import mail_commands as envelope
 from prixfixe.smtp import replies
-from prixfixe.smtp.session import LOOK, MAX_LINE_OCTETS, SLICE, SLICE_SECONDS
-from prixfixe.smtp.state import Mode
+from prixfixe.smtp.session import MAX_LINE_OCTETS, STEP, Mode
 from tests.support.session_driver import Talk
 
 
@@ -104,8 +104,8 @@ CASES = {
     ),
     "many chunks in a batch": (START + b"BDAT 1\r\nx" * 40 + b"BDAT 0 LAST\r\n", [250] * 44),
     "empty chunk at the end of a slice": (
-        START + b"NOOP\r\n" * (SLICE - 4) + b"BDAT 0 LAST\r\n",
-        [250] * SLICE,
+        START + b"NOOP\r\n" * (STEP - 4) + b"BDAT 0 LAST\r\n",
+        [250] * STEP,
     ),
     "line feed first": (b"\nNOOP\r\n", [500, 250]),
     "only line feeds": (b"\n\n\r\n", [500, 500, 500]),
@@ -160,7 +160,7 @@ def test_ehlo_offers_what_the_interface_says(talk):
 
 def test_envelope_is_kept_as_sent(talk):
     subject = talk()
-    subject.dialogue.peer = "192.0.2.9:1234"
+    subject.session.name_peer("192.0.2.9:1234")
     subject.send(
         EHLO + b"MAIL FROM:<A@x.test> body=8bitmime RET=HDRS ENVID=q\r\n"
         b"RCPT TO:<B@y.test> NOTIFY=NEVER\r\nRCPT TO:<c@y.test>\r\nDATA\r\n..x\r\n.\r\n"
@@ -243,7 +243,7 @@ def test_input_waits_while_a_message_is_being_kept(talk):
     subject = talk()
     subject.world.is_waiting = True
     assert subject.send(START + b"DATA\r\n.\r\nNOOP\r\n")[-1] == 354
-    assert subject.dialogue.is_busy
+    assert subject.session.is_busy
     assert subject.send(b"NOOP\r\n") == []
     subject.world.answer()
     assert subject.send(b"") == [250, 250, 250]
@@ -253,8 +253,8 @@ def test_draining_waits_for_the_message_under_way(talk):
     subject = talk()
     subject.world.is_waiting = True
     subject.send(START + b"DATA\r\n.\r\n")
-    subject.dialogue.interrupt(replies.SHUTTING_DOWN)
-    assert subject.dialogue.output == []
+    subject.session.interrupt(replies.SHUTTING_DOWN)
+    assert subject.session.output == []
     subject.world.answer()
     assert subject.send(b"NOOP\r\n") == [250, 421]
 
@@ -262,55 +262,63 @@ def test_draining_waits_for_the_message_under_way(talk):
 def test_draining_closes_an_idle_session_at_once(talk):
     subject = talk()
     subject.send(EHLO)
-    subject.dialogue.interrupt(replies.SHUTTING_DOWN)
+    subject.session.interrupt(replies.SHUTTING_DOWN)
     assert subject.send(b"NOOP\r\n") == [421]
-    assert subject.dialogue.mode is Mode.CLOSED
+    assert subject.session.mode is Mode.CLOSED
 
 
 def test_input_after_the_end_is_not_kept(talk):
     subject = talk()
     subject.send(b"QUIT\r\n")
-    subject.dialogue.receive(b"x" * 1000)
-    assert subject.dialogue.buffered == 0
-    assert subject.dialogue.has_quit
+    subject.session.receive(b"x" * 1000)
+    assert subject.session.buffered == 0
+    assert subject.session.has_quit
 
 
 def test_answers_after_the_end_are_silent(talk):
     subject = talk()
     subject.world.is_waiting = True
     subject.send(START + b"DATA\r\n.\r\n")
-    subject.dialogue.end()
+    subject.session.end()
+    subject.world.serve()
     subject.world.answer()
-    subject.dialogue.failed(replies.STORE_FAILED)
-    subject.dialogue.judged(None, replies.BAD_CREDENTIALS)
-    assert subject.dialogue.output == []
+    subject.session.failed(replies.STORE_FAILED)
+    subject.session.judged(None, replies.BAD_CREDENTIALS)
+    assert subject.session.output == []
 
 
-def test_a_slice_of_commands_lets_others_have_their_turn(talk):
+def test_one_step_of_work_handles_a_few_commands(talk):
     subject = talk()
-    subject.dialogue.receive(b"NOOP\r\n" * (SLICE + 1))
-    assert subject.dialogue.work(lambda: 1.0) is True
-    assert len(subject.dialogue.output) == SLICE
-    assert subject.dialogue.work(lambda: 1.0) is False
+    subject.session.receive(b"NOOP\r\n" * (STEP + 1))
+    assert subject.session.work() is True
+    assert len(subject.session.output) == STEP
+    assert subject.session.work() is False
 
 
-def test_a_slice_of_dear_commands_ends_by_the_clock(talk):
-    subject, clock = talk(), itertools.count(1, SLICE_SECONDS * 1.01)
-    subject.dialogue.receive(b"NOOP\r\n" * SLICE)
-    assert subject.dialogue.work(lambda: next(clock)) is True
-    assert len(subject.dialogue.output) < 2 * LOOK
+def test_a_session_that_is_over_is_freed_at_once(talk):
+    """Nothing in it refers back to whoever drives it."""
+    session = talk().session
+    session.receive(START + b"DATA\r\nx")
+    session.work()
+    gone = weakref.ref(session)
+    gc.disable()
+    try:
+        del session
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_input_that_waits_is_joined_once_and_in_order(talk):
     subject = talk()
     first, *more = (b"EHLO c.test\r\nNO", b"OP\r", b"\nHELP\r\nNOO", b"P\r\nQUI", b"T\r\n")
-    subject.dialogue.receive(first)
+    subject.session.receive(first)
     for octets in more:
-        subject.dialogue.receive(octets)
-    assert subject.dialogue.buffered == len(first) + sum(map(len, more))
-    assert subject.dialogue._input is first
+        subject.session.receive(octets)
+    assert subject.session.buffered == len(first) + sum(map(len, more))
+    assert subject.session._input is first
     assert subject.send(b"") == [250, 250, 214, 250, 221]
-    assert subject.dialogue.buffered == 0
+    assert subject.session.buffered == 0
 
 
 def test_recipients_past_the_limit_are_not_parsed_and_count_as_errors(talk, monkeypatch):
@@ -329,15 +337,15 @@ def test_an_envelope_waits_for_memory_and_gives_it_back(talk):
     subject.world.has_room = False
     answers = subject.send(rcpt * 200)
     assert len(answers) < 100
-    assert subject.dialogue.is_starved
-    subject.dialogue.granted()
+    assert subject.session.intake.is_starved
+    subject.session.granted()
     subject.world.has_room = True
     assert len(answers) + len(subject.send(b"")) == 200
     assert subject.world.reserved > 60_000
-    assert subject.dialogue.is_in_debt
+    assert subject.session.intake.has_extra_memory
     assert subject.send(b"RSET\r\n") == [250]
     assert subject.world.reserved == 0
-    assert not subject.dialogue.is_in_debt
+    assert not subject.session.intake.has_extra_memory
 
 
 def test_recipients_of_the_longest_kind_are_bounded_by_memory_too(talk):
@@ -347,7 +355,7 @@ def test_recipients_of_the_longest_kind_are_bounded_by_memory_too(talk):
     mail = b"EHLO c\r\nMAIL FROM:<a@x> SMTPUTF8\r\n"
     answers = subject.send(mail + (b"RCPT TO:<c@y> " + orcpt + b"\r\n") * 100)
     assert answers.count(452) > 30
-    assert subject.dialogue.transaction.octets < 103 * 1024
+    assert subject.session.state.transaction.octets < 103 * 1024
 
 
 def test_a_body_waits_for_memory(talk):
@@ -355,9 +363,9 @@ def test_a_body_waits_for_memory(talk):
     subject.send(START + b"DATA\r\n")
     subject.world.has_room = False
     assert subject.send(b"x" * 100_000) == []
-    assert subject.dialogue.is_starved
+    assert subject.session.intake.is_starved
     assert subject.send(b"\r\n.\r\n") == []
-    subject.dialogue.granted()
+    subject.session.granted()
     assert subject.send(b"") == [250]
     assert subject.world.reserved == 0
 
@@ -366,7 +374,8 @@ def test_memory_is_given_back_when_the_session_ends(talk):
     subject = talk()
     subject.send(START + b"DATA\r\n" + b"x" * 100_000)
     assert subject.world.reserved
-    subject.dialogue.end()
+    subject.session.end()
+    subject.world.serve()
     assert subject.world.reserved == 0
 
 
@@ -383,10 +392,10 @@ def test_starttls_forgets_what_was_said_in_clear(talk):
     subject = talk(**TLS)
     subject.world.is_waiting = True
     assert subject.send(START + b"STARTTLS\r\nNOOP\r\n") == [250, 250, 250, 220]
-    subject.dialogue.receive(b"EHLO injected\r\n")
-    subject.dialogue.tls_begins()
-    subject.dialogue.receive(b"DATA\r\n")
-    subject.dialogue.tls_started("TLSv1.3 X")
+    subject.session.receive(b"EHLO injected\r\n")
+    subject.session.tls_begins()
+    subject.session.receive(b"DATA\r\n")
+    subject.session.tls_started("TLSv1.3 X")
     assert subject.send(b"MAIL FROM:<a@b>\r\n") == [503, 503]
     lines = subject.say(EHLO)
     assert not any("STARTTLS" in line for line in lines)

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from prixfixe.connection import arrival as entrance
+from prixfixe.connection import connection
 from prixfixe.mail.message import trace_headers
 from tests.conftest import PATIENCE, until
 
@@ -83,12 +83,12 @@ def counted(running, name, *labels):
 async def test_a_handshake_under_way_takes_a_place(start):
     running = await start(SMTP_MAX_CONNECTIONS="1", **IMPLICIT)
     silent = await running.connect(greet=False, port=smtps(running))
-    await until(lambda: running.server.context.admission.connections)
+    await until(lambda: running.server.admission.connections)
     assert running.server.metrics.active == {"smtp": 0, "smtps": 1}
     other = await running.connect(greet=False)
     assert (await other.rest()).startswith(b"421 4.3.2")
     silent.close()
-    await until(lambda: not running.server.context.sessions)
+    await until(lambda: not running.server.roster.connections)
     assert running.server.metrics.active == {"smtp": 0, "smtps": 0}
     await running.connect()
 
@@ -100,30 +100,30 @@ async def test_a_refused_client_of_implicit_tls_is_told_why_inside(start):
     client = TlsClient(wire)
     await client.shake_hands()
     assert (await client.read()).startswith(b"421 4.3.2")
-    await until(lambda: not running.server.context.explained)
+    await until(lambda: not running.server.roster.explained)
     assert counted(running, "smtp_connections", "smtps", "over_limit") == 1
 
 
 async def test_refused_handshakes_are_bounded(start, monkeypatch):
-    monkeypatch.setattr(entrance, "MAX_EXPLAINED", 2)
+    monkeypatch.setattr(connection, "MAX_EXPLAINED", 2)
     running = await start(SMTP_MAX_CONNECTIONS="1", **IMPLICIT)
     await running.connect()
     silent = [await running.connect(greet=False, port=smtps(running)) for _ in range(2)]
-    await until(lambda: running.server.context.explained == 2)
+    await until(lambda: running.server.roster.explained == 2)
     third = await running.connect(greet=False, port=smtps(running))
     assert await third.is_cut()
     for wire in silent:
         wire.close()
-    await until(lambda: not running.server.context.explained)
+    await until(lambda: not running.server.roster.explained)
 
 
 async def test_a_refused_client_that_never_shakes_hands_is_dropped(start, monkeypatch):
-    monkeypatch.setattr(entrance, "EXPLAINING_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "EXPLAINING_SECONDS", 0.2)
     running = await start(SMTP_MAX_CONNECTIONS="1", **IMPLICIT)
     await running.connect()
     silent = await running.connect(greet=False, port=smtps(running))
     assert await silent.is_cut()
-    await until(lambda: not running.server.context.explained)
+    await until(lambda: not running.server.roster.explained)
 
 
 async def test_a_stalled_implicit_handshake_is_dropped_and_counted(start):
@@ -133,7 +133,7 @@ async def test_a_stalled_implicit_handshake_is_dropped_and_counted(start):
     await until(lambda: counted(running, "smtp_connections", "smtps", "accepted"))
     running.later(101)
     assert await wire.is_cut()
-    await until(lambda: not running.server.context.sessions)
+    await until(lambda: not running.server.roster.connections)
     assert counted(running, "tls_handshakes", "implicit", "none", "error") == 1
 
 
@@ -143,7 +143,7 @@ async def test_a_client_that_leaves_with_its_hello_gives_its_place_back_at_once(
     wire.writer.write(TlsClient(wire).hello()[:50])
     wire.writer.write_eof()
     await until(lambda: counted(running, "smtp_connections", "smtps", "accepted"))
-    await until(lambda: not running.server.context.sessions)
+    await until(lambda: not running.server.roster.connections)
 
 
 async def test_drain_cuts_handshakes_and_headers_that_are_under_way(start):
@@ -152,7 +152,7 @@ async def test_drain_cuts_handshakes_and_headers_that_are_under_way(start):
         await running.connect(greet=False),
         await running.connect(greet=False, port=smtps(running)),
     )
-    await until(lambda: len(running.server.context.sessions) == 2)
+    await until(lambda: len(running.server.roster.connections) == 2)
     await implicit.send(V1)
     await until(lambda: counted(running, "smtp_connections", "smtps", "accepted"))
     await running.server.stop()
@@ -224,7 +224,7 @@ async def test_header_on_the_plain_port_reaches_envelope_log_and_received(start,
     assert message.envelope.peer == peer
     host = peer.rpartition(":")[0].strip("[]")
     assert host in trace_headers(message).decode()
-    await until(lambda: not running.server.context.sessions)
+    await until(lambda: not running.server.roster.connections)
     records = running.records()
     assert sum(f'"peer":"{peer}"' in line for line in records) == 3  # began, kept, ended
 
@@ -268,13 +268,13 @@ async def test_bad_header_ends_the_connection(start, header, port):
         assert (await wire.rest()).startswith(b"421 4.3.2")
     else:
         assert await wire.is_cut()
-    await until(lambda: not running.server.context.sessions)
+    await until(lambda: not running.server.roster.connections)
     assert counted(running, "smtp_connections", port, "bad_proxy") == 1
     records = [line for line in running.records() if '"connection refused"' in line]
     assert len(records) == 1
     assert '"reason":"bad_proxy"' in records[0]
     assert not any("unexpected" in line for line in running.records())
-    assert running.server.context.admission.connections == 0
+    assert running.server.admission.connections == 0
     assert running.messages == []
 
 

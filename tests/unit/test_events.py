@@ -122,7 +122,7 @@ async def test_one_mail_can_be_followed_from_connection_to_store(start):
     await wire.rest()
     for other in others:
         await other.ask(b"QUIT\r\n")
-    await until(lambda: not running.server.context.sessions)
+    await until(lambda: not running.server.roster.connections)
     (kept,) = of(running, id=name)
     assert kept["event"] == "message kept"
     session = [one["event"] for one in of(running, session=kept["session"])]
@@ -140,7 +140,7 @@ async def test_a_refused_message_and_a_refused_login_name_their_session(start, t
         SMTP_AUTH_USERS=str(tmp_path / "users"),
         SMTP_MAX_MESSAGE_SIZE="1024",
     )
-    running.server.context.authenticator._sleep = lambda _seconds: _now()
+    running.server.services.authenticator._sleep = lambda _seconds: _now()
     wire = await running.say_hello()
     assert await wire.ask(b"AUTH PLAIN AHdyb25nAHdyb25n\r\n") == [535]
     await wire.ask(b"MAIL FROM:<a@x.test>\r\nRCPT TO:<b@y.test>\r\nDATA\r\n", 3)
@@ -255,7 +255,7 @@ async def test_addresses_are_shown_as_the_setting_says(start, monkeypatch, form,
         await wire.ask(say % sender, 3)
         assert await wire.ask(b"x\r\n.\r\n") == [250]
     await wire.ask(b"QUIT\r\n")
-    await until(lambda: not running.server.context.sessions)
+    await until(lambda: not running.server.roster.connections)
     text = "\n".join(running.records())
     assert all(one in text for one in shown)
     people = [one for one in ("ann.lee", "bob.ray", "joe.fox") if one in text]

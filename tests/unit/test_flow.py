@@ -5,15 +5,24 @@ Each client floods from a thread of its own, so that what it sends is there befo
 
 import asyncio
 import contextlib
+import itertools
 import socket
 import struct
 import threading
 
 import pytest
 
-from prixfixe.connection.arrival import TLS_BUFFER_OCTETS
-from prixfixe.connection.transport import BULK_OCTETS, PAUSE_EARLY_OCTETS, PAUSE_OCTETS, Link
+from prixfixe.connection import connection as connections
+from prixfixe.connection.arrival import Arrival
+from prixfixe.connection.connection import SLICE_SECONDS, Connection
+from prixfixe.connection.flow import (
+    BULK_OCTETS,
+    PAUSE_EARLY_OCTETS,
+    PAUSE_OCTETS,
+    TLS_BUFFER_OCTETS,
+)
 from prixfixe.limits.memory import Budget
+from prixfixe.smtp.session import STEP
 from tests.conftest import until
 from tests.unit.test_connection import START, client_context
 
@@ -35,14 +44,14 @@ class Most:
         def noting_input(connection, data):
             received(connection, data)
             self.reads += 1
-            self.early = max(self.early, len(connection._early or b""))
-            self.input = max(self.input, connection.dialogue.buffered)
+            self.early = max(self.early, len(connection._arrival or b""))
+            self.input = max(self.input, connection.session.buffered)
 
         def noting_output(connection):
-            replies = sum(map(len, connection.dialogue.output))
+            replies = sum(map(len, connection.session.output))
             flush(connection)
-            if connection.transport is not None:
-                replies += connection.transport.get_write_buffer_size()
+            if connection._flow.transport is not None:
+                replies += connection._flow.transport.get_write_buffer_size()
             self.output = max(self.output, replies)
 
         monkeypatch.setattr(connection_class, "data_received", noting_input)
@@ -51,7 +60,7 @@ class Most:
 
 @pytest.fixture
 def most(monkeypatch):
-    return Most(Link, monkeypatch)
+    return Most(Connection, monkeypatch)
 
 
 def send_all(sock, first, octets):
@@ -89,7 +98,7 @@ async def test_pipelined_commands(start, most):
     assert most.reads > FLOOD_OCTETS // READ_OCTETS
     assert most.input <= PAUSE_OCTETS + READ_OCTETS
     assert most.output <= 2 * 65536
-    await until(lambda: not running.server.context.sessions)
+    await until(lambda: not running.server.roster.connections)
 
 
 async def test_commands_whose_replies_nobody_reads(start, most):
@@ -154,14 +163,14 @@ async def test_a_client_of_one_octet_at_a_time_is_heard(start):
 def one_event(connection, octets):
     """Give a connection what one event of uvloop may: 32 reads, unless it pauses meanwhile."""
     for _ in range(32):
-        if not connection.transport.is_reading():
+        if not connection._flow.transport.is_reading():
             return
         connection.data_received(octets)
 
 
 async def only_session(running):
-    await until(lambda: running.server.context.sessions)
-    (connection,) = running.server.context.sessions
+    await until(lambda: running.server.roster.connections)
+    (connection,) = running.server.roster.connections
     return connection
 
 
@@ -172,19 +181,19 @@ async def test_reads_of_one_event_while_work_is_scheduled(start, read):
     connection = await only_session(running)
     connection.data_received(b"NOOP\r\n" * 100)
     assert connection._is_scheduled
-    assert connection.transport.is_reading()
+    assert connection._flow.transport.is_reading()
     for _ in range(100):
         one_event(connection, read)
-    assert connection.dialogue.buffered <= PAUSE_OCTETS + len(read)
+    assert connection.session.buffered <= PAUSE_OCTETS + len(read)
 
 
 async def test_reads_of_one_event_before_a_handshake(start):
     running = await start(SMTP_TLS_CERT="self-signed")
     await running.connect()
     connection = await only_session(running)
-    connection._keep_early()
+    connection._arrival = Arrival()
     one_event(connection, bytes(READ_OCTETS))
-    assert len(connection._early) <= PAUSE_EARLY_OCTETS + READ_OCTETS
+    assert len(connection._arrival) <= PAUSE_EARLY_OCTETS + READ_OCTETS
 
 
 async def test_a_read_that_is_large_lets_others_have_their_turn(start):
@@ -193,7 +202,20 @@ async def test_a_read_that_is_large_lets_others_have_their_turn(start):
     await wire.ask(EHLO + START, 4)
     connection = await only_session(running)
     connection.data_received(b"x" * BULK_OCTETS)
-    assert not connection.transport.is_reading()
-    await until(connection.transport.is_reading)
+    assert not connection._flow.transport.is_reading()
+    await until(connection._flow.transport.is_reading)
     await wire.send(b"\r\n.\r\n")
     assert (await wire.reply()).startswith(b"250 ")
+
+
+async def test_a_slice_of_dear_commands_ends_by_the_clock(start, monkeypatch):
+    running = await start()
+    wire = await running.connect()
+    connection = await only_session(running)
+    clock = itertools.count(1, SLICE_SECONDS * 1.01)
+    with monkeypatch.context() as slow:
+        slow.setattr(connections, "perf_counter", lambda: next(clock))
+        connection.data_received(b"NOOP\r\n" * 60)
+        assert connection._is_scheduled
+        assert 60 * 6 - connection.session.buffered <= 2 * STEP * 6
+    assert await wire.ask(b"", 60) == [250] * 60

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from prixfixe.smtp import replies
-from prixfixe.smtp.state import Conversation
+from prixfixe.smtp.session import Session
 from tests.conformance.script import load
 from tests.fuzz.harness import OFFERS, TARGETS, session
 
@@ -46,7 +46,7 @@ BUGS = {
 
 @pytest.mark.parametrize("bug", BUGS.values(), ids=BUGS)
 def test_the_harness_sees_bugs(monkeypatch, bug):
-    monkeypatch.setattr(Conversation, "say", bug)
+    monkeypatch.setattr(Session, "say", bug)
     with pytest.raises(AssertionError, match="reply"):
         session(b"\0\0NOOP\r\n")
 
@@ -74,7 +74,7 @@ def test_the_harness_sees_wrong_parameters(monkeypatch, found):
 
 
 def test_the_harness_sees_a_lone_line_feed(monkeypatch):
-    monkeypatch.setattr("prixfixe.smtp.body_intake.verdict", lambda body, *, strict: None)
+    monkeypatch.setattr("prixfixe.smtp.session.verdict", lambda body, *, strict: None)
     with pytest.raises(AssertionError, match="lone"):
         session((CORPUS / "session" / "smuggling-00").read_bytes())
     assert replies.BARE_LINE_END.code == 550

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from prixfixe.connection import arrival as entrance
+from prixfixe.connection import connection
 from tests.conftest import until
 from tests.unit.test_connection import START, client_context
 
@@ -20,13 +20,13 @@ HELLO = b"EHLO c.test\r\n"
 @pytest.fixture
 def clear_text_before_tls(monkeypatch):
     """Let octets come in clear at the last moment before TLS takes the connection over."""
-    shake_hands = entrance.shake_hands
+    shake_hands = connection.shake_hands
 
     async def late(transport, protocol, *rest):
         protocol.data_received(b"VRFY injected\r\n")
         return await shake_hands(transport, protocol, *rest)
 
-    monkeypatch.setattr(entrance, "shake_hands", late)
+    monkeypatch.setattr(connection, "shake_hands", late)
 
 
 @pytest.mark.usefixtures("clear_text_before_tls")
@@ -51,7 +51,7 @@ async def test_nothing_is_read_in_clear_after_starttls_however_much_came_before(
             await asyncio.sleep(0)
         raise ConnectionResetError
 
-    monkeypatch.setattr(entrance, "shake_hands", watched)
+    monkeypatch.setattr(connection, "shake_hands", watched)
     wire = await running.connect()
     # So much that reading was paused for the flow, and would be resumed once it is worked on.
     await wire.send(HELLO + b"NOOP\r\n" * 70 + b"STARTTLS\r\n" + b"z" * 200_000)
@@ -63,7 +63,7 @@ async def test_nothing_is_read_in_clear_after_starttls_however_much_came_before(
 
 async def test_chunks_before_starttls_give_their_memory_back(start):
     running = await start(SMTP_TLS_CERT="self-signed")
-    budget = running.server.context.budget
+    budget = running.server.budget
     for _ in range(3):
         wire = await running.say_hello()
         await wire.send(b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 500000\r\n" + b"x" * 500_000)
@@ -72,7 +72,7 @@ async def test_chunks_before_starttls_give_their_memory_back(start):
         assert await wire.ask(b"STARTTLS\r\n") == [220]
         assert budget.in_use == 0
         wire.close()
-    await until(lambda: not running.server.context.sessions)
+    await until(lambda: not running.server.roster.connections)
     assert budget.in_use == 0
 
 
@@ -104,14 +104,14 @@ async def test_those_who_reset_before_they_are_asked_leave_nothing_open(start, n
     wire = await running.connect(greet=False)
     await wire.send(header)
     assert await wire.ask(b"") == [220]  # and those before it were looked at
-    await until(lambda: len(running.server.context.sessions) == 1)
+    await until(lambda: len(running.server.roster.connections) == 1)
     await until(lambda: descriptors() <= before + 5)
     assert not any("Traceback" in record or "unexpected" in record for record in running.records())
 
 
 async def test_a_defect_at_the_door_closes_that_connection_and_says_so(start, monkeypatch):
     running = await start()
-    monkeypatch.setattr(entrance.Entrance, "_expects_proxy", lambda _: 1 / 0)
+    monkeypatch.setattr(connection, "expects_header", lambda *_: 1 / 0)
     wire = await running.connect(greet=False)
     assert await wire.is_cut()
     assert any("ZeroDivisionError" in record for record in running.records())

@@ -73,7 +73,7 @@ async def test_the_silent_go_before_those_who_wait_for_an_answer(serve):
     running, connect = await serve()
     waiting = await connect()
     await waiting.send(HOLDERS["long poll"].replace(b"nobody", b"b@y.test"))
-    await until(lambda: running.server.context.arrivals._subscriptions)
+    await until(lambda: running.server.arrivals._subscriptions)
     for _ in range(30):
         await connect()
     assert await status(await connect()) == 200
@@ -107,7 +107,7 @@ async def test_an_answer_has_its_own_time(serve):
     wire = await connect()
     poll = HOLDERS["long poll"].replace(b"nobody", b"b@y.test")
     waiting = asyncio.create_task(status(wire, poll))
-    await until(lambda: running.server.context.arrivals.waiters)
+    await until(lambda: running.server.arrivals.waiters)
     (one,) = running.server._http._uvicorn.server_state.connections
     one._since -= 10 * connection.REQUEST_SECONDS
     one._look()

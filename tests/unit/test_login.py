@@ -38,7 +38,7 @@ async def serve(start, tmp_path):
             running.delays.append(seconds)
             await asyncio.sleep(0)
 
-        running.server.context.authenticator._sleep = sleep
+        running.server.services.authenticator._sleep = sleep
         return running
 
     return serve
@@ -92,7 +92,7 @@ async def test_a_login_for_every_message_is_checked_once(serve):
         assert await wire.ask(b"QUIT\r\n") == [221]
     envelope = running.messages[0].envelope
     assert (envelope.user, envelope.protocol) == ("alice", "ESMTPA")
-    assert len(running.server.context.authenticator._users.verified) == 1
+    assert len(running.server.services.authenticator._users.verified) == 1
 
 
 async def test_any_takes_every_login(start):
@@ -111,7 +111,7 @@ async def test_a_full_queue_is_a_temporary_answer(serve, monkeypatch):
     async def busy(*_args, **_options):
         return Verdict.UNAVAILABLE
 
-    monkeypatch.setattr(running.server.context.authenticator, "verify", busy)
+    monkeypatch.setattr(running.server.services.authenticator, "verify", busy)
     wire = await running.say_hello()
     assert await wire.ask(plain(b"alice", SECRET.encode())) == [454]
     assert await wire.ask(b"NOOP\r\n") == [250]
@@ -123,7 +123,7 @@ async def test_a_defect_in_the_check_ends_the_session_and_nothing_else(serve, mo
     async def broken(_user, password, **_options):
         password.decode()
 
-    monkeypatch.setattr(running.server.context.authenticator, "verify", broken)
+    monkeypatch.setattr(running.server.services.authenticator, "verify", broken)
     wire = await running.say_hello()
     await wire.send(plain(b"alice", b"\xff" + SECRET.encode()))
     assert (await wire.rest()).startswith(b"421 4.3.0 Internal trouble")
@@ -137,8 +137,8 @@ async def test_a_client_that_leaves_during_a_check_leaves_nothing_behind(serve):
     wire = await running.say_hello()
     await wire.send(plain(b"alice", b"wrong"))
     wire.close()
-    await until(lambda: not running.server.context.sessions)
-    await until(lambda: attempts(running, "rejected") or not running.server.context.sessions)
+    await until(lambda: not running.server.roster.connections)
+    await until(lambda: attempts(running, "rejected") or not running.server.roster.connections)
     assert not any("unexpected" in line for line in running.records())
 
 
@@ -149,7 +149,7 @@ async def test_by_scram_a_blocked_network_is_not_heard_with_the_right_proof(serv
     client = ScramClient("alice", SECRET)
     final = client.final(await challenged(wire, b"AUTH SCRAM-SHA-256 ", client.first))
     for _ in range(15):
-        running.server.context.authenticator._throttle.failed("127.0.0.1")
+        running.server.services.authenticator._throttle.failed("127.0.0.1")
     await wire.send(b64encode(final) + b"\r\n")
     assert (await wire.rest()).startswith(b"421 4.7.0 Too many failed logins")
     assert attempts(running, "blocked") == 1
@@ -227,8 +227,8 @@ async def test_no_log_holds_a_secret(start, tmp_path, monkeypatch, form, level):
         SMTP_AUTH="optional", SMTP_AUTH_INSECURE="1", SMTP_AUTH_USERS=str(tmp_path / "users")
     )
     running.server._log.forward_libraries()
-    running.server.context.authenticator._sleep = lambda _seconds: asyncio.sleep(0)
-    running.server.context.authenticator._throttle.is_blocked = lambda _peer: False
+    running.server.services.authenticator._sleep = lambda _seconds: asyncio.sleep(0)
+    running.server.services.authenticator._throttle.is_blocked = lambda _peer: False
     codes = []
     for words in spoken():
         wire = await running.say_hello()
@@ -237,7 +237,7 @@ async def test_no_log_holds_a_secret(start, tmp_path, monkeypatch, form, level):
         await wire.send(b"QUIT\r\n")
         await wire.rest()
     assert {235, 334, 501, 504, 535} <= set(codes)
-    await until(lambda: not running.server.context.sessions)
+    await until(lambda: not running.server.roster.connections)
     running.server._log.flush()
     log = "".join(stream.getvalue() for stream in texts)
     assert (level == "warning") == ("session ended" not in log)

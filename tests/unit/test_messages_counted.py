@@ -67,7 +67,7 @@ async def test_a_refused_message_is_counted_once(start, tmp_path, variables, oct
     wire = await running.say_hello()
     await wire.send(octets + b"QUIT\r\n")
     await wire.rest()
-    await until(lambda: not running.server.context.sessions)
+    await until(lambda: not running.server.roster.connections)
     assert counted(running, "rejected") == reasons
     assert [one["reason"] for one in running.logged("message refused")] == reasons
     assert counted(running, "aborted") == counted(running, "deferred") == []
@@ -88,7 +88,7 @@ async def test_a_body_that_never_ends_is_aborted_not_refused(start):
         wire = await running.say_hello()
         await wire.send(octets)
         wire.close()
-    await until(lambda: not running.server.context.sessions)
+    await until(lambda: not running.server.roster.connections)
     assert counted(running, "aborted") == ["client_gone"] * 2
     assert counted(running, "rejected") == []
 

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prixfixe.limits.timing import Limits, Pace, Shedding, Turn
-from prixfixe.smtp import replies
+from prixfixe.limits.timing import Limits, Overdue, Pace, Shedding, Turn
 
 LIMITS = Limits(idle_seconds=300, session_seconds=3600, octets_per_second=500, store_seconds=60)
 NEVER = Limits(idle_seconds=300, session_seconds=math.inf, octets_per_second=0, store_seconds=60)
@@ -35,7 +34,7 @@ def again(*steps):
 
 def test_an_octet_before_each_deadline_does_not_hold_a_place():
     when, reply = run(Pace(LIMITS, 0.0), again((299, 1)))
-    assert reply is replies.TOO_SLOW
+    assert reply is Overdue.DATA
     assert when < 2 * 300
 
 
@@ -61,7 +60,7 @@ def test_an_honest_slow_client_is_not_cut(steps):
 def test_rate_is_averaged_over_a_minute_at_least():
     pace = Pace(LIMITS._replace(idle_seconds=1.5), 0.0)
     when, reply = run(pace, again((0.25, 8)))
-    assert reply is replies.TOO_SLOW
+    assert reply is Overdue.DATA
     assert when > 60
 
 
@@ -69,7 +68,7 @@ def test_time_before_the_data_is_not_owed():
     pace = Pace(LIMITS, 0.0)
     pace.progressed(290.0, 0)
     assert pace.overdue(310.0, Turn.THEIR_DATA, 290.0) is None
-    assert pace.overdue(310.0, Turn.THEIR_DATA, 5.0) is replies.TOO_SLOW
+    assert pace.overdue(310.0, Turn.THEIR_DATA, 5.0) is Overdue.DATA
 
 
 def test_a_burst_is_no_credit_for_later():
@@ -83,9 +82,9 @@ def test_session_time_is_over_once():
     pace = Pace(LIMITS, 0.0)
     pace.progressed(3599.0, 10_000_000)
     assert pace.overdue(3599.5, Turn.THEIR_DATA, 3500.0) is None
-    assert pace.overdue(3600.0, Turn.OURS, 3500.0) is replies.SESSION_TOO_LONG
+    assert pace.overdue(3600.0, Turn.OURS, 3500.0) is Overdue.SESSION
     assert pace.overdue(3600.0, Turn.THEIR_DATA, 3500.0) is None
-    assert pace.overdue(4000.0, Turn.THEIR_DATA, 3500.0) is replies.IDLE
+    assert pace.overdue(4000.0, Turn.THEIR_DATA, 3500.0) is Overdue.IDLE
 
 
 def test_our_time_is_not_the_peers():

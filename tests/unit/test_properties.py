@@ -124,7 +124,7 @@ def test_segments_make_no_difference(octets, cuts):
     said = [line for piece in pieces(octets, cuts) for line in cut.say(piece)]
     assert whole.say(octets) == said
     assert whole.world.kept == cut.world.kept
-    assert whole.dialogue.mode is cut.dialogue.mode
+    assert whole.session.mode is cut.session.mode
 
 
 class Sessions(RuleBasedStateMachine):
@@ -161,7 +161,7 @@ class Sessions(RuleBasedStateMachine):
         assert said == due
         kept = [(e.sender, [r.address for r in e.recipients], b) for e, b in self.talk.world.kept]
         assert kept == self.model.kept
-        assert self.model.is_over == (self.talk.dialogue.mode.name == "CLOSED")
+        assert self.model.is_over == (self.talk.session.mode.name == "CLOSED")
 
 
 TestSessions = Sessions.TestCase

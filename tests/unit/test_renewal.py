@@ -164,14 +164,14 @@ async def test_users_alone_are_a_check_too(start, files):
 async def test_files_are_read_beside_the_event_loop(start, files, monkeypatch):
     running = await start(**files.variables)
     gate, threads = threading.Event(), []
-    read = running.server.context.authenticator.reload
+    read = running.server.services.authenticator.reload
 
     def slow():
         threads.append(threading.current_thread())
         assert gate.wait(PATIENCE)
         return read()
 
-    monkeypatch.setattr(running.server.context.authenticator, "reload", slow)
+    monkeypatch.setattr(running.server.services.authenticator, "reload", slow)
     reload = asyncio.create_task(running.server.reload())
     await until(lambda: threads)
     wire = await secured(running)
@@ -185,9 +185,9 @@ async def test_a_reading_that_does_not_end_is_told_and_holds_nothing(start, file
     monkeypatch.setattr(renewal, "PATIENCE_SECONDS", 0.05)
     running = await start(**files.variables)
     gate = threading.Event()
-    poll = running.server.context.certificates.poll
+    poll = running.server.services.certificates.poll
     monkeypatch.setattr(
-        running.server.context.certificates, "poll", lambda: (gate.wait(PATIENCE), poll())[1]
+        running.server.services.certificates, "poll", lambda: (gate.wait(PATIENCE), poll())[1]
     )
     await until(lambda: reloads(running, "tls", "error"))
     checks = await running.server.readiness.check()
@@ -209,7 +209,7 @@ async def test_a_reading_that_does_not_end_is_told_and_holds_nothing(start, file
 async def test_a_defect_does_not_end_the_looking(start, files, monkeypatch):
     running = await start(**files.variables)
     with monkeypatch.context() as patch:
-        patch.setattr(running.server.context.certificates, "poll", lambda: 1 / 0)
+        patch.setattr(running.server.services.certificates, "poll", lambda: 1 / 0)
         await until(lambda: reloads(running, "tls", "error"))
     files.issue()
     await until(lambda: reloads(running, "tls", "ok"))

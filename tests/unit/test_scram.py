@@ -381,16 +381,16 @@ def test_a_client_logs_in_after_it_saw_the_servers_proof(talk, is_initial):
     client = ScramClient("user", "pencil")
     final = client.final(begin(talk, client, is_initial=is_initial))
     assert client.is_server(said(talk.say(line(final))))
-    assert talk.dialogue.user is None
+    assert talk.session.state.user is None
     assert talk.send(b"\r\n") == [235]
-    assert talk.dialogue.user == "user"
+    assert talk.session.state.user == "user"
     assert talk.send(b"AUTH PLAIN AAA=\r\n") == [503]
 
 
 def test_a_wrong_proof_is_535_and_another_may_follow(talk):
     client = ScramClient("user", "pencel")
     assert talk.send(line(client.final(begin(talk, client)))) == [535]
-    assert talk.dialogue.failed_logins == 1
+    assert talk.session.state.failed_logins == 1
     client = ScramClient("user", "pencil")
     assert talk.send(line(client.final(begin(talk, client)))) == [334]
 
@@ -400,7 +400,7 @@ def test_a_client_that_does_not_agree_is_not_logged_in(talk, word):
     client = ScramClient("user", "pencil")
     talk.say(line(client.final(begin(talk, client))))
     assert talk.send(word) == [501]
-    assert talk.dialogue.user is None
+    assert talk.session.state.user is None
     assert talk.send(b"NOOP\r\n") == [250]
 
 
@@ -419,7 +419,7 @@ def test_nothing_is_said_to_a_client_that_logs_in_while_the_server_stops(talk):
     judge = talk.world.judge
 
     def stop_first(mechanism, claim):
-        talk.dialogue.interrupt(replies.SHUTTING_DOWN)
+        talk.session.interrupt(replies.SHUTTING_DOWN)
         judge(mechanism, claim)
 
     talk.world.judge = stop_first

@@ -32,10 +32,10 @@ async def check(running, limit, end=None):
 
 async def taken(running, wire, octets):
     """Send, and wait until the only session has taken what came."""
-    (session,) = running.server.context.sessions
-    before = session.dialogue.progress
+    (session,) = running.server.roster.connections
+    before = session.session.progress
     await wire.send(octets)
-    await until(lambda: session.dialogue.progress > before)
+    await until(lambda: session.session.progress > before)
 
 
 async def test_idle(start):
@@ -177,7 +177,7 @@ async def test_failed_logins(start, tmp_path):
         SMTP_AUTH_USERS=str(tmp_path / "users"),
         SMTP_AUTH_INSECURE="1",
     )
-    running.server.context.authenticator._sleep = lambda _seconds: asyncio.sleep(0)
+    running.server.services.authenticator._sleep = lambda _seconds: asyncio.sleep(0)
     wire = await running.say_hello()
     for _ in range(5):
         assert await wire.ask(b"AUTH PLAIN AGEAYg==\r\n") == [535]
@@ -199,7 +199,7 @@ async def test_a_peer_that_talks_on_after_the_last_word_is_cut_off(start):
             await asyncio.sleep(0.1)
 
     task = asyncio.create_task(talk())
-    await until(lambda: not running.server.context.sessions)
+    await until(lambda: not running.server.roster.connections)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -229,20 +229,20 @@ async def test_a_store_that_hangs_holds_no_client(start):
     assert counts["smtp", "deferred", "store_timeout"] == 3  # one not kept, two not taken
     assert counts["smtp", "accepted", "none"] == 1
     assert [one["kept"] for one in running.logged("store answered late")] == [True]
-    assert running.server.context.pending == {}
+    assert running.server.roster.pending == {}
 
 
 async def test_memory_of_a_message_the_store_holds_is_not_given_away(start):
     store = GatedStore()
     running = await start(store=store, SMTP_STORE_TIMEOUT="0.3", SMTP_MAX_MESSAGE_SIZE="1MiB")
-    budget = running.server.context.budget
+    budget = running.server.budget
     wire = await running.say_hello()
     assert await wire.ask(START, 3) == [250, 250, 354]
     await wire.send((b"x" * 998 + b"\r\n") * 500 + b".\r\n")
     assert (await wire.reply()).startswith(b"451")
     assert budget.in_use > 0
     wire.close()
-    await until(lambda: not running.server.context.sessions)
+    await until(lambda: not running.server.roster.connections)
     assert budget.in_use > 0
     store.gate.set()
     await until(lambda: running.messages)
@@ -255,9 +255,9 @@ async def test_clients_that_come_again_do_not_pile_up_messages_before_a_stuck_st
     for number in range(5):
         wire = await running.say_hello()
         await wire.send(START + b"x\r\n.\r\n")
-        await until(lambda n=number: len(running.server.context.pending) == n + 1)
+        await until(lambda n=number: len(running.server.roster.pending) == n + 1)
         reset(wire)
-        await until(lambda: not running.server.context.sessions)
+        await until(lambda: not running.server.roster.connections)
     wire = await running.say_hello()
     assert await wire.ask(b"MAIL FROM:<>\r\n") == [451]
     store.gate.set()
@@ -281,7 +281,7 @@ async def test_a_newcomer_takes_the_place_of_whoever_sends_nothing(start):
     assert (await second.rest()).startswith(b"421 4.4.5 Others need the place")
     assert await first.ask(b"NOOP\r\n") == [250]
     await check(running, "stress_timeout", "shed")
-    await until(lambda: running.server.context.admission.connections == 2)
+    await until(lambda: running.server.admission.connections == 2)
     assert running.server.metrics.active["smtp"] == 2
 
 
@@ -341,7 +341,7 @@ async def test_honest_clients_are_served_while_slow_ones_hold_every_place(start,
         wire = await running.connect(greet=False)
         await wire.send(octets)
         slow.append(wire)
-    await until(lambda: running.server.context.admission.connections == 100)
+    await until(lambda: running.server.admission.connections == 100)
 
     async def drip(wire):
         try:
@@ -366,11 +366,11 @@ async def test_honest_clients_are_served_while_slow_ones_hold_every_place(start,
         task.cancel()
     await asyncio.gather(*drips, return_exceptions=True)
     assert len(running.messages) == 20
-    assert running.server.context.admission.connections <= 100
+    assert running.server.admission.connections <= 100
     for wire in slow:
         wire.close()
-    await until(lambda: not running.server.context.sessions)
-    assert running.server.context.admission.connections == 0
+    await until(lambda: not running.server.roster.connections)
+    assert running.server.admission.connections == 0
     assert running.server.metrics.active == {"smtp": 0, "smtps": 0}
     assert not any("unexpected" in line for line in running.records())
 
@@ -384,7 +384,7 @@ async def test_stalled_implicit_handshakes_and_headers_give_way_too(start):
     )
     port = int(running.bound.smtps.rpartition(":")[2])
     stalled = [await running.connect(greet=False, port=port) for _ in range(4)]
-    await until(lambda: running.server.context.admission.connections == 4)
+    await until(lambda: running.server.admission.connections == 4)
     running.later(101)
     reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client_context())
     assert (await reader.readline()).startswith(b"220 ")
@@ -392,8 +392,8 @@ async def test_stalled_implicit_handshakes_and_headers_give_way_too(start):
     assert limit_count(running, "stress_timeout") == 1
     for wire in stalled:
         wire.close()
-    await until(lambda: not running.server.context.sessions)
-    assert running.server.context.admission.connections == 0
+    await until(lambda: not running.server.roster.connections)
+    assert running.server.admission.connections == 0
 
 
 async def test_one_that_never_reads_gives_way_without_a_word(start):
@@ -409,7 +409,9 @@ async def test_one_that_never_reads_gives_way_without_a_word(start):
             await loop.sock_sendall(sock, b"HELP\r\n" * 1000)
 
     task = asyncio.create_task(flood())
-    await until(lambda: [one for one in running.server.context.sessions if one._is_writing_paused])
+    await until(
+        lambda: [one for one in running.server.roster.connections if one._is_writing_paused]
+    )
     running.later(101)
     await running.say_hello()
     task.cancel()

@@ -92,7 +92,7 @@ async def test_rsyslog_writes_what_the_server_said(start, rsyslogd, tmp_path):
     running = await start()
     wire = await running.say_hello()
     await wire.ask(b"MAIL FROM:<a@x.test>\r\nRCPT TO:<\xc3\xa9@y.test> SMTPUTF8\r\nQUIT\r\n", 3)
-    await until(lambda: not running.server.context.sessions)
+    await until(lambda: not running.server.roster.connections)
     running.server._log.unexpected(ZeroDivisionError("x"))
     said = ["prixfixe ready smtp=[::]:2525", *running.records()]
     daemon = await asyncio.create_subprocess_exec(

@@ -77,12 +77,13 @@ Log.session_ended = loud
             f"{SETTINGS}test_a_setting_is_respected[SMTP_MAX_MESSAGE_SIZE]",
         ),
         code="""
-from prixfixe.smtp import offer as terms
-init = terms.Terms.__init__
-def without(self, settings):
-    init(self, settings)
-    self.max_message_size = 1 << 30
-terms.Terms.__init__ = without
+from prixfixe.server import app
+offer_of = app.offer_of
+def without(settings):
+    offer = offer_of(settings)
+    offer.max_message_size = 1 << 30
+    return offer
+app.offer_of = without
 """,
     ),
     "ignores the connection limit": Mutant(
@@ -104,12 +105,13 @@ server.Admission = lambda _most, **options: admission(10_000, **options)
             f"{SETTINGS}test_a_setting_is_respected[SMTP_MAX_RECIPIENTS]",
         ),
         code="""
-from prixfixe.smtp import offer as terms
-init = terms.Terms.__init__
-def without(self, settings):
-    init(self, settings)
-    self.max_recipients = 1 << 30
-terms.Terms.__init__ = without
+from prixfixe.server import app
+offer_of = app.offer_of
+def without(settings):
+    offer = offer_of(settings)
+    offer.max_recipients = 1 << 30
+    return offer
+app.offer_of = without
 """,
     ),
     "no limit of memory": Mutant(
@@ -237,8 +239,8 @@ process.signal = SimpleNamespace(
         code="""
 from prixfixe.server.app import Server
 async def wait(self):
-    await self.context.no_sessions.wait()
-Server._wait_for_sessions = wait
+    await self.roster.is_empty.wait()
+Server._wait_for_connections = wait
 """,
     ),
     "no lock": Mutant(

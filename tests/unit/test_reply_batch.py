@@ -2,7 +2,7 @@
 
 import asyncio
 
-from prixfixe.connection.reply_batch import MOST, Outbox
+from prixfixe.connection.reply_batch import MOST, ReplyBatch
 
 
 class Noting:
@@ -17,21 +17,21 @@ class Noting:
 
 
 async def test_replies_of_one_turn_leave_at_its_end_in_order():
-    sent, outbox = [], Outbox(asyncio.get_running_loop())
+    sent, batch = [], ReplyBatch(asyncio.get_running_loop())
     for name in "abc":
-        outbox.add(Noting(name, sent))
+        batch.add(Noting(name, sent))
     assert sent == []
     await asyncio.sleep(0)
     assert sent == ["a", "b", "c"]
-    outbox.add(Noting("d", sent))
+    batch.add(Noting("d", sent))
     await asyncio.sleep(0)
     assert sent == ["a", "b", "c", "d"]
 
 
 async def test_nobody_waits_for_a_turn_of_very_many():
-    sent, outbox = [], Outbox(asyncio.get_running_loop())
+    sent, batch = [], ReplyBatch(asyncio.get_running_loop())
     for number in range(MOST + 1):
-        outbox.add(Noting(number, sent))
+        batch.add(Noting(number, sent))
     assert sent == list(range(MOST))
     await asyncio.sleep(0)
     assert sent == list(range(MOST + 1))
@@ -40,7 +40,9 @@ async def test_nobody_waits_for_a_turn_of_very_many():
 async def test_a_session_cut_off_in_the_same_turn_hurts_no_other(start):
     running = await start()
     wires = [await running.say_hello() for _ in range(2)]
-    cut, other = sorted(running.server.context.sessions, key=lambda one: one.dialogue.session_id)
+    cut, other = sorted(
+        running.server.roster.connections, key=lambda one: one.session.state.session_id
+    )
     for session in (cut, other):
         session.data_received(b"NOOP\r\n")
     cut.cut()
@@ -51,7 +53,7 @@ async def test_a_session_cut_off_in_the_same_turn_hurts_no_other(start):
 async def test_a_session_that_is_ended_sends_what_is_due(start):
     running = await start()
     wire = await running.say_hello()
-    (session,) = running.server.context.sessions
+    (session,) = running.server.roster.connections
     session.data_received(b"NOOP\r\n")
     session.abort()
     assert await wire.rest() == b"250 2.0.0 OK\r\n"
