@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 import uvloop
 
+from prixfixe.connection.connection import Phase
 from prixfixe.server.app import Server
 from prixfixe.settings import load
 from prixfixe.telemetry.log import build_log
@@ -106,7 +107,8 @@ class Running:
     def __init__(self, server, bound, log):
         self.server, self.bound, self.log = server, bound, log
         self.wires = []
-        self.clock = server.context.loop = Clock(server.context.loop)
+        self.clock = Clock(server.services.loop)
+        object.__setattr__(server.services, "loop", self.clock)  # frozen for all but a test's time
 
     @property
     def port(self):
@@ -128,10 +130,10 @@ class Running:
         What a session is allowed can so be longer than any machine stops.
         """
         self.clock.ahead += seconds
-        for session in list(self.server.roster.connections):
-            if session._timer is not None and not session._is_finishing:
-                session._timer.cancel()
-                session.check_time()
+        for connection in list(self.server.roster.connections):
+            is_timed = connection._deadline._timer is not None
+            if is_timed and connection.phase is not Phase.LINGERING:
+                connection._check_time()
 
     def records(self):
         self.server._log.flush()

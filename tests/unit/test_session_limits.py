@@ -410,7 +410,7 @@ async def test_one_that_never_reads_gives_way_without_a_word(start):
 
     task = asyncio.create_task(flood())
     await until(
-        lambda: [one for one in running.server.roster.connections if one._is_writing_paused]
+        lambda: [one for one in running.server.roster.connections if one._flow.is_writing_paused]
     )
     running.later(101)
     await running.say_hello()
