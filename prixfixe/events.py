@@ -64,6 +64,9 @@ FIELDS: dict[str, Field] = {
     ),
     "seconds": Field("number", "how long the session lasted"),
     "reason": Field("string", "why, in a few words"),
+    "network": Field("string", "an IPv4 address or an IPv6 /64; behind PROXY, the real one"),
+    "failures": Field("integer", "failed logins from there"),
+    "lockout": Field("number", "seconds without another failure until logins are heard again"),
     "mode": Field("string", "how TLS began", ("starttls", "implicit")),
     "mechanism": Field("string", "the SASL mechanism", MECHANISMS),
     "what": Field("string", "the certificate or the users", ("tls", "auth")),
@@ -109,6 +112,12 @@ EVENTS: dict[str, Event] = {
         "warning",
         "credentials were not accepted; they and the user's name are not told",
         ("session", "peer", "mechanism", "reason"),
+        is_limited=True,
+    ),
+    "logins locked out": Event(
+        "warning",
+        "so many logins failed that none is heard from that network but of users known from there",
+        ("network", "failures", "lockout"),
         is_limited=True,
     ),
     "message kept": Event(

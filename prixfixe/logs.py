@@ -233,6 +233,10 @@ class Log:
         about = _of_session(dialogue)
         self.say("login refused", **about, mechanism=dialogue.mechanism, reason=reason)
 
+    def logins_locked_out(self, network: str, failures: int, seconds: float) -> None:
+        """Record that no login of this network is heard for so many seconds."""
+        self.say("logins locked out", network=network, failures=failures, lockout=seconds)
+
     def unexpected(self, error: BaseException, dialogue: Dialogue | None = None) -> None:
         """Record a defect of ours, with its traceback."""
         about = _of_session(dialogue) if dialogue else {}
