@@ -30,6 +30,7 @@ __all__ = ["Delivery"]
 # Why messages are refused; what is not here is syntax or the order of commands.
 _REASONS: Final = {
     replies.TOO_BIG: "size",
+    replies.BARE_LF: "bare_lf",
     replies.BARE_LINE_END: "content",
     replies.MESSAGE_LINE_TOO_LONG: "content",
     replies.TOO_MANY_HOPS: "content",

@@ -154,7 +154,8 @@ class Reception(Conversation):
 
     def _judge_body(self, octets: bytes) -> None:
         transaction = self.transaction
-        refusal = verdict(octets, strict=self.terms.is_strict)
+        terms = self.terms
+        refusal = verdict(octets, strict=terms.is_strict, takes_lf=terms.takes_bare_lf)
         if refusal is not None or transaction is None:
             self._refuse_body(refusal or replies.NEED_MAIL)
             return

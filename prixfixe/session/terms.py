@@ -36,6 +36,7 @@ class Terms:
         self.max_errors = settings.max_errors
         self.max_messages = settings.max_messages or math.inf
         self.is_strict = settings.strict
+        self.takes_bare_lf = settings.bare_lf == "accept"
         self.recipients = RecipientPolicy(settings.recipients)
         self.offers_tls = settings.tls != "off" and settings.tls_cert is not None
         self.requires_tls = settings.tls == "required"
