@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from prixfixe.session import entrance
+from prixfixe.session import connection, entrance
 from tests.conftest import until
 from tests.unit.test_connection import START, client_context
 
@@ -59,6 +59,29 @@ async def test_nothing_is_read_in_clear_after_starttls_however_much_came_before(
     gate.set()
     wire.close()
     assert not any(states)
+
+
+@pytest.mark.parametrize("behind", [b"NOOP\r\n", b"EHLO c.test\r\n" + START, b"\0", b"NOOP\r"])
+async def test_a_client_that_pipelines_behind_starttls_is_not_left_hanging(
+    start, monkeypatch, behind
+):
+    monkeypatch.setattr(connection, "JUMPED_SECONDS", 0.2)
+    running = await start(SMTP_TLS_CERT="self-signed")
+    wire = await running.say_hello()
+    await wire.send(b"STARTTLS\r\n" + behind)
+    assert await wire.ask(b"") == [220]
+    assert await wire.rest() == b""
+    await until(lambda: not running.server.context.sessions)
+
+
+async def test_a_client_that_pipelines_behind_starttls_may_still_shake_hands(start):
+    assert connection.JUMPED_SECONDS <= 5
+    running = await start(SMTP_TLS_CERT="self-signed")
+    wire = await running.say_hello()
+    assert await wire.ask(b"STARTTLS\r\nNOOP\r\n") == [220]
+    await wire.writer.start_tls(client_context())
+    assert await wire.ask(b"EHLO c.test\r\n") == [250]
+    wire.close()
 
 
 async def test_chunks_before_starttls_give_their_memory_back(start):
