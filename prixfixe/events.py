@@ -48,7 +48,8 @@ FIELDS: dict[str, Field] = {
     "tls": Field("string", "protocol and cipher; null without TLS"),
     "user": Field("address", "who logged in; null without a login"),
     "sender": Field("address", "the address in MAIL; empty for a bounce"),
-    "recipient": Field("address", "the first address in RCPT"),
+    "recipient": Field("address", "the first address in RCPT, or the one that was refused"),
+    "reply": Field("string", "what the client was told"),
     "recipients": Field("integer", "how many recipients the message has"),
     "size": Field("integer", "octets of the message"),
     "protocol": Field("string", "the keyword of RFC 3848 or RFC 6531, such as ESMTPS"),
@@ -128,7 +129,13 @@ EVENTS: dict[str, Event] = {
     "message refused": Event(
         "info",
         "a message is refused for good; `reason` as in `prixfixe_messages_total`",
-        ("session", "peer", "reason"),
+        ("session", "peer", "sender", "recipients", "recipient", "reply", "reason"),
+        is_limited=True,
+    ),
+    "recipient refused": Event(
+        "info",
+        "a RCPT is refused; the message may yet be stored for others",
+        ("session", "peer", "sender", "recipient", "reply"),
         is_limited=True,
     ),
     "message deferred": Event(

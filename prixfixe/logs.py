@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import time
 import traceback
@@ -30,10 +31,13 @@ if TYPE_CHECKING:
     from prixfixe.linesink import Stream
     from prixfixe.loglines import Hide
     from prixfixe.message import Message
+    from prixfixe.replies import Reply
     from prixfixe.session.dialogue import Dialogue
+    from prixfixe.session.transaction import Transaction
 
 __all__ = ["Log", "build_log"]
 
+_PATH = re.compile(rb"<([^<>]*)>")  # of an argument that may not be one
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 
@@ -168,9 +172,32 @@ class Log:
             ms=round(seconds * 1000, 2),
         )
 
-    def message_refused(self, dialogue: Dialogue, reason: str) -> None:
-        """Record a message that was refused for good."""
-        self.say("message refused", **_of_session(dialogue), reason=reason)
+    def message_refused(
+        self, dialogue: Dialogue, transaction: Transaction | None, reply: Reply, reason: str
+    ) -> None:
+        """Record a message that was refused for good, and to whom it would have gone."""
+        recipients = transaction.recipients if transaction else []
+        self.say(
+            "message refused",
+            **_of_session(dialogue),
+            sender=transaction.sender if transaction else "",
+            recipients=len(recipients),
+            recipient=recipients[0].address if recipients else "",
+            reply=str(reply),
+            reason=reason,
+        )
+
+    def recipient_refused(self, dialogue: Dialogue, reply: Reply, argument: bytes) -> None:
+        """Record a recipient that was refused, as far as the argument of RCPT names one."""
+        transaction, found = dialogue.transaction, _PATH.search(argument)
+        address = found[1].decode("utf-8", "replace") if found else ""
+        self.say(
+            "recipient refused",
+            **_of_session(dialogue),
+            sender=transaction.sender if transaction else "",
+            recipient=address if address.isprintable() else "",
+            reply=str(reply),
+        )
 
     def message_deferred(self, message: Message, dialogue: Dialogue, reason: str) -> None:
         """Record a message that could not be kept and why."""

@@ -29,8 +29,11 @@ class Reply:
         status = f"{enhanced} " if enhanced else ""
         self.wire = f"{code} {status}{text}\r\n".encode("ascii")
 
+    def __str__(self) -> str:
+        return self.wire.decode().strip()
+
     def __repr__(self) -> str:
-        return f"<Reply {self.wire.decode().strip()!r}>"
+        return f"<Reply {str(self)!r}>"
 
 
 def greeting(domain: str) -> Reply:

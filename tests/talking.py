@@ -60,7 +60,10 @@ class World:
         self.reserved += octets
         return self.has_room
 
-    def refused(self, reply):
+    def refused(self, reply, transaction=None):
+        pass
+
+    def recipient_refused(self, reply, path):
         pass
 
     def aborted(self):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from prixfixe.session.conversation import Outside
     from prixfixe.session.sasl import Credentials
     from prixfixe.session.terms import Terms
+    from prixfixe.session.transaction import Transaction
 
 __all__ = ["Connection"]
 
@@ -81,9 +82,13 @@ class Connection(Entrance):
         """Give the message to the store."""
         self._delivery.keep(envelope, body, self._answered)
 
-    def refused(self, reply: Reply) -> None:
+    def refused(self, reply: Reply, transaction: Transaction | None = None) -> None:
         """Count a message that was refused."""
-        self._delivery.refused(reply)
+        self._delivery.refused(reply, transaction)
+
+    def recipient_refused(self, reply: Reply, path: bytes) -> None:
+        """Record a recipient that was refused."""
+        self.context.log.recipient_refused(self.dialogue, reply, path)
 
     def aborted(self) -> None:
         """Count a message whose data never ended."""

@@ -44,8 +44,12 @@ class Outside(Protocol):
         """Put the message into the store; ends in `kept` or `failed`."""
         ...
 
-    def refused(self, reply: Reply) -> None:
+    def refused(self, reply: Reply, transaction: Transaction | None = None) -> None:
         """Note that a message was refused, with its MAIL or later."""
+        ...
+
+    def recipient_refused(self, reply: Reply, path: bytes) -> None:
+        """Note that a recipient was refused; `path` is the argument of RCPT."""
         ...
 
     def aborted(self) -> None:
@@ -235,7 +239,7 @@ class Conversation:
             if not transaction.recipients:
                 reply = transaction.refusal or reply
             if reply is not None:
-                self.outside.refused(reply)
+                self.outside.refused(reply, transaction)
 
     def begin_body(self, body: DataReader | ChunkReader) -> None:
         """Take what follows for message data."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from prixfixe.replies import Reply
     from prixfixe.session.context import Context
     from prixfixe.session.dialogue import Dialogue
+    from prixfixe.session.transaction import Transaction
 
 __all__ = ["Delivery"]
 
@@ -142,11 +143,11 @@ class Delivery:
         self._context.doubt()
         self._dialogue.failed(reply)
 
-    def refused(self, reply: Reply) -> None:
-        """Count a message that was refused for good."""
+    def refused(self, reply: Reply, transaction: Transaction | None) -> None:
+        """Count a message that was refused for good; there is no transaction of a refused MAIL."""
         reason = _REASONS.get(reply) or ("sequence" if reply.code == 503 else "syntax")
         self._context.metrics.message(self._listener, "rejected", reason)
-        self._context.log.message_refused(self._dialogue, reason)
+        self._context.log.message_refused(self._dialogue, transaction, reply, reason)
 
     def put_off(self, reply: Reply) -> None:
         """Count a message that is not taken now."""

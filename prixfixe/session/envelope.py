@@ -80,6 +80,13 @@ def _open_transaction(d: Conversation, sender: str, params: Params, *, is_ascii:
 
 def rcpt(d: Conversation, argument: bytes) -> Reply:
     """RCPT (RFC 5321 section 4.1.1.3)."""
+    reply = _rcpt(d, argument)
+    if reply is not replies.RECIPIENT_OK:
+        d.outside.recipient_refused(reply, argument)
+    return reply
+
+
+def _rcpt(d: Conversation, argument: bytes) -> Reply:
     transaction = d.transaction
     if transaction is None:
         return replies.NEED_MAIL
