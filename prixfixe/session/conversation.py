@@ -17,7 +17,7 @@ from prixfixe.session import sasl
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from prixfixe.message import Envelope
+    from prixfixe.message import Envelope, Recipient
     from prixfixe.replies import Reply
     from prixfixe.scram import Keys
     from prixfixe.session.body import ChunkReader, DataReader
@@ -201,8 +201,8 @@ class Conversation:
             self.has_quit = reply is replies.BYE
             self.end()
 
-    def charge(self, octets: int) -> None:
-        """Count memory that the envelope takes."""
+    def add_recipient(self, recipient: Recipient, octets: int) -> None:
+        """Take a recipient that takes so much memory."""
         raise NotImplementedError
 
     def meet(self, limit: str) -> None:

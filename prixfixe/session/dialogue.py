@@ -35,6 +35,7 @@ SLICE = 64  # commands handled before others get their turn, each of them in 3 u
 SLICE_SECONDS = 0.0003
 LOOK = 8  # commands between looks at the clock, which cost some percents of a NOOP
 MAX_LINE_OCTETS = 12288  # RFC 4954 4 (an AUTH line); other verbs are held to less in `verbs`
+_ROUNDS, _ROUND = range(SLICE // LOOK), range(LOOK)
 _COMMAND, _BODY, _VERBS = Mode.COMMAND, Mode.BODY, verbs.VERBS  # a look-up less each time
 # A browser may be made to send any method it likes, an SMTP verb too, but with the version.
 _HTTP = re.compile(
@@ -89,29 +90,30 @@ class Dialogue(Reception):
         A slice ends after SLICE commands, or at the first look at the clock after SLICE_SECONDS.
         """
         until = 0.0
-        for count in range(1, SLICE + 1):
-            if not count % LOOK and until < (now := clock()):
-                if until:
-                    break
-                until = now + SLICE_SECONDS
-            if not self._has_next():
-                return False
-            mode = self.mode
-            if mode is _COMMAND:
-                is_done = self._command_line()
-            elif mode is _BODY:
-                is_done = self.take_body()
-            else:
-                is_done = mode is Mode.AUTH and self._auth_line()
-            if not is_done:
-                return False
+        for _ in _ROUNDS:
+            for _ in _ROUND:
+                if not self._has_next():
+                    return False
+                mode = self.mode
+                if mode is _COMMAND:
+                    is_done = self._command_line()
+                elif mode is _BODY:
+                    is_done = self.take_body()
+                else:
+                    is_done = mode is Mode.AUTH and self._auth_line()
+                if not is_done:
+                    return False
+            now = clock()
+            until = until or now + SLICE_SECONDS
+            if now > until:
+                break
         return self._has_next()
 
     def _has_next(self) -> bool:
         """Whether there is input, or a chunk of BDAT that needs none, and memory for it."""
         if self.is_starved:
             return False
-        if self._at < len(self._input) or self._refill():
+        if self._at < len(self._input) or (self._later is not None and self._refill()):
             return True
         body = self.body
         return body is not None and not body.wanted

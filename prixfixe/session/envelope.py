@@ -80,29 +80,31 @@ def _open_transaction(d: Conversation, sender: str, params: Params, *, is_ascii:
 
 def rcpt(d: Conversation, argument: bytes) -> Reply:
     """RCPT (RFC 5321 section 4.1.1.3)."""
-    reply = _rcpt(d, argument)
+    reply = _barrier(d)
+    if reply is None:
+        if len(argument) <= MAX_PLAIN_OCTETS and (plain := _PLAIN_RCPT(argument)) is not None:
+            reply = _add_recipient(d, Recipient(plain[1].decode("ascii")), len(argument))
+        else:
+            reply = _rcpt_in_full(d, argument)
     if reply is not replies.RECIPIENT_OK:
         d.outside.recipient_refused(reply, argument)
     return reply
 
 
-def _rcpt(d: Conversation, argument: bytes) -> Reply:
-    transaction = d.transaction
+def _barrier(d: Conversation) -> Reply | None:
+    """Return why there can be no recipient now; asked before the grammar, which is dearer."""
+    transaction, terms = d.transaction, d.terms
     if transaction is None:
         return replies.NEED_MAIL
     if transaction.chunks is not None:
         return replies.BDAT_BEGUN
-    # Before the grammar, which costs ten times as much.
-    terms = d.terms
     is_full = len(transaction.recipients) >= terms.max_recipients
     if is_full or transaction.octets > terms.max_envelope_octets:
         return replies.TOO_MANY_RECIPIENTS
-    if len(argument) <= MAX_PLAIN_OCTETS and (plain := _PLAIN_RCPT(argument)) is not None:
-        return _add_recipient(d, transaction, Recipient(plain[1].decode("ascii")))
-    return _rcpt_in_full(d, transaction, argument)
+    return None
 
 
-def _rcpt_in_full(d: Conversation, transaction: Transaction, argument: bytes) -> Reply:
+def _rcpt_in_full(d: Conversation, argument: bytes) -> Reply:
     text = _after(b"TO:", argument)
     if text is None:
         return replies.RCPT_SYNTAX
@@ -113,31 +115,22 @@ def _rcpt_in_full(d: Conversation, transaction: Transaction, argument: bytes) ->
         return replies.BAD_RECIPIENT
     except ParameterError as error:
         return error.reply
-    if not transaction.is_utf8 and not text.isascii():  # A route or a parameter counts too.
+    # A route or a parameter counts too.
+    if not text.isascii() and not (d.transaction and d.transaction.is_utf8):
         return replies.NEEDS_SMTPUTF8
-    return _add_recipient(d, transaction, Recipient(address, params))
+    octets = getsizeof(address) + sum(PARAMETER_OCTETS + getsizeof(value) for _, value in params)
+    return _add_recipient(d, Recipient(address, params), octets)
 
 
-def _add_recipient(d: Conversation, transaction: Transaction, recipient: Recipient) -> Reply:
+def _add_recipient(d: Conversation, recipient: Recipient, octets: int) -> Reply:
+    """Take a recipient that has about so many octets of text in memory."""
     if not recipient.address:
         return replies.BAD_RECIPIENT
     refusal = d.terms.recipients.judge(recipient.address)
     if refusal is not None:
         return refusal
-    transaction.recipients.append(recipient)
-    d.charge(_octets_of(recipient))
+    d.add_recipient(recipient, RECIPIENT_OCTETS + octets)
     return replies.RECIPIENT_OK
-
-
-def _octets_of(recipient: Recipient) -> int:
-    """Return about how much memory a recipient takes."""
-    address, params = recipient
-    octets = RECIPIENT_OCTETS + len(address)
-    if params or not address.isascii():
-        octets += getsizeof(address) + sum(
-            PARAMETER_OCTETS + getsizeof(value) for _, value in params
-        )
-    return octets
 
 
 def _after(keyword: bytes, argument: bytes) -> str | None:

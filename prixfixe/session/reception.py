@@ -19,6 +19,7 @@ from prixfixe.session.conversation import NOBODY, Conversation, Mode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from prixfixe.message import Recipient
     from prixfixe.replies import Reply
     from prixfixe.session.conversation import Outside
     from prixfixe.session.terms import Terms
@@ -113,14 +114,15 @@ class Reception(Conversation):
         self.meet("max_inflight")
         return False
 
-    def charge(self, octets: int) -> None:
-        """Count memory that the envelope takes; beyond what is free the session waits for it.
+    def add_recipient(self, recipient: Recipient, octets: int) -> None:
+        """Take a recipient; where it takes more memory than is free, the session waits for that.
 
         From then on the session is held to the rate of message data, for it holds what others need.
         """
         transaction = self.transaction
         if transaction is None:
             return
+        transaction.recipients.append(recipient)
         transaction.octets += octets
         if transaction.octets > self._granted:
             self.data_since = self.data_since or self.clock()
