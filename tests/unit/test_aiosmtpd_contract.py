@@ -3,7 +3,6 @@
 When an upgrade moves one of these, this file says which.
 """
 
-import asyncio
 import inspect
 
 import pytest
@@ -22,13 +21,6 @@ def test_session_can_be_created_without_the_constructor():
 def test_protocol_methods_keep_their_arguments(name):
     ours = {"connection_made": 2, "connection_lost": 2, "eof_received": 1}
     assert len(inspect.signature(getattr(smtp.SMTP, name)).parameters) == ours[name]
-
-
-async def test_stream_reader_shows_what_was_not_read():
-    reader = asyncio.StreamReader()
-    reader.feed_data(b"PROXY\nEHLO\r\n")
-    assert await reader.readuntil(b"\n") == b"PROXY\n"
-    assert bytes(reader._buffer) == b"EHLO\r\n", "asyncio.StreamReader lost _buffer"
 
 
 def test_http_connection_finds_what_it_relies_on_in_uvicorn():

@@ -153,5 +153,5 @@ async def test_a_message_refused_at_the_last_error_is_counted_once(start):
     assert await wire.ask(b"") == [421]
     counts = running.server.metrics.series()["messages"].counts
     assert [(key, number) for key, number in counts.items() if number] == [
-        (("smtp", "rejected", "content"), 1)
+        (("smtp", "rejected", "bare_lf"), 1)
     ]
