@@ -5,7 +5,7 @@ Promises: the event loop never waits for a hash; a user that does not exist take
 that does; what waits and what is remembered is bounded; no repr or message holds a secret.
 Refuses: the users file (see `users`), SASL (see session) and reply codes. A password once verified
 is remembered as a keyed digest in memory, so that a client that logs in for every message pays for
-one check only.
+one check only, and is heard even while its network is locked out for the failures of others there.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ _THREADS = 2
 # Two threads finish about 16 checks a second, so the last in the queue waits for two seconds.
 _MAX_PENDING = 32
 
-_WINDOW_SECONDS = 600.0
+_LOCKOUT_SECONDS = 600.0
 _FREE_FAILURES = 3
 _MAX_DELAY_SECONDS = 16.0
 # With the delays, this many take a client more than two minutes; then it is left unheard.
 _MAX_FAILURES = 15
 _MAX_PEERS = 10_000
+_MAX_PLACES = 10_000
 
 
 class Verdict(enum.Enum):
@@ -48,18 +49,35 @@ class Verdict(enum.Enum):
     ACCEPTED = "accepted"
     REJECTED = "rejected"
     UNAVAILABLE = "unavailable"  # Too many checks wait, or one could not be made: 454.
-    BLOCKED = "blocked"  # Too many failures from this network: 421, nothing was checked.
+    BLOCKED = "blocked"  # Too many failures from this network: 421, no hash was made.
+
+
+def _tell_nobody(_network: str, _failures: int, _seconds: float) -> None:
+    """Take the place of a log."""
 
 
 class AuthThrottle:
-    """Remember failed logins per network (IPv6: /64) until ten minutes after the last one.
+    """Remember failed logins per network (IPv6: /64) for some time after the last one.
+
+    `max_failures` lock a network out for `seconds` (of no further failure); either may be 0, and
+    then nobody is. `tell` is called with the network when it is locked out.
 
     A success clears nothing, or one good account would buy any number of guesses. At the bound
     the network longest without a failure is forgotten.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        *,
+        max_failures: int = _MAX_FAILURES,
+        seconds: float = _LOCKOUT_SECONDS,
+        tell: Callable[[str, int, float], None] = _tell_nobody,
+    ) -> None:
         self._clock = clock
+        self._max_failures = max_failures if seconds else 0
+        self._seconds = seconds or _LOCKOUT_SECONDS
+        self._tell = tell
         self._failures: dict[str, tuple[int, float]] = {}
 
     def failed(self, peer: str) -> None:
@@ -73,6 +91,8 @@ class AuthThrottle:
                 break
             del self._failures[oldest]
         self._failures[network] = (count + 1, now)
+        if count + 1 == self._max_failures:
+            self._tell(network, count + 1, self._seconds)
 
     def delay_seconds(self, peer: str) -> float:
         """Return how long to hold back the reply to a failure: none for three, then doubling."""
@@ -81,13 +101,13 @@ class AuthThrottle:
 
     def is_blocked(self, peer: str) -> bool:
         """Tell whether the peer has failed too often to be heard."""
-        if not self._failures:
+        if not self._failures or not self._max_failures:
             return False
-        return self._count(peer_network(peer), self._clock()) >= _MAX_FAILURES
+        return self._count(peer_network(peer), self._clock()) >= self._max_failures
 
     def _count(self, network: str, now: float) -> int:
         count, last = self._failures.get(network, (0, now))
-        return count if now - last < _WINDOW_SECONDS else 0
+        return count if now - last < self._seconds else 0
 
 
 class Authenticator:
@@ -115,6 +135,8 @@ class Authenticator:
         self._pool = ThreadPoolExecutor(_THREADS, "auth")
         self._free_threads = asyncio.Semaphore(_THREADS)
         self._pending: set[asyncio.Task[Verdict]] = set()
+        # Who logged in from where, so that it still can while its network is locked out.
+        self._places: dict[tuple[str, str], None] = {}
 
     @property
     def error(self) -> str:
@@ -125,12 +147,14 @@ class Authenticator:
         """Judge one login from the host `peer`; the answer to a failure may be held back."""
         if self._path is None:
             return Verdict.ACCEPTED
-        if self._throttle.is_blocked(peer):
-            return Verdict.BLOCKED
         user, password = composed(user), prepare(password)
         digest = self._digest(user, password)
-        if hmac.compare_digest(self._users.verified.get(user, b""), digest):
+        is_blocked = self._is_blocked(user, peer)
+        if not is_blocked and hmac.compare_digest(self._users.verified.get(user, b""), digest):
+            self._remember(user, peer)
             return Verdict.ACCEPTED
+        if is_blocked or self._throttle.is_blocked(peer):
+            return Verdict.BLOCKED
         if len(self._pending) >= _MAX_PENDING:
             return Verdict.UNAVAILABLE
         verdict = await self._check_apart(user, password, digest, peer)
@@ -148,14 +172,30 @@ class Authenticator:
 
     async def settle(self, user: str, keys: Keys, *, is_proven: bool, peer: str = "") -> Verdict:
         """Judge one login by proof, made with `keys`; the answer to a failure may be held back."""
-        if self._throttle.is_blocked(peer):
+        if self._is_blocked(user, peer):
             return Verdict.BLOCKED
         # The same keys still, or a reload came in between, and this user may be gone.
         if is_proven and self._users.find(user) == keys:
+            self._remember(user, peer)
             return Verdict.ACCEPTED
+        if self._throttle.is_blocked(peer):
+            return Verdict.BLOCKED
         self._throttle.failed(peer)
         await self._sleep(self._throttle.delay_seconds(peer))
         return Verdict.REJECTED
+
+    def _is_blocked(self, user: str, peer: str) -> bool:
+        """Whether this user is not heard from there: it never logged in from that network."""
+        if not self._throttle.is_blocked(peer):
+            return False
+        return (composed(user), peer_network(peer)) not in self._places
+
+    def _remember(self, user: str, peer: str) -> None:
+        """Note that this user logged in from there; at the bound the eldest is forgotten."""
+        places = self._places
+        places[composed(user), peer_network(peer)] = None
+        if len(places) > _MAX_PLACES:
+            del places[next(iter(places))]
 
     def poll(self) -> ReloadResult | None:
         """Reload when the file is another one than at the last try, else return None."""
@@ -172,6 +212,7 @@ class Authenticator:
             self._error = str(error)
             return ReloadResult(ok=False, reason=self._error)
         self._error = ""
+        self._places = {}
         return ReloadResult(ok=True)
 
     def close(self) -> None:
@@ -205,4 +246,5 @@ class Authenticator:
             self._throttle.failed(peer)
             return Verdict.REJECTED
         users.verified[user] = digest
+        self._remember(user, peer)
         return Verdict.ACCEPTED

@@ -29,6 +29,7 @@ from prixfixe.smtp.requests import (
     LimitMet,
     NeedMemory,
     PutOff,
+    RecipientRefused,
     Refused,
     ReleaseMemory,
     StartTls,
@@ -408,8 +409,11 @@ class Connection(asyncio.Protocol):
     def _note(self, request: Request) -> None:
         """Count what needs no answer."""
         match request:
-            case Refused(reply):
-                self._delivery.refused(reply)
+            case Refused(reply, transaction):
+                self._delivery.refused(reply, transaction)
+            case RecipientRefused(reply, sender, argument):
+                state = self.session.state
+                self._services.log.recipient_refused(state, sender, reply, argument)
             case PutOff(reply):
                 self._delivery.put_off(reply)
             case LimitMet(limit):

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from prixfixe.mail.message import Envelope
     from prixfixe.smtp.replies import Reply
     from prixfixe.smtp.state import State
+    from prixfixe.smtp.transaction import Transaction
 
 __all__ = ["Delivery", "Waiting"]
 
 # Why messages are refused; what is not here is syntax or the order of commands.
 _REASONS: Final = {
     replies.TOO_BIG: "size",
+    replies.BARE_LF: "bare_lf",
     replies.BARE_LINE_END: "content",
     replies.MESSAGE_LINE_TOO_LONG: "content",
     replies.TOO_MANY_HOPS: "content",
@@ -160,11 +162,11 @@ class Delivery:
         self._services.doubt()
         return reply
 
-    def refused(self, reply: Reply) -> None:
-        """Count a message that was refused for good."""
+    def refused(self, reply: Reply, transaction: Transaction | None) -> None:
+        """Count a message that was refused for good; there is no transaction of a refused MAIL."""
         reason = _REASONS.get(reply) or ("sequence" if reply.code == 503 else "syntax")
         self._services.metrics.message(self._listener, "rejected", reason)
-        self._services.log.message_refused(self._state, reason)
+        self._services.log.message_refused(self._state, transaction, reply, reason)
 
     def put_off(self, reply: Reply) -> None:
         """Count a message that is not taken now."""

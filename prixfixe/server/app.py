@@ -319,6 +319,7 @@ def offer_of(settings: Settings) -> Offer:
         max_errors=settings.max_errors,
         max_messages=settings.max_messages or math.inf,
         is_strict=settings.strict,
+        takes_bare_lf=settings.bare_lf == "accept",
         recipients=RecipientPolicy(settings.recipients),
         offers_tls=settings.tls != "off" and settings.tls_cert is not None,
         requires_tls=settings.tls == "required",

@@ -84,7 +84,13 @@ class Renewal:
             self.certificates = await self._load("tls", pair)
         if settings.auth != "off":
             path = None if settings.auth == "any" else settings.auth_users
-            users = partial(Authenticator, path, AuthThrottle(clock))
+            throttle = AuthThrottle(
+                clock,
+                max_failures=settings.auth_max_failures,
+                seconds=settings.auth_lockout_time,
+                tell=self._log.logins_locked_out,
+            )
+            users = partial(Authenticator, path, throttle)
             self.authenticator = await self._load("auth", users)
         self._tell_certificate()
 

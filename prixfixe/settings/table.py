@@ -60,7 +60,7 @@ TABLE: tuple[Setting, ...] = (
         "10485760",
         "octets; advertised in SIZE and enforced",
     ),
-    Setting("SMTP_MAX_RECIPIENTS", units.count(1), "100", "recipients of one message"),
+    Setting("SMTP_MAX_RECIPIENTS", units.count(1), "1000", "recipients of one message"),
     Setting(
         "SMTP_MAX_MESSAGES",
         units.count(0),
@@ -108,6 +108,12 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting("SMTP_STRICT", units.boolean, "false", "refuse message lines over 998 octets"),
     Setting(
+        "SMTP_BARE_LF",
+        units.choice("refuse", "accept"),
+        "refuse",
+        "refuse messages with a LF that no CR precedes, or accept them as they are (test servers)",
+    ),
+    Setting(
         "SMTP_TLS",
         units.choice("off", "auto", "required"),
         "auto",
@@ -137,6 +143,18 @@ TABLE: tuple[Setting, ...] = (
         "path of a file with user:hash lines (prixfixe hash-password)",
     ),
     Setting("SMTP_AUTH_INSECURE", units.boolean, "false", "allow AUTH without TLS"),
+    Setting(
+        "SMTP_AUTH_MAX_FAILURES",
+        units.count(0),
+        "15",
+        "failed logins of one IPv4 address or IPv6 /64 before it is locked out; 0 is never",
+    ),
+    Setting(
+        "SMTP_AUTH_LOCKOUT_TIME",
+        units.duration(0),
+        "10m",
+        "how long after the last failure a network is locked out; 0 is not at all",
+    ),
     Setting(
         "SMTP_PROXY_PROTOCOL",
         units.networks,
@@ -220,6 +238,7 @@ class Settings:
     shutdown_timeout: float
     recipients: tuple[str, ...]
     strict: bool
+    bare_lf: str
     tls: str
     tls_cert: str | None
     tls_key: str | None
@@ -228,6 +247,8 @@ class Settings:
     auth: str
     auth_users: str | None
     auth_insecure: bool
+    auth_max_failures: int
+    auth_lockout_time: float
     proxy_protocol: tuple[units.Network, ...]
     store: str
     store_max_messages: int

@@ -25,9 +25,9 @@ __all__ = [
     "parse_path",
 ]
 
-MAX_LOCAL_OCTETS = 64  # RFC 5321 4.5.3.1.1
-MAX_DOMAIN_OCTETS = 255  # RFC 5321 4.5.3.1.2
-MAX_PATH_OCTETS = 256  # RFC 5321 4.5.3.1.3, with the angle brackets
+MAX_DOMAIN_OCTETS = 255  # RFC 5321 4.5.3.1.2: the DNS holds no longer one
+# No bound on a local part (RFC 5321 4.5.3.1), but that `Return-Path: <…>` is a line of RFC 5322.
+MAX_PATH_OCTETS = 980
 MAX_LABEL_OCTETS = 63  # RFC 1035 2.3.4
 
 # Non-ASCII without C1 controls, line and paragraph separators, surrogates (RFC 6531 3.3).
@@ -36,8 +36,8 @@ _ATEXT = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~{NON_ASCII}-]"
 _DOT_STRING = rf"{_ATEXT}+(?:\.{_ATEXT}+)*"
 # qtextSMTP is printable ASCII but for the quote and the backslash; a pair quotes any of it.
 _QUOTED = rf'"(?:[ !#-\[\]-~{NON_ASCII}]|\\[ -~])*"'
-_ALNUM = rf"[A-Za-z0-9{NON_ASCII}]"
-_LABEL = rf"{_ALNUM}(?:[A-Za-z0-9{NON_ASCII}-]*{_ALNUM})?"
+_ALNUM_ = rf"[A-Za-z0-9_{NON_ASCII}]"  # hosts have underscores, though the DNS wants none
+_LABEL = rf"{_ALNUM_}(?:[A-Za-z0-9_{NON_ASCII}-]*{_ALNUM_})?"
 _NAME = rf"{_LABEL}(?:\.{_LABEL})*"
 _LITERAL = r"\[[0-9A-Za-z:.]+\]"
 
@@ -95,7 +95,7 @@ def _parse_full(text: str) -> tuple[str, str]:
         raise AddressError("no mailbox in brackets")
     if _octets(text[: found.end() + 1]) > MAX_PATH_OCTETS:
         raise AddressError("path too long")
-    _check_mailbox(*found.groups())
+    _check_domain(found[2])
     return found.group(), text[found.end() + 1 :]
 
 
@@ -103,9 +103,7 @@ def _octets(text: str) -> int:
     return len(text.encode())
 
 
-def _check_mailbox(local: str, domain: str) -> None:
-    if _octets(local) > MAX_LOCAL_OCTETS:
-        raise AddressError("local part too long")
+def _check_domain(domain: str) -> None:
     if domain.startswith("["):
         if not is_literal(domain):
             raise AddressError("bad address literal")

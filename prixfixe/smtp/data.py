@@ -6,7 +6,8 @@ Promises: only CRLF.CRLF ends DATA (RFC 5321 section 4.1.1.4), wherever segments
 the octets received without the stuffed dots, nothing else changed; once the limit is passed the
 octets are dropped but the end is still found, so that nothing of a body is taken for a command.
 Refuses, in `verdict`: CR or LF outside CRLF, which is what SMTP smuggling needs (for BDAT too,
-since BINARYMIME is not offered); over 998 octets a line when strict; over 100 Received fields.
+since BINARYMIME is not offered), but for a LF where the setting takes it; over 998 octets a line
+when strict; over 100 Received fields.
 
 Theory: the buffer of DATA starts with the CRLF that ended the DATA command. Then the first line is
 no special case: the end of data is CRLF.CRLF and a stuffed dot is CRLF.. everywhere.
@@ -15,7 +16,7 @@ no special case: the end of data is CRLF.CRLF and a stuffed dot is CRLF.. everyw
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prixfixe.smtp import replies
 
@@ -178,10 +179,14 @@ class ChunkReader:
         return bytes(buffer)
 
 
-def verdict(body: bytes, *, strict: bool) -> Reply | None:
-    """Return None for a body that may be kept, else the refusal."""
-    if not _has_only_crlf(body):
-        return replies.BARE_LINE_END
+def verdict(body: bytes, *, strict: bool, takes_lf: bool = False) -> Reply | None:
+    """Return None for a body that may be kept, else the refusal; `takes_lf` allows a bare LF."""
+    newlines = _newlines(body)
+    if newlines not in _PLAIN_NEWLINES:
+        if "\r" in newlines:
+            return replies.BARE_LINE_END
+        if not takes_lf:
+            return replies.BARE_LF
     if strict and _longest_line(body) > MAX_LINE_OCTETS:
         return replies.MESSAGE_LINE_TOO_LONG
     if len(body) > MAX_HOPS * len("Received:\r\n") and _hops(body) > MAX_HOPS:
@@ -189,8 +194,8 @@ def verdict(body: bytes, *, strict: bool) -> Reply | None:
     return None
 
 
-def _has_only_crlf(body: bytes) -> bool:
-    """Whether CR and LF occur only as CRLF.
+def _newlines(body: bytes) -> Any:  # noqa: ANN401 - None, a line end, or a tuple of several
+    """Return which line ends there are: CR, LF or CRLF.
 
     The standard library's newline decoder notes which line ends it met, in one pass at memory
     speed; counting CR, LF and CRLF takes three to six times as long.
@@ -203,7 +208,7 @@ def _has_only_crlf(body: bytes) -> bool:
         for at in range(0, len(body), _SLICE_OCTETS):
             decoder.decode(str(view[at : at + _SLICE_OCTETS], "latin-1"))
         decoder.decode("", final=True)
-    return decoder.newlines in _PLAIN_NEWLINES
+    return decoder.newlines
 
 
 def _longest_line(body: bytes) -> int:

@@ -79,22 +79,31 @@ def _open_transaction(state: State, sender: str, params: Params, *, is_ascii: bo
 
 def rcpt(state: State, argument: bytes) -> Reply:
     """RCPT (RFC 5321 section 4.1.1.3)."""
-    transaction = state.transaction
+    reply = _barrier(state)
+    if reply is None:
+        if len(argument) <= MAX_PLAIN_OCTETS and (plain := _PLAIN_RCPT(argument)) is not None:
+            reply = _add_recipient(state, Recipient(plain[1].decode("ascii")), len(argument))
+        else:
+            reply = _rcpt_in_full(state, argument)
+    if reply is not replies.RECIPIENT_OK:
+        state.refuse_recipient(reply, argument)
+    return reply
+
+
+def _barrier(state: State) -> Reply | None:
+    """Return why there can be no recipient now; asked before the grammar, which is dearer."""
+    transaction, offer = state.transaction, state.offer
     if transaction is None:
         return replies.NEED_MAIL
     if transaction.chunks is not None:
         return replies.BDAT_BEGUN
-    # Before the grammar, which costs ten times as much.
-    offer = state.offer
     is_full = len(transaction.recipients) >= offer.max_recipients
     if is_full or transaction.octets > offer.max_envelope_octets:
         return replies.TOO_MANY_RECIPIENTS
-    if len(argument) <= MAX_PLAIN_OCTETS and (plain := _PLAIN_RCPT(argument)) is not None:
-        return _add_recipient(state, transaction, Recipient(plain[1].decode("ascii")))
-    return _rcpt_in_full(state, transaction, argument)
+    return None
 
 
-def _rcpt_in_full(state: State, transaction: Transaction, argument: bytes) -> Reply:
+def _rcpt_in_full(state: State, argument: bytes) -> Reply:
     text = _after(b"TO:", argument)
     if text is None:
         return replies.RCPT_SYNTAX
@@ -105,30 +114,23 @@ def _rcpt_in_full(state: State, transaction: Transaction, argument: bytes) -> Re
         return replies.BAD_RECIPIENT
     except ParameterError as error:
         return error.reply
-    if not transaction.is_utf8 and not text.isascii():  # A route or a parameter counts too.
+    # A route or a parameter counts too.
+    if not text.isascii() and not (state.transaction and state.transaction.is_utf8):
         return replies.NEEDS_SMTPUTF8
-    return _add_recipient(state, transaction, Recipient(address, params))
+    octets = getsizeof(address) + sum(PARAMETER_OCTETS + getsizeof(value) for _, value in params)
+    return _add_recipient(state, Recipient(address, params), octets)
 
 
-def _add_recipient(state: State, transaction: Transaction, recipient: Recipient) -> Reply:
+def _add_recipient(state: State, recipient: Recipient, octets: int) -> Reply:
+    """Take a recipient that has about so many octets of text in memory."""
     if not recipient.address:
         return replies.BAD_RECIPIENT
     refusal = state.offer.recipients.judge(recipient.address)
     if refusal is not None:
         return refusal
-    transaction.add(recipient, _octets_of(recipient))
+    if state.transaction is not None:
+        state.transaction.add(recipient, RECIPIENT_OCTETS + octets)
     return replies.RECIPIENT_OK
-
-
-def _octets_of(recipient: Recipient) -> int:
-    """Return about how much memory a recipient takes."""
-    address, params = recipient
-    octets = RECIPIENT_OCTETS + len(address)
-    if params or not address.isascii():
-        octets += getsizeof(address) + sum(
-            PARAMETER_OCTETS + getsizeof(value) for _, value in params
-        )
-    return octets
 
 
 def _after(keyword: bytes, argument: bytes) -> str | None:

@@ -25,10 +25,11 @@ class Offer:
 
     domain: str = "localhost"
     max_message_size: int = 10 * 2**20
-    max_recipients: int = 100
+    max_recipients: int = 1000
     max_errors: int = 20
     max_messages: float = math.inf
     is_strict: bool = False
+    takes_bare_lf: bool = False
     recipients: RecipientPolicy = field(default_factory=RecipientPolicy)
     offers_tls: bool = False
     requires_tls: bool = False

@@ -25,8 +25,11 @@ __all__ = ["MAIL_PARAMETERS", "RCPT_PARAMETERS", "ParameterError", "parse_parame
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\u00a0-\U0010ffff]+))?")
 # RFC 3461 4; what it stands for is printable as well (4.2, 4.4): a CRLF may not hide in it.
 _XTEXT = r"(?:[!-*,-<>-~]|\+(?:[2-6][0-9A-F]|7[0-9A-E]))"
+# Postfix writes the UTF-8 of an address in xtext (RFC 6533 3 has `\x{}` for that, which is text
+# here): nothing is done with it, so mail is not lost for it. Only controls of ASCII are refused.
+_WIDE_XTEXT = r"(?:[!-*,-<>-~]|\+(?:[2-689A-F][0-9A-F]|7[0-9A-E]))"
 # No octet fits two alternatives: else a value that fails at its end costs two to the power of it.
-_ORCPT = re.compile(rf"[A-Za-z0-9-]+;(?:{_XTEXT}|[{NON_ASCII}])+")
+_ORCPT = re.compile(rf"[A-Za-z0-9-]+;(?:{_WIDE_XTEXT}|[{NON_ASCII}])+")
 _WHEN = "SUCCESS|FAILURE|DELAY"
 
 

@@ -29,8 +29,11 @@ class Reply:
         status = f"{enhanced} " if enhanced else ""
         self.wire = f"{code} {status}{text}\r\n".encode("ascii")
 
+    def __str__(self) -> str:
+        return self.wire.decode().strip()
+
     def __repr__(self) -> str:
-        return f"<Reply {self.wire.decode().strip()!r}>"
+        return f"<Reply {str(self)!r}>"
 
 
 def greeting(domain: str) -> Reply:
@@ -155,5 +158,8 @@ BAD_CREDENTIALS = Reply(535, "5.7.8", "Authentication credentials invalid")
 NO_SUCH_RECIPIENT = Reply(550, "5.1.1", "No such recipient here")
 TOO_BIG = Reply(552, "5.3.4", "Message exceeds the maximum size", "max_message_size")  # RFC 1870 6
 BARE_LINE_END = Reply(550, "5.5.2", "Message holds a CR or LF that is not part of a CRLF")
+BARE_LF = Reply(
+    550, "5.5.2", "Message holds a LF without a CR before it: lines end with CRLF (SMTP_BARE_LF)"
+)
 MESSAGE_LINE_TOO_LONG = Reply(550, "5.6.0", "Message holds a line over 998 octets")
 TOO_MANY_HOPS = Reply(554, "5.4.6", "Too many Received fields, a mail loop")  # RFC 5321 6.3

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from prixfixe.mail.message import Envelope
     from prixfixe.smtp.replies import Reply
     from prixfixe.smtp.sasl import Credentials, Proof
+    from prixfixe.smtp.transaction import Transaction
 
 __all__ = [
     "Aborted",
@@ -19,6 +20,7 @@ __all__ = [
     "LimitMet",
     "NeedMemory",
     "PutOff",
+    "RecipientRefused",
     "Refused",
     "ReleaseMemory",
     "Request",
@@ -60,9 +62,18 @@ class ReleaseMemory(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A message was refused for good, with its MAIL or later."""
+    """A message was refused for good: with its MAIL, and then without a transaction, or later."""
 
     reply: Reply
+    transaction: Transaction | None = None
+
+
+class RecipientRefused(NamedTuple):
+    """A RCPT was refused; `argument` is what came behind the verb."""
+
+    reply: Reply
+    sender: str
+    argument: bytes
 
 
 class PutOff(NamedTuple):
@@ -88,6 +99,7 @@ Request = (
     | NeedMemory
     | ReleaseMemory
     | Refused
+    | RecipientRefused
     | PutOff
     | Aborted
     | LimitMet

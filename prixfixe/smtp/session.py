@@ -203,7 +203,9 @@ class Session:
         """Whether there is input, or a chunk of BDAT that needs none, and memory for it."""
         if self.intake.is_starved:
             return False
-        return self._at < len(self._input) or self._refill() or self.intake.wants_nothing
+        if self._at < len(self._input) or (self._later is not None and self._refill()):
+            return True
+        return self.intake.wants_nothing
 
     # --- lines
 
@@ -346,7 +348,8 @@ class Session:
 
     def _judge_body(self, body: bytes) -> None:
         transaction = self.state.transaction
-        refusal = verdict(body, strict=self.state.offer.is_strict)
+        offer = self.state.offer
+        refusal = verdict(body, strict=offer.is_strict, takes_lf=offer.takes_bare_lf)
         if refusal is not None or transaction is None:
             self._refuse_body(refusal or replies.NEED_MAIL)
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prixfixe.smtp import replies
-from prixfixe.smtp.requests import LimitMet, PutOff, Refused
+from prixfixe.smtp.requests import LimitMet, PutOff, RecipientRefused, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +110,7 @@ class State:
             if not transaction.recipients:
                 reply = transaction.refusal or reply
             if reply is not None:
-                self.requests.append(Refused(reply))
+                self.requests.append(Refused(reply, transaction))
 
     def count_refusal(self, verb: str, reply: Reply) -> bool:
         """Count a refused command; return whether there were too many of them.
@@ -124,6 +124,11 @@ class State:
         elif self.transaction is not None and verb in ("RCPT", "DATA"):
             self.transaction.note_refusal(reply)
         return self.errors >= self.offer.max_errors
+
+    def refuse_recipient(self, reply: Reply, argument: bytes) -> None:
+        """Note a RCPT that is refused."""
+        sender = self.transaction.sender if self.transaction is not None else ""
+        self.requests.append(RecipientRefused(reply, sender, argument))
 
     def put_off(self, reply: Reply) -> Reply:
         """Note that a message is not taken now; return the reply that says so."""

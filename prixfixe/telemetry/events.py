@@ -48,7 +48,8 @@ FIELDS: dict[str, Field] = {
     "tls": Field("string", "protocol and cipher; null without TLS"),
     "user": Field("address", "who logged in; null without a login"),
     "sender": Field("address", "the address in MAIL; empty for a bounce"),
-    "recipient": Field("address", "the first address in RCPT"),
+    "recipient": Field("address", "the first address in RCPT, or the one that was refused"),
+    "reply": Field("string", "what the client was told"),
     "recipients": Field("integer", "how many recipients the message has"),
     "size": Field("integer", "octets of the message"),
     "protocol": Field("string", "the keyword of RFC 3848 or RFC 6531, such as ESMTPS"),
@@ -64,6 +65,9 @@ FIELDS: dict[str, Field] = {
     ),
     "seconds": Field("number", "how long the session lasted"),
     "reason": Field("string", "why, in a few words"),
+    "network": Field("string", "an IPv4 address or an IPv6 /64; behind PROXY, the real one"),
+    "failures": Field("integer", "failed logins from there"),
+    "lockout": Field("number", "seconds without another failure until logins are heard again"),
     "mode": Field("string", "how TLS began", ("starttls", "implicit")),
     "mechanism": Field("string", "the SASL mechanism", MECHANISMS),
     "what": Field("string", "the certificate or the users", ("tls", "auth")),
@@ -111,6 +115,12 @@ EVENTS: dict[str, Event] = {
         ("session", "peer", "mechanism", "reason"),
         is_limited=True,
     ),
+    "logins locked out": Event(
+        "warning",
+        "so many logins failed that none is heard from that network but of users known from there",
+        ("network", "failures", "lockout"),
+        is_limited=True,
+    ),
     "message kept": Event(
         "info",
         "a message is in the store and its client is told 250",
@@ -119,7 +129,13 @@ EVENTS: dict[str, Event] = {
     "message refused": Event(
         "info",
         "a message is refused for good; `reason` as in `prixfixe_messages_total`",
-        ("session", "peer", "reason"),
+        ("session", "peer", "sender", "recipients", "recipient", "reply", "reason"),
+        is_limited=True,
+    ),
+    "recipient refused": Event(
+        "info",
+        "a RCPT is refused; the message may yet be stored for others",
+        ("session", "peer", "sender", "recipient", "reply"),
         is_limited=True,
     ),
     "message deferred": Event(

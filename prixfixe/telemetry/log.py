@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import time
 import traceback
@@ -28,12 +29,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
 
     from prixfixe.mail.message import Message
+    from prixfixe.smtp.replies import Reply
     from prixfixe.smtp.state import State
+    from prixfixe.smtp.transaction import Transaction
     from prixfixe.telemetry.log_format import Hide
     from prixfixe.telemetry.log_output import Stream
 
 __all__ = ["Log", "build_log"]
 
+_PATH = re.compile(rb"<([^<>]*)>")  # of an argument that may not be one
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 
@@ -168,9 +172,34 @@ class Log:
             ms=round(seconds * 1000, 2),
         )
 
-    def message_refused(self, dialogue: State, reason: str) -> None:
-        """Record a message that was refused for good."""
-        self.say("message refused", **_of_session(dialogue), reason=reason)
+    def message_refused(
+        self, dialogue: State, transaction: Transaction | None, reply: Reply, reason: str
+    ) -> None:
+        """Record a message that was refused for good, and to whom it would have gone."""
+        recipients = transaction.recipients if transaction else []
+        self.say(
+            "message refused",
+            **_of_session(dialogue),
+            sender=transaction.sender if transaction else "",
+            recipients=len(recipients),
+            recipient=recipients[0].address if recipients else "",
+            reply=str(reply),
+            reason=reason,
+        )
+
+    def recipient_refused(
+        self, dialogue: State, sender: str, reply: Reply, argument: bytes
+    ) -> None:
+        """Record a recipient that was refused, as far as the argument of RCPT names one."""
+        found = _PATH.search(argument)
+        address = found[1].decode("utf-8", "replace") if found else ""
+        self.say(
+            "recipient refused",
+            **_of_session(dialogue),
+            sender=sender,
+            recipient=address if address.isprintable() else "",
+            reply=str(reply),
+        )
 
     def message_deferred(self, message: Message, dialogue: State, reason: str) -> None:
         """Record a message that could not be kept and why."""
@@ -230,6 +259,10 @@ class Log:
         """Record credentials that were not accepted; not the user: people type passwords there."""
         about = _of_session(dialogue)
         self.say("login refused", **about, mechanism=dialogue.mechanism, reason=reason)
+
+    def logins_locked_out(self, network: str, failures: int, seconds: float) -> None:
+        """Record that no login of this network is heard for so many seconds."""
+        self.say("logins locked out", network=network, failures=failures, lockout=seconds)
 
     def unexpected(self, error: BaseException, dialogue: State | None = None) -> None:
         """Record a defect of ours, with its traceback."""

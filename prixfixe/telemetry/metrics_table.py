@@ -89,7 +89,17 @@ TABLE: tuple[Spec, ...] = (
             "listener": _LISTENER,
             "result": ("accepted", "rejected", "deferred", "aborted"),
             "reason": (
-                *("none", "size", "content", "recipient", "tls", "auth", "sequence", "syntax"),
+                *(
+                    "none",
+                    "size",
+                    "content",
+                    "bare_lf",
+                    "recipient",
+                    "tls",
+                    "auth",
+                    "sequence",
+                    "syntax",
+                ),
                 *("policy", "store_error", "store_full", "internal", "store_timeout"),
                 *("client_gone", "timeout", "shed", "shutdown"),
             ),

@@ -40,7 +40,7 @@ __all__ = ["CASES", "VARIANTS", "Case", "Part", "Step", "load", "parse"]
 CASES = Path(__file__).parent / "cases"
 VARIANTS = ("whole", "octets", "tail", "glued")
 LEVELS = ("M", "S", "P")
-CONFIGURATIONS = frozenset("DZTRAIOEWJUBSCPK")
+CONFIGURATIONS = frozenset("DZTRAIOEWJUBSCPKL")
 ENVELOPE = b"MAIL FROM:<a@x.test>\r\nRCPT TO:<b@y.test>\r\n"
 
 _HEAD = re.compile(r"== ([A-Z][A-Z0-9-]*\d\d) ([MSP]) ([A-Z]+), (.+)")

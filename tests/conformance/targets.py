@@ -6,7 +6,7 @@ stopped by `close`; a server's output is in its folder for the one who asks why.
 Refuses: what cases mean.
 
 Letters: D default, K AUTH in clear for users with keys of SCRAM, Z a size limit of 10000, T STARTTLS offered, R required, A AUTH in clear, S AUTH
-inside TLS only, I implicit TLS, C the command line as users run it, O 1.5 s idle limit, E a full
+inside TLS only, I implicit TLS, C the command line as users run it, O 1.5 s idle limit, L bare LF taken, E a full
 store, B a store that fails with a text that would add reply lines, W a commit of 0.3 s, J only
 `b@y.test` and `@good.test` accepted, U no SMTPUTF8 (a target that always offers it is judged by
 what it offers). Letters can be joined: OW is a commit of 2.5 s.
@@ -420,6 +420,7 @@ class PrixFixeTarget(Target):
             "B": lambda: {"FAULT": "text"},
             "W": lambda: {"FAULT": "slow"},
             "J": lambda: {"SMTP_RECIPIENTS": "b@y.test,@good.test"},
+            "L": lambda: {"SMTP_BARE_LF": "accept"},
         }.get(letter, dict)()
 
     def _tls(self) -> dict[str, str]:

@@ -267,6 +267,14 @@ def strict(box: Box, _trust: ssl.SSLContext) -> None:
         assert wire.reply().startswith(b"550 5.6.0 ")
 
 
+@respects("SMTP_BARE_LF", {"SMTP_BARE_LF": "accept"})
+def bare_lf(box: Box, _trust: ssl.SSLContext) -> None:
+    with box.hello() as wire:
+        envelope(wire)
+        assert wire.ask(b"Subject: lf\n\na\n.\nb\r\n.\r\n") == [250]
+    assert box.messages()[0].body == b"Subject: lf\n\na\n.\nb\r\n"
+
+
 # --- TLS and AUTH
 
 
@@ -345,6 +353,26 @@ def auth_insecure(box: Box, _trust: ssl.SSLContext) -> None:
     with box.greeted() as wire:
         wire.send(b"EHLO client.test\r\n")
         assert b"AUTH PLAIN LOGIN\r\n" in wire.reply()
+
+
+LOGINS = {"SMTP_AUTH": "optional", "SMTP_AUTH_INSECURE": "true", **USERS}
+
+
+@respects("SMTP_AUTH_MAX_FAILURES", {"SMTP_AUTH_MAX_FAILURES": "1", **LOGINS})
+def auth_max_failures(box: Box, _trust: ssl.SSLContext) -> None:
+    with box.hello() as wire:
+        assert wire.ask(login("wrong horse")) == [535]
+        assert wire.ask(login(PASSWORD)) == [421]
+
+
+@respects(
+    "SMTP_AUTH_LOCKOUT_TIME",
+    {"SMTP_AUTH_MAX_FAILURES": "1", "SMTP_AUTH_LOCKOUT_TIME": "0", **LOGINS},
+)
+def auth_lockout_time(box: Box, _trust: ssl.SSLContext) -> None:
+    with box.hello() as wire:
+        assert wire.ask(login("wrong horse")) == [535]
+        assert wire.ask(login(PASSWORD)) == [235]
 
 
 @respects("SMTP_PROXY_PROTOCOL", {"SMTP_PROXY_PROTOCOL": "0.0.0.0/0"}, is_awaited=False)

@@ -21,7 +21,7 @@ from prixfixe.smtp.parameters import (
 __all__ = ["CONTROL", "is_mailbox", "judge_parameters", "judge_path"]
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_NAME = {*string.ascii_letters, *string.digits, "-"}
+_NAME = {*string.ascii_letters, *string.digits, "-", "_"}
 _ATOM = _NAME | set("!#$%&'*+/=?^_`{|}~")
 _LITERAL = re.compile(r"\[(\d{1,3}(\.\d{1,3}){3}|IPv6:[0-9a-f:.]+)\]", re.ASCII | re.IGNORECASE)
 
@@ -56,11 +56,11 @@ def judge_parameters(text: str) -> None:
 def is_mailbox(text: str) -> bool:
     """Judge a mailbox by reading it once from left to right."""
     local, domain = _split_quoted(text) if text[:1] == '"' else text.rpartition("@")[::2]
-    if not 0 < len(local.encode()) <= 64 or "@" + domain != text[len(local) :]:
+    if not local or "@" + domain != text[len(local) :]:
         return False
     if local[0] != '"' and not all(_consists(atom, _ATOM) for atom in local.split(".")):
         return False
-    return len(text.encode()) <= 254 and _is_domain(domain)
+    return len(text.encode()) <= 978 and _is_domain(domain)
 
 
 def _is_unicode(character: str) -> bool:

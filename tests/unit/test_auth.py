@@ -411,6 +411,51 @@ async def test_blocked_network_is_not_heard_even_with_the_right_password(
     assert await authenticator.verify("ann", b"secret", peer="2001:db8::2") is Verdict.ACCEPTED
 
 
+async def test_a_login_known_from_a_blocked_network_is_heard_there(authenticator, throttle):
+    await authenticator.verify("ann", b"secret", peer=PEER)
+    await authenticator.verify("ann", b"secret", peer="198.51.100.9")
+    for _ in range(15):
+        throttle.failed(PEER)
+        throttle.failed("203.0.113.7")
+
+    assert await authenticator.verify("ann", b"secret", peer=PEER) is Verdict.ACCEPTED
+    assert await authenticator.verify("ann", b"wrong", peer=PEER) is Verdict.BLOCKED
+    assert await authenticator.verify("ann", b"secret", peer="203.0.113.7") is Verdict.BLOCKED
+    authenticator.reload()
+    assert await authenticator.verify("ann", b"secret", peer=PEER) is Verdict.BLOCKED
+
+
+@pytest.mark.parametrize("off", [{"max_failures": 0}, {"seconds": 0.0}], ids=str)
+def test_the_lock_out_can_be_off_and_replies_are_held_back_all_the_same(clock, off):
+    told = []
+    throttle = AuthThrottle(clock, tell=lambda *what: told.append(what), **off)
+    for _ in range(50):
+        throttle.failed(PEER)
+    assert not throttle.is_blocked(PEER)
+    assert throttle.delay_seconds(PEER) == 16.0
+    assert told == []
+
+
+def test_the_lock_out_has_count_and_time_of_its_settings_and_is_told_once(clock):
+    told = []
+    tell = lambda *what: told.append(what)  # noqa: E731
+    throttle = AuthThrottle(clock, max_failures=2, seconds=30.0, tell=tell)
+    throttle.failed("2001:db8::1")
+    assert not throttle.is_blocked("2001:db8::2")
+    for _ in range(3):
+        throttle.failed("2001:db8::1")
+    assert throttle.is_blocked("2001:db8::2")
+    assert told == [("2001:db8::/64", 2, 30.0)]
+    clock.now += 30
+    assert not throttle.is_blocked("2001:db8::2")
+
+
+def test_places_that_are_remembered_are_bounded(authenticator):
+    for n in range(10_010):
+        authenticator._remember("ann", f"10.0.{n >> 8}.{n & 255}")
+    assert len(authenticator._places) == 10_000
+
+
 async def test_success_does_not_clear_failures(authenticator, throttle):
     for _ in range(4):
         throttle.failed(PEER)

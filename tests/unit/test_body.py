@@ -92,7 +92,8 @@ VERDICTS = {
     "fine": (b"Subject: x\r\n\r\nbody\r\n", False, None),
     "no final line end": (b"x", False, None),
     "eight bits and NUL": (b"\xff\0\r\n", False, None),
-    "bare LF": (b"a\nb\r\n", False, replies.BARE_LINE_END),
+    "bare LF": (b"a\nb\r\n", False, replies.BARE_LF),
+    "LF alone": (b"a\nb\n", False, replies.BARE_LF),
     "bare CR": (b"a\rb\r\n", False, replies.BARE_LINE_END),
     "CR CR LF": (b"a\r\r\n", False, replies.BARE_LINE_END),
     "LF CR": (b"a\n\rb\r\n", False, replies.BARE_LINE_END),
@@ -110,3 +111,9 @@ VERDICTS = {
 @pytest.mark.parametrize(("body", "strict", "expected"), VERDICTS.values(), ids=VERDICTS)
 def test_verdict(body, strict, expected):
     assert verdict(body, strict=strict) is expected
+
+
+@pytest.mark.parametrize(("body", "strict", "expected"), VERDICTS.values(), ids=VERDICTS)
+def test_verdict_where_a_bare_lf_is_taken(body, strict, expected):
+    expected = None if expected is replies.BARE_LF else expected
+    assert verdict(body, strict=strict, takes_lf=True) is expected

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 import socket
 import ssl
 import struct
@@ -90,6 +91,29 @@ async def test_a_client_that_goes_mid_commit_does_not_stop_it(start, end):
     await until(lambda: running.messages)
     await until(lambda: not running.server.roster.connections)
     assert any("message kept" in line for line in running.records())
+
+
+@pytest.mark.parametrize("end", ["close", "reset"])
+@pytest.mark.parametrize("error", [None, StoreError("no")], ids=["kept", "deferred"])
+async def test_the_end_of_a_session_is_recorded_after_its_last_message(start, end, error):
+    store = GatedStore()
+    running = await start(store=store)
+    wire = await running.say_hello()
+    await wire.send(START + b"x\r\n.\r\n")
+    await store.started.wait()
+    wire.close() if end == "close" else reset(wire)
+    if end == "reset":
+        await until(lambda: not running.server.roster.connections)
+        assert running.server.metrics.active["smtp"] == 0
+        assert running.logged("session ended") == []
+    store.error = error
+    store.gate.set()
+    await until(lambda: running.logged("session ended"))
+    events = [json.loads(line)["event"] for line in running.records()]
+    last = "message deferred" if error else "message kept"
+    assert events.index(last) < events.index("session ended")
+    (record,) = running.logged("session ended")
+    assert record["messages"] == (0 if error else 1)
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,24 @@ async def test_a_refused_message_and_a_refused_login_name_their_session(start, t
     login, message = of(running, session=of(running, event="session began")[0]["session"])[1:]
     assert (login["event"], login["reason"]) == ("login refused", "rejected")
     assert (message["event"], message["reason"]) == ("message refused", "size")
+    assert (message["sender"], message["recipient"]) == ("a@x.test", "b@y.test")
+    assert message["reply"].startswith("552 5.3.4 ")
     assert "wrong" not in json.dumps(login)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "bob"), [("full", "bob@y.test"), ("domain", "*@y.test"), ("none", "*")]
+)
+async def test_why_bob_got_no_mail_is_one_search(start, addresses, bob):
+    running = await start(SMTP_RECIPIENTS="amy@y.test", SMTP_LOG_ADDRESSES=addresses)
+    wire = await running.say_hello()
+    assert await wire.ask(b"MAIL FROM:<a@x.test>\r\nRCPT TO:<amy@y.test>\r\n", 2) == [250, 250]
+    assert await wire.ask(b"RCPT TO:<bob@y.test>\r\nRCPT TO:bob\r\nRCPT TO:<\x1b>\r\n", 3)
+    first, second, third = running.logged("recipient refused")
+    assert first["recipient"] == bob
+    assert first["reply"].startswith("550 5.1.1 ")
+    assert second["recipient"] == third["recipient"] != bob or addresses == "none"
+    assert "bob@" not in json.dumps(first) or addresses == "full"
 
 
 async def _now():

@@ -61,6 +61,29 @@ async def test_nothing_is_read_in_clear_after_starttls_however_much_came_before(
     assert not any(states)
 
 
+@pytest.mark.parametrize("behind", [b"NOOP\r\n", b"EHLO c.test\r\n" + START, b"\0", b"NOOP\r"])
+async def test_a_client_that_pipelines_behind_starttls_is_not_left_hanging(
+    start, monkeypatch, behind
+):
+    monkeypatch.setattr(connection, "JUMPED_SECONDS", 0.2)
+    running = await start(SMTP_TLS_CERT="self-signed")
+    wire = await running.say_hello()
+    await wire.send(b"STARTTLS\r\n" + behind)
+    assert await wire.ask(b"") == [220]
+    assert await wire.rest() == b""
+    await until(lambda: not running.server.roster.connections)
+
+
+async def test_a_client_that_pipelines_behind_starttls_may_still_shake_hands(start):
+    assert connection.JUMPED_SECONDS <= 5
+    running = await start(SMTP_TLS_CERT="self-signed")
+    wire = await running.say_hello()
+    assert await wire.ask(b"STARTTLS\r\nNOOP\r\n") == [220]
+    await wire.writer.start_tls(client_context())
+    assert await wire.ask(b"EHLO c.test\r\n") == [250]
+    wire.close()
+
+
 async def test_chunks_before_starttls_give_their_memory_back(start):
     running = await start(SMTP_TLS_CERT="self-signed")
     budget = running.server.budget
@@ -130,5 +153,5 @@ async def test_a_message_refused_at_the_last_error_is_counted_once(start):
     assert await wire.ask(b"") == [421]
     counts = running.server.metrics.series()["messages"].counts
     assert [(key, number) for key, number in counts.items() if number] == [
-        (("smtp", "rejected", "content"), 1)
+        (("smtp", "rejected", "bare_lf"), 1)
     ]

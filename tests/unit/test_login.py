@@ -155,6 +155,37 @@ async def test_by_scram_a_blocked_network_is_not_heard_with_the_right_proof(serv
     assert attempts(running, "blocked") == 1
 
 
+async def test_a_locked_out_network_is_logged_and_the_known_login_goes_on(start, tmp_path):
+    (tmp_path / "users").write_text(f"alice:{make_keys(SECRET)}\n")
+    running = await start(
+        SMTP_AUTH="optional",
+        SMTP_AUTH_INSECURE="1",
+        SMTP_AUTH_USERS=str(tmp_path / "users"),
+        SMTP_AUTH_MAX_FAILURES="2",
+        SMTP_AUTH_LOCKOUT_TIME="40",
+    )
+    good = plain(b"alice", SECRET.encode())
+    for login, code in [(good, 235), *[(plain(b"bob", b"x"), 535)] * 2, (good, 235)]:
+        wire = await running.say_hello()
+        assert await wire.ask(login) == [code]
+    assert await (await running.say_hello()).ask(plain(b"bob", b"x")) == [421]
+    (record,) = running.logged("logins locked out")
+    assert (record["network"], record["failures"], record["lockout"]) == ("127.0.0.1", 2, 40.0)
+
+
+async def test_by_scram_a_known_login_is_heard_in_a_locked_out_network(serve, tmp_path):
+    (tmp_path / "users").write_text(f"alice:{make_keys(SECRET)}\n")
+    running = await serve()
+    for code in (334, 334):
+        wire = await running.say_hello()
+        client = ScramClient("alice", SECRET)
+        final = client.final(await challenged(wire, b"AUTH SCRAM-SHA-256 ", client.first))
+        assert await wire.ask(b64encode(final) + b"\r\n") == [code]
+        assert await wire.ask(b"\r\n") == [235]
+        for _ in range(15):
+            running.server.services.authenticator._throttle.failed("127.0.0.1")
+
+
 async def test_by_scram_five_failures_end_the_session(serve, tmp_path):
     (tmp_path / "users").write_text(f"alice:{make_keys(SECRET)}\n")
     running = await serve()

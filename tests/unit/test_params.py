@@ -52,6 +52,9 @@ GOOD_RCPT = [
     " NOTIFY=NEVER",
     " NOTIFY=success,FAILURE,delay",
     " ORCPT=rfc822;a+2Bb@x.test",
+    " ORCPT=rfc822;+D0+BF@+D0+BF+D1+80.example",
+    r" ORCPT=utf-8;\x{43F}@\x{E9}.example",
+    " ORCPT=utf-8;п@é.example",
 ]
 BAD_RCPT = [
     " NOTIFY=NEVER,SUCCESS",
@@ -62,6 +65,8 @@ BAD_RCPT = [
     " NOTIFY=FA\u0131LURE",
     " ORCPT=rfc822;a+zz",
     " ORCPT=rfc822;a+0A",
+    " ORCPT=rfc822;a+7F",
+    " ORCPT=rfc822;a+d0",
     " ORCPT=rfc822;" + "a" * 500,
 ]
 

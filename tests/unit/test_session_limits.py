@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from prixfixe.connection import roster
 from tests.conftest import until
 from tests.unit.test_auth import cheap_hash
 from tests.unit.test_connection import START, GatedStore, client_context, reset
@@ -202,6 +203,41 @@ async def test_a_peer_that_talks_on_after_the_last_word_is_cut_off(start):
     await until(lambda: not running.server.roster.connections)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_session_that_ended_has_no_place_though_its_client_stays(start):
+    running = await start(SMTP_MAX_ERRORS="1", SMTP_MAX_CONNECTIONS="1")
+    for _ in range(3):
+        wire = await running.connect()
+        assert await wire.ask(b"X\r\n" * 50, 2) == [500, 421]
+    assert running.server.admission.connections == 0
+    assert len(running.server.roster.lingering) == 3
+    await until(lambda: not running.server.roster.connections)
+    assert not running.server.roster.lingering
+
+
+async def test_those_who_linger_are_bounded(start, monkeypatch):
+    monkeypatch.setattr(roster, "MAX_LINGERING", 2)
+    running = await start(SMTP_MAX_ERRORS="1")
+    wires = [await running.connect() for _ in range(4)]
+    for wire in wires:
+        assert await wire.ask(b"X\r\n", 2) == [500, 421]
+    assert list(running.server.roster.lingering) != []
+    assert len(running.server.roster.lingering) <= 2
+    assert await wires[0].is_cut()
+
+
+async def test_an_envelope_that_holds_memory_is_held_to_the_rate_of_data(start):
+    running = await start(SMTP_TIMEOUT="100", SMTP_MIN_DATA_RATE="10")
+    wire = await running.say_hello()
+    rcpt = b"RCPT TO:<c@y.test> ORCPT=rfc822;" + b"x" * 480 + b"\r\n"
+    assert set(await wire.ask(START[:-6] + rcpt * 200, 202)) == {250}
+    running.later(60)
+    assert await wire.ask(b"NOOP\r\n") == [250]
+    running.later(60)
+    assert (await wire.rest()).startswith(b"421 4.4.2 Data came too slowly")
+    await check(running, "min_data_rate", "timeout")
+    assert running.server.budget.in_use == 0
 
 
 # --- a store that hangs

@@ -99,10 +99,12 @@ def many_recipients(target: Target) -> None:
     server.clear()
     with server.hello() as wire:
         assert wire.ask(b"MAIL FROM:<a@x.test>\r\n") == [250]
-        codes = _recipients(wire, 20000)
+        codes: list[int] = []
+        while len(codes) < 20000 and 452 not in codes:
+            codes += _recipients(wire, 15)  # Who goes on much longer after a 452 is shown the door.
         taken = codes.count(250)
         assert 100 <= taken < 20000, f"{taken} of 20000 taken"
-        assert codes == [250] * taken + [452] * (20000 - taken)
+        assert codes == [250] * taken + [452] * (len(codes) - taken)
         assert wire.ask(b"DATA\r\n") == [354]
         assert wire.ask(b"x\r\n.\r\n") == [250]
     assert sum(len(one.recipients) for one in server.messages()) == taken
