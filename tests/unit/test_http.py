@@ -489,7 +489,7 @@ async def test_a_wait_searches_once_for_each_overrun(serve, client, monkeypatch)
 
     running = await serve()
     monkeypatch.setattr(running.server.context.arrivals, "_backlog", 3)
-    searches, search = [], Mailbox.search
+    searches, search = [], Mailbox.matching_ids
 
     async def search_while_mail_comes(mailbox, query, *page):
         searches.append(query)
@@ -498,7 +498,7 @@ async def test_a_wait_searches_once_for_each_overrun(serve, client, monkeypatch)
             await deliver(running)
         return found
 
-    monkeypatch.setattr(Mailbox, "search", search_while_mail_comes)
+    monkeypatch.setattr(Mailbox, "matching_ids", search_while_mail_comes)
     wait = asyncio.create_task(client.get(running.http + "/api/v1/wait?query=subject:last"))
     await until(lambda: len(searches) == 2)
     await deliver(running)
