@@ -1,20 +1,22 @@
 """The paths of HTTP.
 
-Owns: routing.
+Owns: routing, and which routes are open: those of health and metrics. The guard stands before
+every other path, known or not.
 Promises: unknown paths are 404 and wrong methods 405, as JSON.
 Refuses: answering (see `health` and `api`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
-from starlette.routing import Mount, Route
+from starlette.routing import Route, Router
 
 from prixfixe.http.api.routes import Api
+from prixfixe.http.guard import Guard, Hosts, with_own_host
 from prixfixe.http.health import Health
-from prixfixe.http.responses import ERRORS, Headers
+from prixfixe.http.responses import ERRORS, Framing
 
 if TYPE_CHECKING:
     from prixfixe.http.api.mailbox import Mailbox
@@ -23,35 +25,42 @@ if TYPE_CHECKING:
 __all__ = ["build_app"]
 
 
-def build_app(context: HttpContext, mailbox: Mailbox) -> Starlette:
+def build_app(context: HttpContext, mailbox: Mailbox) -> Framing:
     """Return the application."""
-    health, api = Health(context, mailbox), Api(context, mailbox)
-    guarded = Mount(
-        "/api/v1",
-        routes=[
-            Route("/messages", api.messages, methods=["GET"]),
-            Route("/messages", api.delete, methods=["DELETE"]),
-            Route("/search", api.search, methods=["GET"]),
-            Route("/search", api.delete_found, methods=["DELETE"]),
-            Route("/wait", api.wait),
-            Route("/info", api.info),
-            Route("/message/{id}", api.message),
-            Route("/message/{id}/raw", api.raw),
-            Route("/message/{id}/headers", api.headers),
-            Route("/message/{id}/envelope", api.envelope),
-            Route("/message/{id}/part/{part}", api.part),
-        ],
-    )
+    health = Health(context, mailbox)
     app = Starlette(
         routes=[
             Route("/livez", health.live),
             Route("/readyz", health.ready),
             Route("/healthz", health.ready),
             Route("/metrics", health.metrics),
-            guarded,
         ],
         exception_handlers=ERRORS,
     )
     app.router.redirect_slashes = False
-    app.add_middleware(Headers, token=context.token)
-    return app
+    app.router.default = Guard(_guarded(Api(context, mailbox)), Hosts(context.hosts), context.token)
+
+    async def routed(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's
+        await app(with_own_host(scope), receive, send)
+
+    return Framing(routed)
+
+
+def _guarded(api: Api) -> Router:
+    message = "/api/v1/message/{id}"
+    return Router(
+        redirect_slashes=False,
+        routes=[
+            Route("/api/v1/messages", api.messages, methods=["GET"]),
+            Route("/api/v1/messages", api.delete, methods=["DELETE"]),
+            Route("/api/v1/search", api.search, methods=["GET"]),
+            Route("/api/v1/search", api.delete_found, methods=["DELETE"]),
+            Route("/api/v1/wait", api.wait),
+            Route("/api/v1/info", api.info),
+            Route(message, api.message),
+            Route(f"{message}/raw", api.raw),
+            Route(f"{message}/headers", api.headers),
+            Route(f"{message}/envelope", api.envelope),
+            Route(f"{message}/part/{{part}}", api.part),
+        ],
+    )

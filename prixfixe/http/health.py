@@ -2,7 +2,7 @@
 
 Owns: `/livez`, `/readyz`, `/metrics`.
 Promises: liveness asks nothing but the loop; readiness and a scrape run every check; a search that
-takes long delays neither.
+takes long delays neither; many who scrape at once cost as much as one.
 Refuses: the checks themselves (see `readiness`).
 """
 
@@ -39,6 +39,8 @@ class Health:
     def __init__(self, context: HttpContext, mailbox: Mailbox) -> None:
         self._context = context
         self._mailbox = mailbox
+        self._pages: dict[str, asyncio.Task[tuple[bytes, str]]] = {}
+        self._one_page = asyncio.Lock()
 
     async def live(self, _request: Request) -> Response:
         """Answer: that is the proof."""
@@ -60,13 +62,23 @@ class Health:
 
     async def metrics(self, request: Request) -> Response:
         """Return the counts."""
-        metrics, accept = self._context.metrics, request.headers.get("accept")
-        await self._context.readiness.check()
-        with contextlib.suppress(StoreError, StoreOpenError, TimeoutError):
-            async with asyncio.timeout(TOTALS_SECONDS):
-                metrics.totals = await self._mailbox.totals()
-        page, kind = await _beside_the_loop(partial(metrics.exposition, accept))
-        return Response(page, headers={"Content-Type": kind})
+        accept = request.headers.get("accept", "")
+        page = self._pages.get(accept)
+        if page is None:
+            page = self._pages[accept] = asyncio.create_task(self._page(accept))
+            page.add_done_callback(lambda _: self._pages.pop(accept))
+        octets, kind = await asyncio.shield(page)
+        return Response(octets, headers={"Content-Type": kind})
+
+    async def _page(self, accept: str) -> tuple[bytes, str]:
+        """Make a page for all who ask for it meanwhile; each takes a thread, so one at a time."""
+        metrics = self._context.metrics
+        async with self._one_page:
+            await self._context.readiness.check()
+            with contextlib.suppress(StoreError, StoreOpenError, TimeoutError):
+                async with asyncio.timeout(TOTALS_SECONDS):
+                    metrics.totals = await self._mailbox.totals()
+            return await _beside_the_loop(partial(metrics.exposition, accept))
 
 
 async def _beside_the_loop(work: Callable[[], T]) -> T:

@@ -1,34 +1,36 @@
-"""What every answer of HTTP has in common: JSON, safe headers, the token, arguments.
+"""What every answer of HTTP has in common: JSON, safe headers, framing, errors, arguments.
 
-Owns: the JSON response, the middleware, the errors, and reading numbers.
-Promises: an error is JSON with a message, never a path or an exception's text.
+Owns: the JSON responses, the outermost middleware, the errors, and reading numbers.
+Promises: an error is JSON with a message, never a path or an exception's text; a large answer
+leaves in pieces, the next when the peer took the last.
 Refuses: paths (see `app`).
 """
 
 from __future__ import annotations
 
-import hmac
-import json
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from prixfixe.http.safe import SAFE, json_octets
+from prixfixe.http.uvicorn_connection import connection_of
 from prixfixe.mail.query import QueryError
 from prixfixe.stores.base import DamagedError, StoreError, StoreOpenError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from starlette.requests import Request
 
-__all__ = ["ERRORS", "Headers", "Json", "number", "whole"]
+    from prixfixe.http.shelf import Loan
+
+__all__ = ["ERRORS", "Framing", "InPieces", "Json", "number", "whole"]
 
 _DIGITS = 20  # more are no number that is asked for, and slow to read
-_SAFE = {
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; sandbox",
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-}
+_CLOSE = (b"connection", b"close")
 
 
 class Json(Response):
@@ -38,46 +40,96 @@ class Json(Response):
 
     def render(self, content: Any) -> bytes:  # noqa: ANN401 - whatever JSON can hold
         """Encode."""
-        return json.dumps(content, separators=(",", ":")).encode("ascii") + b"\n"
+        return json_octets(content)
 
 
-class Headers:
-    """Middleware: the token of /api, and headers that keep a browser from running mail."""
+class InPieces(Response):
+    """An answer that is made while it is sent; what it is made of is on loan until then."""
 
-    def __init__(self, app: Any, token: str | None) -> None:  # noqa: ANN401 - an ASGI application
+    def __init__(
+        self,
+        pieces: Iterable[bytes],
+        loan: Loan[Any],
+        kind: str,
+        length: int | None = None,
+    ) -> None:
+        super().__init__(headers={"Content-Type": kind})
+        del self.headers["content-length"]
+        if length is not None:
+            self.headers["content-length"] = str(length)
+        self._pieces = pieces
+        self._loan = loan
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401, ARG002
+        """Send."""
+        connection = connection_of(scope)
+        start = {"status": self.status_code, "headers": self.raw_headers}
+        try:
+            await send({"type": "http.response.start", **start})
+            for piece in self._pieces if scope["method"] != "HEAD" else ():
+                if connection.is_lost:
+                    break
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            self._loan.give_back()
+
+
+class Framing:
+    """The outermost middleware: what any request and any answer must be.
+
+    An answer before the end of its request closes the connection (RFC 9112 9.3), and so does a
+    request whose length is told twice (6.1).
+    """
+
+    def __init__(self, app: Any) -> None:  # noqa: ANN401 - an ASGI application
         self._app = app
-        self._token = None if token is None else f"Bearer {token}".encode()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
         """Answer, or pass on."""
+        connection = connection_of(scope)
 
         async def send_safely(event: Any) -> None:  # noqa: ANN401
             if event["type"] == "http.response.start":
-                extra = [(k.lower().encode(), v.encode()) for k, v in _SAFE.items()]
-                event["headers"] = [*event["headers"], *extra]
+                event["headers"] = [*event["headers"], *SAFE]
+                if connection.is_body_open:
+                    event["headers"].append(_CLOSE)
             await send(event)
 
-        if scope["type"] == "http" and not self._may_pass(scope):
-            refusal = Json({"Error": "a bearer token is required"}, 401)
-            refusal.headers["WWW-Authenticate"] = "Bearer"
-            await refusal(scope, receive, send_safely)
-            return
-        await self._app(scope, receive, send_safely)
+        if scope["method"] in ("GET", "HEAD"):
+            connection.reading = asyncio.current_task()
+        app = _doubtful if _is_doubtful(scope) else self._app
+        try:
+            await app(scope, lambda: connection.receive(receive), send_safely)
+        except asyncio.CancelledError:
+            if not connection.is_lost:  # else nobody waits for it
+                raise
 
-    def _may_pass(self, scope: Any) -> bool:  # noqa: ANN401
-        if self._token is None or not scope["path"].startswith("/api"):
-            return True
-        given = dict(scope["headers"]).get(b"authorization", b"")
-        return hmac.compare_digest(given, self._token)
+
+def _is_doubtful(scope: Any) -> bool:  # noqa: ANN401 - ASGI's
+    """Whether another server could see another end of the request."""
+    names = {name for name, _ in scope["headers"]}
+    has_encoding = b"transfer-encoding" in names
+    return has_encoding and (b"content-length" in names or scope["http_version"] != "1.1")
+
+
+async def _doubtful(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
+    refusal = Json({"Error": "expected one length: Content-Length or Transfer-Encoding"}, 400)
+    refusal.headers["connection"] = "close"
+    await refusal(scope, receive, send)
 
 
 async def _http_error(_request: Request, error: Exception) -> Response:
-    status = getattr(error, "status_code", 500)
-    return Json({"Error": getattr(error, "detail", "error")}, status)
+    status, headers = getattr(error, "status_code", 500), getattr(error, "headers", None)
+    return Json({"Error": getattr(error, "detail", "error")}, status, headers)
 
 
 async def _bad_request(_request: Request, error: Exception) -> Response:
     return Json({"Error": str(error)}, 400)
+
+
+async def _gone(_request: Request, _error: Exception) -> Response:
+    return Json({"Error": "the request has no end"}, 400)
 
 
 async def _store_error(_request: Request, error: Exception) -> Response:
@@ -92,6 +144,7 @@ async def _unexpected(_request: Request, _error: Exception) -> Response:
 
 ERRORS = {
     HTTPException: _http_error,
+    ClientDisconnect: _gone,
     DamagedError: _store_error,
     StoreError: _store_error,
     StoreOpenError: _store_error,

@@ -7,6 +7,7 @@ Refuses: paths; see `app`.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,7 +16,9 @@ import uvicorn
 
 from prixfixe.http.api.mailbox import Mailbox
 from prixfixe.http.app import build_app
-from prixfixe.http.uvicorn_connection import HttpConnection
+from prixfixe.http.turns import Turns
+from prixfixe.http.uvicorn_connection import make_wire
+from prixfixe.server.listeners import keep_replies_small, keep_requests_small
 
 if TYPE_CHECKING:
     import socket
@@ -44,6 +47,7 @@ class HttpContext:
     readiness: Readiness
     expect_probe: Callable[[int], None]
     token: str | None
+    hosts: tuple[str, ...]
     version: str
     store_url: str
 
@@ -58,10 +62,11 @@ class HttpServer:
 
     def __init__(self, context: HttpContext) -> None:
         self._mailbox = Mailbox(context.open_reader)
+        turns = Turns(asyncio.get_running_loop())
         config = uvicorn.Config(
             build_app(context, self._mailbox),
             loop="none",
-            http=partial(HttpConnection, metrics=context.metrics),  # type: ignore[arg-type]
+            http=partial(make_wire, metrics=context.metrics, turns=turns),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             log_config=None,
@@ -82,6 +87,8 @@ class HttpServer:
     async def start(self, listener: socket.socket) -> None:
         """Serve on a bound socket."""
         self._socket = listener
+        keep_replies_small(listener)
+        keep_requests_small(listener)
         await self._uvicorn.startup(sockets=[listener])
 
     def is_serving(self) -> bool:

@@ -53,6 +53,7 @@ __all__ = ["Bound", "Server", "offer_of"]
 
 LAG_SECONDS = 1.0
 POLL_SECONDS = 1.0  # how often certificate and users file are looked at
+_ALL_ADDRESSES = ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
 CLOSE_SECONDS = 1.0  # for the store, when the drain took all the time there was
 # A body may hold a third more than the limit while dots are stuffed, and what one read brings.
 _STUFFED_NUMERATOR, _STUFFED_DENOMINATOR, _READ_OCTETS = 4, 3, 512 * 1024
@@ -225,13 +226,17 @@ class Server:
                 readiness=self.readiness,
                 expect_probe=self.admission.expect_probe,
                 token=self._settings.http_token,
+                hosts=(self._settings.domain, *self._settings.http_hosts),
                 version=__version__,
                 store_url=self._settings.store,
             )
         )
         listener = bind_socket(self._settings.http_bind, self._settings.http_port)
         await self._http.start(listener)
-        return written(listener.getsockname())
+        where = written(listener.getsockname())
+        if self._settings.http_bind in _ALL_ADDRESSES and self._settings.http_token is None:
+            self._log.say("http without token", http=where)
+        return where
 
     def _open_reader(self) -> Reader:
         return open_reader(self._settings.store, self.store)

@@ -12,7 +12,14 @@ import os
 import socket
 from typing import Any
 
-__all__ = ["BACKLOG", "bind_socket", "is_listening", "keep_replies_small", "written"]
+__all__ = [
+    "BACKLOG",
+    "bind_socket",
+    "is_listening",
+    "keep_replies_small",
+    "keep_requests_small",
+    "written",
+]
 
 UNREAD_OCTETS = 65536
 # All that net.core.somaxconn gives by default. A connection that meets a full queue may be lost
@@ -85,3 +92,8 @@ def keep_replies_small(listener: socket.socket) -> None:
     a few KiB.
     """
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_OCTETS)
+
+
+def keep_requests_small(listener: socket.socket) -> None:
+    """Bound what the kernel holds of requests not read yet; it would take 6 MiB of each."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UNREAD_OCTETS)

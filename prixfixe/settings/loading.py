@@ -2,7 +2,7 @@
 
 Owns: `_FILE` variants, the errors of a bad start, warnings, and where each value came from.
 Promises: `load` reports every problem at once, each with name, value and what was expected; a
-secret's value is in no message; a secret never becomes "none" because its file is empty.
+secret's value is in no message; a secret or a file that is there but blank never means "none".
 Refuses: files other than those a `_FILE` variable names, and more of those than 1 MiB.
 """
 
@@ -21,6 +21,7 @@ __all__ = ["Problem", "SettingsError", "load", "sources", "warnings"]
 # More than the longest list of recipients anyone keeps here; /dev/zero must not end a start.
 _MAX_FILE_OCTETS = 1024 * 1024
 _MAX_SHOWN = 100
+_NOT_BLANK = "a value that is not blank, or the variable not to be set"
 
 
 class Problem(NamedTuple):
@@ -94,13 +95,16 @@ def _text(setting: Setting, environ: Mapping[str, str], read_file: Callable[[str
     """Return a setting's text from the variable, its file, or the default."""
     path = environ.get(f"{setting.env}_FILE")
     if path is None:
-        return environ.get(setting.env, setting.default)
+        text = environ.get(setting.env, setting.default)
+        if setting.is_secret and setting.env in environ and not text.strip():
+            raise ValueError(_NOT_BLANK)
+        return text
     if setting.env in environ:
         msg = f"only one of it and {setting.env}"
         raise _FileError(msg)
     text = _file_text(path, read_file)
-    if setting.is_secret and not text:
-        raise _FileError("a file that is not empty")
+    if not text.strip():
+        raise _FileError("a file that is not blank, or the variable not to be set")
     return text
 
 

@@ -146,10 +146,9 @@ def optional_text(text: str) -> str | None:
 
 def token(text: str) -> str | None:
     """Read what a client can send after `Bearer` (RFC 6750 section 2.1, and a little more)."""
-    word = text.strip()
-    if word and not _TOKEN.fullmatch(word):
-        raise ValueError("printable ASCII without spaces, or nothing")
-    return word or None
+    if text and not _TOKEN.fullmatch(text):
+        raise ValueError("printable ASCII without spaces")
+    return text or None
 
 
 def port(text: str) -> int:
@@ -194,6 +193,16 @@ def domain(text: str) -> str:
     if _DOMAIN.fullmatch(name) or _is_literal(name):
         return name
     raise ValueError("a host name such as mail.example.com or an address literal")
+
+
+def hosts(text: str) -> tuple[str, ...]:
+    """Read host names, lower-cased, without the dot that may end them."""
+    entries = _list(text)
+    for entry in entries:
+        if not _DOMAIN.fullmatch(entry.removesuffix(".")):
+            message = f"names such as mail.example.com, comma separated, no port, not {entry!r}"
+            raise ValueError(message)
+    return tuple(entry.removesuffix(".").lower() for entry in entries)
 
 
 def _is_literal(text: str) -> bool:

@@ -191,7 +191,20 @@ TABLE: tuple[Setting, ...] = (
     Setting(
         "SMTP_HTTP_PORT", units.optional_port, "8025", "its port; off closes it, 0 is any free port"
     ),
-    Setting("SMTP_HTTP_TOKEN", units.token, "", "bearer token for /api", is_secret=True),
+    Setting(
+        "SMTP_HTTP_TOKEN",
+        units.token,
+        "",
+        "bearer token for all but health and metrics; unset is none, blank is refused",
+        is_secret=True,
+    ),
+    Setting(
+        "SMTP_HTTP_HOSTS",
+        units.hosts,
+        "",
+        "further names the API is asked by, comma separated, beside addresses, single labels, local"
+        " names (.localhost .local .internal .test .svc) and SMTP_DOMAIN",
+    ),
     Setting(
         "SMTP_LOG_LEVEL",
         units.choice("debug", "info", "warning", "error", "critical"),
@@ -258,6 +271,7 @@ class Settings:
     http_bind: str
     http_port: int | None
     http_token: str | None = field(repr=False)
+    http_hosts: tuple[str, ...]
     log_level: str
     log_format: str | None
     log_addresses: str

@@ -179,6 +179,12 @@ EVENTS: dict[str, Event] = {
         ("smtp", "smtps", "http", "store", "version", "pid"),
         nullable=("smtps", "http"),
     ),
+    "http without token": Event(
+        "warning",
+        "whoever reaches the HTTP port may read and delete mail: it is on all addresses, and"
+        " SMTP_HTTP_TOKEN is not set",
+        ("http",),
+    ),
     "setting without effect": Event("warning", "a variable is misspelt or useless", ("reason",)),
     "store recovered": Event(
         "warning",

@@ -432,6 +432,13 @@ def http_token(box: Box, _trust: ssl.SSLContext) -> None:
     assert "open-sesame" not in box.prixfixe("config").output
 
 
+@respects("SMTP_HTTP_HOSTS", {"SMTP_HTTP_HOSTS": "mail.example.com"})
+def http_hosts(box: Box, _trust: ssl.SSLContext) -> None:
+    assert box.http("/api/v1/messages", Host="mail.example.com").status == 200
+    assert box.http("/api/v1/messages", Host="other.example.com").status == 421
+    assert box.http("/readyz", Host="other.example.com").status == 200
+
+
 @respects("SMTP_LOG_LEVEL", {"SMTP_LOG_LEVEL": "warning", "SMTP_MAX_CONNECTIONS": "1"})
 def log_level(box: Box, _trust: ssl.SSLContext) -> None:
     with box.hello() as wire:

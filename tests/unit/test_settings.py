@@ -58,6 +58,7 @@ WRONG = {
     "SMTP_HTTP_BIND": ("x", "an IP address"),
     "SMTP_HTTP_PORT": ("99999", "off or a port"),
     "SMTP_HTTP_TOKEN": ("two words", "printable ASCII without spaces"),
+    "SMTP_HTTP_HOSTS": ("mail.example.com:80", "names such as"),
     "SMTP_LOG_LEVEL": ("loud", "one of debug"),
     "SMTP_LOG_ADDRESSES": ("some", "one of full, domain, none"),
     "SMTP_LOG_FORMAT": ("xml", "one of text, json"),
@@ -219,8 +220,8 @@ def test_a_file_gives_the_value(tmp_path):
 
 
 def test_a_file_loses_one_line_end_only():
-    read = {"f": " \n\n", "g": "10MiB\r\n"}.__getitem__
-    assert load({"SMTP_TLS_KEY_FILE": "f", "SMTP_MAX_MESSAGE_SIZE_FILE": "g"}, read) == load({})
+    read = {"f": "localhost\n\n", "g": "10MiB\r\n"}.__getitem__
+    assert load({"SMTP_DOMAIN_FILE": "f", "SMTP_MAX_MESSAGE_SIZE_FILE": "g"}, read) == load({})
 
 
 def test_a_file_may_hold_a_list_of_lines(tmp_path):
@@ -233,7 +234,7 @@ def test_every_setting_has_a_file_variant(tmp_path):
     for setting in TABLE:
         file = tmp_path / setting.env
         file.write_text(setting.default + "\n")
-    variables = {f"{row.env}_FILE": str(tmp_path / row.env) for row in TABLE if not row.is_secret}
+    variables = {f"{row.env}_FILE": str(tmp_path / row.env) for row in TABLE if row.default}
     assert load(variables) == load({})
 
 
@@ -251,14 +252,42 @@ def test_a_file_that_is_not_text_is_an_error(tmp_path):
         ({"SMTP_DOMAIN_FILE": ""}, "Is a directory"),
         ({"SMTP_DOMAIN_FILE": "/dev/zero"}, "more than 1048576 octets"),
         ({"SMTP_DOMAIN_FILE": "/dev/null", "SMTP_DOMAIN": "a"}, "only one of"),
-        ({"SMTP_HTTP_TOKEN_FILE": "/dev/null"}, "a file that is not empty"),
+        ({"SMTP_HTTP_TOKEN_FILE": "/dev/null"}, "a file that is not blank"),
+        ({"SMTP_RECIPIENTS_FILE": "/dev/null"}, "a file that is not blank"),
     ],
-    ids=["missing", "no path", "endless", "both", "empty secret"],
+    ids=["missing", "no path", "endless", "both", "empty secret", "empty list"],
 )
 def test_a_bad_file_is_an_error(variables, expected):
     with pytest.raises(SettingsError) as caught:
         load(variables)
     assert expected in str(caught.value)
+
+
+BLANKS = ["", " ", "\n", "\n\n", " \n", "\t", "\r\n", "\u00a0\n", " \n\t\n"]
+
+
+@pytest.mark.parametrize("blank", BLANKS, ids=repr)
+@pytest.mark.parametrize("name", [setting.env for setting in TABLE if setting.is_secret])
+def test_a_secret_that_is_blank_is_no_missing_one(name, blank):
+    assert load({}).http_token is None
+    for variables in ({name: blank}, {f"{name}_FILE": "f"}):
+        with pytest.raises(SettingsError, match="not blank") as caught:
+            load(variables, {"f": blank}.__getitem__)
+        assert [one.name for one in caught.value.problems] == list(variables)
+
+
+@pytest.mark.parametrize("blank", BLANKS, ids=repr)
+def test_a_file_that_is_blank_is_no_setting(blank):
+    for setting in TABLE:
+        with pytest.raises(SettingsError, match="not blank"):
+            load({f"{setting.env}_FILE": "f"}, {"f": blank}.__getitem__)
+
+
+@pytest.mark.parametrize("text", ["hush\n\n", " hush", "hush ", "hush\n\r\n", "\thush", "hu sh"])
+def test_a_token_is_what_the_file_says_but_for_one_line_end(text):
+    assert load({"SMTP_HTTP_TOKEN_FILE": "f"}, {"f": "hush\n"}.__getitem__).http_token == "hush"
+    with pytest.raises(SettingsError, match="without spaces"):
+        load({"SMTP_HTTP_TOKEN_FILE": "f"}, {"f": text}.__getitem__)
 
 
 def test_a_secret_is_never_shown():
@@ -292,7 +321,8 @@ def test_shown_settings_load_as_they_were(settings):
         SMTP_TIMEOUT="1.5",
         SMTP_STRICT="yes",
     )
-    assert load({setting.env: show(effective, setting) for setting in TABLE}) == effective
+    shown = {setting.env: show(effective, setting) for setting in TABLE if not setting.is_secret}
+    assert load(shown) == effective
 
 
 def test_plain_values_are_those_of_json():
@@ -314,7 +344,11 @@ def test_example_file_is_generated():
 
 def test_example_is_the_defaults():
     lines = [line[1:] for line in example().splitlines() if line.startswith("#SMTP_")]
-    assert load(dict(line.split("=", 1) for line in lines)) == load({})
+    written = dict(line.split("=", 1) for line in lines)
+    for setting in TABLE:
+        if setting.is_secret:
+            assert written.pop(setting.env) == ""
+    assert load(written) == load({})
 
 
 @given(st.integers(0, 2**40))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from starlette.exceptions import HTTPException
@@ -22,7 +23,7 @@ from prixfixe.runtime.worker import Worker
 from prixfixe.stores.base import DamagedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from prixfixe.http.api.mailpit import Entry, Summary
     from prixfixe.mail.message import Message
@@ -31,9 +32,27 @@ if TYPE_CHECKING:
 
 __all__ = ["Mailbox"]
 
+PAGE_OCTETS = 4 * 1024 * 1024  # of records in one answer: a thousand usual ones are 0.5 MiB
 CLOSE_SECONDS = 1.0  # for the reader; what the thread is at may take longer, and is left
 
 T = TypeVar("T")
+
+
+class _Page:
+    """The entries of one answer, as many as it may hold; the first is always among them."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self._octets = 0
+        self._is_full = False
+
+    def add(self, entry: Entry) -> bool:
+        """Take the next entry if there is room for it."""
+        self._octets += len(entry.record)
+        self._is_full |= bool(self.entries) and self._octets > PAGE_OCTETS
+        if not self._is_full:
+            self.entries.append(entry)
+        return not self._is_full
 
 
 class Mailbox:
@@ -67,49 +86,54 @@ class Mailbox:
         """Return the counts of what is kept."""
         return await self._run(lambda: self._reader.totals())  # noqa: PLW0108 - opened in the thread
 
-    async def get(self, message_id: str) -> Message | None:
-        """Return a message; `latest` is the newest."""
-        return await self._run(lambda: self._get(message_id))
+    async def id_of(self, name: str) -> str:
+        """Return the id that is meant: `latest` is the newest, "" without one."""
+        if name != "latest":
+            return name
+        return await self._run(lambda: next(iter(self._reader.ids(0, 1)), ""))
 
     async def view(self, message_id: str, make: Callable[[Message], T]) -> T | None:
         """Return what `make` makes of a message, in the thread, or None without one."""
 
         def work() -> T | None:
-            message = self._get(message_id)
+            message = self._reader.get(message_id) if message_id else None
             return None if message is None else make(message)
 
         return await self._run(work)
 
     async def page(self, start: int, limit: int) -> list[Entry]:
         """Return entries, newest first."""
-        return await self._run(
-            lambda: [
-                one.entry for name in self._reader.ids(start, limit) if (one := self._summary(name))
-            ]
-        )
+        return await self._run(lambda: self._entries(self._reader.ids(start, limit)))
+
+    async def entries(self, ids: list[str]) -> list[Entry]:
+        """Return the entries of these messages, as far as they are there."""
+        return await self._run(lambda: self._entries(ids))
 
     async def search(self, query: Query, start: int, limit: int) -> tuple[list[Entry], int]:
         """Return a page of what matches, newest first, and how many do."""
 
         def work() -> tuple[list[Entry], int]:
-            page, count = [], 0
+            page, count = _Page(), 0
             for entry in self._matching(query, self._reader.ids()):
                 if start <= count < start + limit:
-                    page.append(entry)
+                    page.add(entry)
                 count += 1
-            return page, count
+            return page.entries, count
 
         return await self._run(work)
 
-    async def matching_ids(self, query: Query) -> list[str]:
-        """Return the ids of all messages that match."""
-        return await self._run(
-            lambda: [entry.id for entry in self._matching(query, self._reader.ids())]
-        )
+    async def matching_ids(self, query: Query, limit: int | None = None) -> list[str]:
+        """Return the ids of all messages that match, or of the newest of them."""
 
-    async def match(self, query: Query, message_id: str) -> Entry | None:
-        """Return the message's entry if it matches."""
-        return await self._run(lambda: next(self._matching(query, [message_id]), None))
+        def work() -> list[str]:
+            matching = self._matching(query, self._reader.ids())
+            return [entry.id for entry in islice(matching, limit)]
+
+        return await self._run(work)
+
+    async def match(self, query: Query, message_id: str) -> bool:
+        """Whether the message matches."""
+        return await self._run(lambda: any(self._matching(query, [message_id])))
 
     async def close(self) -> None:
         """Give up what was asked, release the reader and end the thread, unless it is busy."""
@@ -125,10 +149,13 @@ class Mailbox:
         if self._opened is not None:
             self._opened.close()
 
-    def _get(self, message_id: str) -> Message | None:
-        if message_id == "latest":
-            message_id = next(iter(self._reader.ids(0, 1)), "")
-        return self._reader.get(message_id) if message_id else None
+    def _entries(self, ids: Iterable[str]) -> list[Entry]:
+        page = _Page()
+        for name in ids:
+            summary = self._summary(name)
+            if summary is not None and not page.add(summary.entry):
+                break
+        return page.entries
 
     def _summary(self, message_id: str) -> Summary | None:
         known = self._summaries.get(message_id)

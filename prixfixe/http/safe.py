@@ -1,0 +1,30 @@
+"""What keeps a browser from running what mail holds, and JSON that any client can read.
+
+Owns: the headers of every answer, and JSON in one piece.
+Promises: ASCII, whatever is written.
+Refuses: paths (see `app`).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+__all__ = ["SAFE", "json_octets", "safe_headers"]
+
+SAFE = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; sandbox"),
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+)
+
+
+def json_octets(content: Any) -> bytes:  # noqa: ANN401 - whatever JSON can hold
+    """Return JSON and a line end."""
+    return json.dumps(content, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def safe_headers(kind: str, length: int) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a body."""
+    return [(b"content-type", kind.encode()), (b"content-length", b"%d" % length), *SAFE]

@@ -1,0 +1,68 @@
+"""The event loop's time, shared by the HTTP connections that have something to be read.
+
+Owns: the order in which connections are served, and when the loop goes on to other work.
+Promises: one run takes `SLICE_SECONDS` and one step more, whatever clients send; where more waits,
+at least `PAUSE_SECONDS` are for everything else, mail above all; who has cost the loop least is
+served first.
+Refuses: reading (see `wire`) and HTTP (see `connection`).
+"""
+
+from __future__ import annotations
+
+import heapq
+from itertools import count
+from time import perf_counter
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["SLICE_SECONDS", "Turns"]
+
+SLICE_SECONDS: Final = 0.002
+PAUSE_SECONDS: Final = 0.001  # libuv's timers count milliseconds
+
+
+class Turn(Protocol):
+    """A connection as its turn sees it; `cost` is in seconds, all turns of it together."""
+
+    cost: float
+
+    def step(self) -> tuple[bool, float]:
+        """Take a small piece; return whether more waits, and what it costs the loop later."""
+        ...
+
+
+class Turns:
+    """The connections that wait for a turn."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: list[tuple[float, int, Turn]] = []
+        self._numbers = count()
+        self._is_due = False
+
+    def want(self, one: Turn) -> None:
+        """Give a connection a turn soon; it may not ask again before it had that."""
+        heapq.heappush(self._waiting, (one.cost, next(self._numbers), one))
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self._run)
+
+    def _run(self) -> None:
+        """Serve until the slice is used up, then let the loop do everything else."""
+        left = SLICE_SECONDS
+        while self._waiting and left > 0:
+            left -= self._serve(heapq.heappop(self._waiting)[2])
+        self._is_due = bool(self._waiting)
+        if self._is_due:
+            self._loop.call_later(PAUSE_SECONDS, self._run)
+
+    def _serve(self, one: Turn) -> float:
+        since = perf_counter()
+        wants_more, later = one.step()
+        cost = perf_counter() - since + later
+        one.cost += cost
+        if wants_more:
+            heapq.heappush(self._waiting, (one.cost, next(self._numbers), one))
+        return cost
