@@ -458,7 +458,7 @@ async def test_wait_finds_what_is_there(serve, client):
 
 async def test_wait_wakes_every_matching_waiter(serve, client):
     running = await serve()
-    arrivals = running.server.context.arrivals
+    arrivals = running.server.arrivals
 
     def ask(query, **more):
         params = {"query": query, "timeout": 60, **more}
@@ -488,7 +488,7 @@ async def test_a_wait_searches_once_for_each_overrun(serve, client, monkeypatch)
     from prixfixe.http.api.mailbox import Mailbox
 
     running = await serve()
-    monkeypatch.setattr(running.server.context.arrivals, "_backlog", 3)
+    monkeypatch.setattr(running.server.arrivals, "_backlog", 3)
     searches, search = [], Mailbox.matching_ids
 
     async def search_while_mail_comes(mailbox, query, *page):
@@ -513,16 +513,16 @@ async def test_a_waiter_that_hangs_up_is_forgotten(serve):
     host, _, port = running.bound.http.rpartition(":")
     _reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"GET /api/v1/wait?query=x&timeout=100 HTTP/1.1\r\nHost: a\r\n\r\n")
-    await until(lambda: running.server.context.arrivals.waiters == 1)
+    await until(lambda: running.server.arrivals.waiters == 1)
     writer.close()
     await writer.wait_closed()
-    await until(lambda: running.server.context.arrivals.waiters == 0)
+    await until(lambda: running.server.arrivals.waiters == 0)
 
 
 async def test_waiters_are_sent_away_when_the_server_stops(serve, client):
     running = await serve()
     wait = asyncio.create_task(client.get(running.http + "/api/v1/wait?query=x&timeout=100"))
-    await until(lambda: running.server.context.arrivals.waiters == 1)
+    await until(lambda: running.server.arrivals.waiters == 1)
     stopping = asyncio.create_task(running.server.stop())
     assert (await wait).status_code == 503
     await stopping

@@ -149,7 +149,7 @@ async def test_unfinished_bodies_send_no_waiter_away(serve, monkeypatch):
     monkeypatch.setattr(connection, "MAX_CONNECTIONS", 10)
     running, connect = await serve()
     waiting = await connect(HEAD % (b"GET", b"/api/v1/wait?query=to:b@y.test") + b"\r\n")
-    await until(lambda: running.server.context.arrivals.waiters)
+    await until(lambda: running.server.arrivals.waiters)
     for _ in range(40):
         unfinished = HEAD % (b"DELETE", b"/api/v1/messages") + b"Content-Length: 99\r\n\r\n{"
         await connect(unfinished)
