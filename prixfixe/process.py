@@ -1,9 +1,7 @@
 """The serving process: event loop, signals, ready line, exit code.
 
-Owns: what `prixfixe serve` is besides a server.
-Promises: the ready line appears once every listener is bound; SIGTERM and SIGINT drain, a second
-one hurries, SIGHUP reloads; a start that fails says why in one line and exits 2 or 3.
-Refuses: the server itself (see `server`).
+The ready line is the first line on standard output; it comes once every listener is bound. When the
+start fails, one line on standard error says why, and the exit code is 2 or 3.
 """
 
 from __future__ import annotations
@@ -21,8 +19,8 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from prixfixe import __version__
+from prixfixe.linesink import OutputThread
 from prixfixe.logs import build_log
-from prixfixe.outlet import Outlet
 from prixfixe.server import Server
 from prixfixe.stores.base import StoreOpenError
 from prixfixe.tls import CertificateError
@@ -44,29 +42,29 @@ _LARGE_OCTETS = 256 << 10
 _SWITCH_SECONDS = 0.0001  # a message takes the loop half of that
 
 
-async def _run(settings: Settings, notes: Sequence[str], outlet: Outlet) -> int:
+async def _run(settings: Settings, notes: Sequence[str], output: OutputThread) -> int:
     loop = asyncio.get_running_loop()
     log = build_log(
         settings.log_level,
         settings.log_format,
         addresses=settings.log_addresses,
-        stream=outlet,
+        stream=output,
         loop=loop,
     )
     log.forward_libraries()
-    outlet.resumed = log.dropped
+    output.on_resumed = log.dropped
     for note in notes:
         log.say("setting without effect", reason=note)
     try:
         server = Server(settings, log)
-        outlet.dropped = server.metrics.log_dropped
+        output.on_dropped = server.metrics.log_dropped
         bound = await server.start()
     except (StoreOpenError, OSError, CertificateError, UsersError) as error:
         log.flush()
         return _not_started(error)
     stop = _heed_signals(loop, server)
     log.flush()
-    outlet.write(f"{bound.line()}\n")  # the ready line is an interface
+    output.write(f"{bound.line()}\n")  # the ready line is an interface
     log.say("ready", **bound._asdict(), version=__version__, pid=os.getpid())
     _calm_collector()
     await stop.wait()
@@ -153,11 +151,11 @@ def serve(settings: Settings, notes: Sequence[str] = ()) -> int:
     give_back_memory()
     _share_interpreter()
     try:
-        outlet = Outlet(sys.stdout.fileno(), sys.stdout.encoding)
+        output = OutputThread(sys.stdout.fileno(), sys.stdout.encoding)
     except OSError as error:
         return _not_started(error)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_run(settings, notes, outlet))
+            return runner.run(_run(settings, notes, output))
     finally:
-        outlet.finish()
+        output.drain()
