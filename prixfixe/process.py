@@ -14,6 +14,7 @@ import os
 import resource
 import signal
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import uvloop
@@ -27,7 +28,8 @@ from prixfixe.tls import CertificateError
 from prixfixe.users import UsersError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from types import FrameType
 
     from prixfixe.settings import Settings
 
@@ -61,10 +63,11 @@ async def _run(settings: Settings, notes: Sequence[str], output: OutputThread) -
         bound = await server.start()
     except (StoreOpenError, OSError, CertificateError, UsersError) as error:
         log.flush()
+        output.drain()  # so that the reason is the last line where both streams are read together
         return _not_started(error)
     stop = _heed_signals(loop, server)
     log.flush()
-    output.write(f"{bound.line()}\n")  # the ready line is an interface
+    output.release(f"{bound.line()}\n")  # the ready line is an interface, and comes first
     log.say("ready", **bound._asdict(), version=__version__, pid=os.getpid())
     _calm_collector()
     await stop.wait()
@@ -94,6 +97,24 @@ def _heed_signals(loop: asyncio.AbstractEventLoop, server: Server) -> asyncio.Ev
         loop.add_signal_handler(number, asked_to_stop)
     loop.add_signal_handler(signal.SIGHUP, asked_to_reload)
     return stop
+
+
+def _drain_when_stopped_early(output: OutputThread) -> None:
+    """Write the records held so far when a signal ends the process while the server starts."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        handler = signal.getsignal(number)
+        if callable(handler) and handler is not signal.default_int_handler:
+            signal.signal(number, partial(_drain_and_end, output, handler))
+
+
+def _drain_and_end(
+    output: OutputThread,
+    handler: Callable[[int, FrameType | None], object],
+    number: int,
+    frame: FrameType | None,
+) -> None:
+    output.drain()
+    handler(number, frame)
 
 
 def _not_started(error: Exception) -> int:
@@ -151,9 +172,10 @@ def serve(settings: Settings, notes: Sequence[str] = ()) -> int:
     give_back_memory()
     _share_interpreter()
     try:
-        output = OutputThread(sys.stdout.fileno(), sys.stdout.encoding)
+        output = OutputThread(sys.stdout.fileno(), sys.stdout.encoding, is_held=True)
     except OSError as error:
         return _not_started(error)
+    _drain_when_stopped_early(output)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_run(settings, notes, output))
