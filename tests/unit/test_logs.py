@@ -274,6 +274,24 @@ def test_libraries_are_forwarded_and_aiosmtpd_is_silent():
     assert (lost["level"], lost["logger"]) == ("error", "uvicorn.error")
 
 
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_traceback_of_a_library_is_in_its_record(form):
+    log, stream = logged(form=form)
+    log.forward_libraries()
+    try:
+        1 / 0
+    except ZeroDivisionError:
+        logging.getLogger("uvicorn.error").exception("Exception in ASGI application\n")
+    text = stream.getvalue()
+    if form == "json":
+        (record,) = records_in(stream)
+        assert records.faults(record) == []
+        assert record["event"] == "library error"
+        text = f"{record['text']}\n{record['trace']}"
+    assert "Exception in ASGI application" in text.partition("\n")[0]
+    assert text.endswith("ZeroDivisionError: division by zero\n" + "\n" * (form == "text"))
+
+
 def test_a_defect_is_recorded_with_its_traceback():
     log, stream = logged()
     try:
