@@ -1,10 +1,7 @@
-"""The way in: what comes before all other imports.
+"""The entry point: it handles signals before it imports the rest of the package.
 
-Owns: signals until the server has its own handlers, and what a server must not import.
-Promises: a server that is told to stop while it starts ends at once, with 0, or 130 for SIGINT;
-what it acknowledged by then is kept, as ever. The kernel drops a signal for PID 1 of a container
-that has no handler.
-Refuses: the signals of other commands, which are not done when they are ended.
+A server that is told to stop while it starts exits at once, with 0 or (SIGINT) 130. It needs a
+handler for that: the kernel drops a signal for PID 1 of a container that has none.
 """
 
 from __future__ import annotations
@@ -23,8 +20,6 @@ def main() -> int:
     if sys.argv[1:] in ([], ["serve"]):
         for number, code in _ENDS:
             _end_on(number, code)
-        # structlog takes rich where it finds it: more than all else of it, for what is never drawn.
-        sys.modules["rich"] = None  # type: ignore[assignment]
     from prixfixe.cli.main import main as run  # takes the longer part of a start
 
     return run()

@@ -413,7 +413,7 @@ class Connection(asyncio.Protocol):
                 self._delivery.refused(reply, transaction)
             case RecipientRefused(reply, sender, argument):
                 state = self.session.state
-                self._services.log.recipient_refused(state, sender, reply, argument)
+                self._services.log.recipient_refused(state, sender, str(reply), argument)
             case PutOff(reply):
                 self._delivery.put_off(reply)
             case LimitMet(limit):

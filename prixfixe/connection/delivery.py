@@ -166,7 +166,10 @@ class Delivery:
         """Count a message that was refused for good; there is no transaction of a refused MAIL."""
         reason = _REASONS.get(reply) or ("sequence" if reply.code == 503 else "syntax")
         self._services.metrics.message(self._listener, "rejected", reason)
-        self._services.log.message_refused(self._state, transaction, reply, reason)
+        sender, recipients = (
+            ("", []) if transaction is None else (transaction.sender, transaction.recipients)
+        )
+        self._services.log.message_refused(self._state, sender, recipients, str(reply), reason)
 
     def put_off(self, reply: Reply) -> None:
         """Count a message that is not taken now."""

@@ -1,9 +1,7 @@
 """The serving process: event loop, signals, ready line, exit code.
 
-Owns: what `prixfixe serve` is besides a server.
-Promises: the ready line appears once every listener is bound; SIGTERM and SIGINT drain, a second
-one hurries, SIGHUP reloads; a start that fails says why in one line and exits 2 or 3.
-Refuses: the server itself (see `server`).
+The ready line is the first line on standard output; it comes once every listener is bound. When the
+start fails, one line on standard error says why, and the exit code is 2 or 3.
 """
 
 from __future__ import annotations
@@ -16,6 +14,7 @@ import os
 import resource
 import signal
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import uvloop
@@ -25,11 +24,12 @@ from prixfixe.auth.users_file import UsersError
 from prixfixe.server.app import Server
 from prixfixe.stores.base import StoreOpenError
 from prixfixe.telemetry.log import build_log
-from prixfixe.telemetry.log_outlet import Outlet
+from prixfixe.telemetry.log_output import OutputThread
 from prixfixe.tls.certificates import CertificateError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from types import FrameType
 
     from prixfixe.settings import Settings
 
@@ -44,29 +44,30 @@ _LARGE_OCTETS = 256 << 10
 _SWITCH_SECONDS = 0.0001  # a message takes the loop half of that
 
 
-async def _run(settings: Settings, notes: Sequence[str], outlet: Outlet) -> int:
+async def _run(settings: Settings, notes: Sequence[str], output: OutputThread) -> int:
     loop = asyncio.get_running_loop()
     log = build_log(
         settings.log_level,
         settings.log_format,
         addresses=settings.log_addresses,
-        stream=outlet,
+        stream=output,
         loop=loop,
     )
     log.forward_libraries()
-    outlet.resumed = log.dropped
+    output.on_resumed = log.dropped
     for note in notes:
         log.say("setting without effect", reason=note)
     try:
         server = Server(settings, log)
-        outlet.dropped = server.metrics.log_dropped
+        output.on_dropped = server.metrics.log_dropped
         bound = await server.start()
     except (StoreOpenError, OSError, CertificateError, UsersError) as error:
         log.flush()
+        output.drain()  # so that the reason is the last line where both streams are read together
         return _not_started(error)
     stop = _heed_signals(loop, server)
     log.flush()
-    outlet.write(f"{bound.line()}\n")  # the ready line is an interface
+    output.release(f"{bound.line()}\n")  # the ready line is an interface, and comes first
     log.say("ready", **bound._asdict(), version=__version__, pid=os.getpid())
     _calm_collector()
     await stop.wait()
@@ -96,6 +97,24 @@ def _heed_signals(loop: asyncio.AbstractEventLoop, server: Server) -> asyncio.Ev
         loop.add_signal_handler(number, asked_to_stop)
     loop.add_signal_handler(signal.SIGHUP, asked_to_reload)
     return stop
+
+
+def _drain_when_stopped_early(output: OutputThread) -> None:
+    """Write the records held so far when a signal ends the process while the server starts."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        handler = signal.getsignal(number)
+        if callable(handler) and handler is not signal.default_int_handler:
+            signal.signal(number, partial(_drain_and_end, output, handler))
+
+
+def _drain_and_end(
+    output: OutputThread,
+    handler: Callable[[int, FrameType | None], object],
+    number: int,
+    frame: FrameType | None,
+) -> None:
+    output.drain()
+    handler(number, frame)
 
 
 def _not_started(error: Exception) -> int:
@@ -153,11 +172,12 @@ def serve(settings: Settings, notes: Sequence[str] = ()) -> int:
     give_back_memory()
     _share_interpreter()
     try:
-        outlet = Outlet(sys.stdout.fileno(), sys.stdout.encoding)
+        output = OutputThread(sys.stdout.fileno(), sys.stdout.encoding, is_held=True)
     except OSError as error:
         return _not_started(error)
+    _drain_when_stopped_early(output)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_run(settings, notes, outlet))
+            return runner.run(_run(settings, notes, output))
     finally:
-        outlet.finish()
+        output.drain()

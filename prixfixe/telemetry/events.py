@@ -1,33 +1,35 @@
-"""The table of log events: every record there is, its level and its fields, defined once.
+"""The table of log events: each event's level and fields, each field's type and meaning.
 
-Owns: names, levels, meanings, and which events a client can provoke at will. `docs/logs.md` and
-`deployment/logs.schema.json` are made from it: `python -m tests.documents` after a change.
-Promises: no other event is ever written; a field means the same wherever it stands.
-Refuses: writing records (see `logs`) and how often (see `restraint`).
+`docs/logs.md` and `deployment/logs.schema.json` are generated from it by
+`python -m tests.documents`.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["ADDRESSES", "EVENTS", "FIELDS", "MECHANISMS", "Event", "Field"]
+__all__ = ["EVENTS", "FIELDS", "MECHANISMS", "Event", "Field"]
 
 
 class Field(NamedTuple):
-    """One field: its JSON type, `address` being text that SMTP_LOG_ADDRESSES hides; its meaning.
+    """One field: its type and its meaning.
 
-    `values` is the closed set it is taken from, if there is one.
+    The type is JSON's, or `address`: a string that SMTP_LOG_ADDRESSES may mask. `values` lists all
+    values of a field that has few. A `number` is written with so many `decimals`.
     """
 
     type: str
     help: str
     values: tuple[str, ...] = ()
+    decimals: int = 3
 
 
 class Event(NamedTuple):
-    """One event: `optional` fields may be absent, `nullable` ones null.
+    """One event: its level, its meaning and its fields.
 
-    `is_limited` marks what clients can provoke: `restraint` bounds it.
+    `optional` fields may be absent, `nullable` ones null. Records of an event that clients can
+    provoke at will are limited in number (`is_limited`). Records that come with every message or
+    session may be written a little later, many at once (`is_frequent`).
     """
 
     level: str
@@ -36,6 +38,7 @@ class Event(NamedTuple):
     optional: tuple[str, ...] = ()
     nullable: tuple[str, ...] = ()
     is_limited: bool = False
+    is_frequent: bool = False
 
 
 MECHANISMS = ("PLAIN", "LOGIN", "SCRAM-SHA-256")
@@ -53,7 +56,9 @@ FIELDS: dict[str, Field] = {
     "recipients": Field("integer", "how many recipients the message has"),
     "size": Field("integer", "octets of the message"),
     "protocol": Field("string", "the keyword of RFC 3848 or RFC 6531, such as ESMTPS"),
-    "ms": Field("number", "milliseconds from the end of the data to the store's answer"),
+    "ms": Field(
+        "number", "milliseconds from the end of the data to the store's answer", decimals=2
+    ),
     "kept": Field("boolean", "whether the message is in the store after all"),
     "messages": Field("integer", "messages the session brought"),
     "errors": Field("integer", "commands refused with 5xx"),
@@ -90,7 +95,6 @@ FIELDS: dict[str, Field] = {
     "text": Field("string", "what it says"),
     "trace": Field("string", "a Python traceback"),
 }
-ADDRESSES = frozenset(name for name, field in FIELDS.items() if field.type == "address")
 
 _MESSAGE = ("session", "id", "peer")
 EVENTS: dict[str, Event] = {
@@ -125,6 +129,7 @@ EVENTS: dict[str, Event] = {
         "info",
         "a message is in the store and its client is told 250",
         (*_MESSAGE, "sender", "recipients", "recipient", "size", "protocol", "ms"),
+        is_frequent=True,
     ),
     "message refused": Event(
         "info",
@@ -157,6 +162,7 @@ EVENTS: dict[str, Event] = {
             *("errors", "limit", "end", "seconds"),
         ),
         nullable=("tls", "user"),
+        is_frequent=True,
     ),
     "records withheld": Event(
         "warning", "there were too many records of one event in a second", ("of", "suppressed")

@@ -1,86 +1,60 @@
-"""Log records: text on a terminal, JSON lines otherwise; what every record of a session says.
+"""The log: what the server and its sessions record, each record an event of the table.
 
-Owns: the structlog pipeline, and what is said of sessions and messages.
-Promises: only what `events` lists is written; text that came from a client is capped and holds no
-control character; bodies, passwords and SASL responses are never passed in.
-Refuses: files, rotation, shipping: the container's log driver does that. Streams: see `linesink`.
+Bodies, passwords and SASL responses are never passed to it.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import sys
 import time
 import traceback
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-import structlog
-
-from prixfixe.telemetry.events import ADDRESSES, EVENTS
-from prixfixe.telemetry.log_format import HIDERS, Stamp, clean, kept_line, session_line
-from prixfixe.telemetry.log_output import LineSink
-from prixfixe.telemetry.log_throttle import Restraint
+from prixfixe.telemetry.events import EVENTS
+from prixfixe.telemetry.log_format import ADDRESS_MASKS, LogFormat
+from prixfixe.telemetry.log_output import LineBuffer
+from prixfixe.telemetry.log_throttle import LogThrottle
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, MutableMapping
+    from collections.abc import Callable, Sequence
 
-    from prixfixe.mail.message import Message
-    from prixfixe.smtp.replies import Reply
-    from prixfixe.smtp.state import State
-    from prixfixe.smtp.transaction import Transaction
-    from prixfixe.telemetry.log_format import Hide
+    from prixfixe.mail.message import Message, Recipient
+    from prixfixe.telemetry.events import Event
     from prixfixe.telemetry.log_output import Stream
 
-__all__ = ["Log", "build_log"]
+__all__ = ["Log", "LoggedSession", "build_log"]
 
 _PATH = re.compile(rb"<([^<>]*)>")  # of an argument that may not be one
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 
-def _clean_all(_logger: object, _name: str, record: MutableMapping[str, Any]) -> Any:  # noqa: ANN401
-    for key, value in record.items():
-        if type(value) is str and key != "trace":
-            record[key] = clean(value)
-    return record
+class LoggedSession(Protocol):
+    """What the records of an SMTP session say of it."""
 
-
-def _stamp(_logger: object, name: str, record: MutableMapping[str, Any]) -> Any:  # noqa: ANN401
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return {"time": now[:-6] + "Z", "level": name, "event": record.pop("event", ""), **record}
-
-
-def _to_json(_logger: object, _name: str, record: MutableMapping[str, Any]) -> str:
-    return json.dumps(record, default=str, separators=(",", ":"))
-
-
-def _to_text(_logger: object, _name: str, record: MutableMapping[str, Any]) -> str:
-    fields = dict(record)
-    head = f"{fields.pop('time')} {fields.pop('level'):<8}{fields.pop('event')}"
-    trace = fields.pop("trace", None)
-    line = " ".join([head, *(f"{key}={_quoted(value)}" for key, value in fields.items())])
-    return line if trace is None else f"{line}\n{trace}"
-
-
-def _quoted(value: object) -> str:
-    text = str(value)
-    return json.dumps(text, ensure_ascii=False) if " " in text or '"' in text else text
+    session_id: str
+    peer: str
+    helo: str
+    tls: str | None
+    user: str | None
+    mechanism: str
+    messages: int
+    errors: int
+    limit: str
 
 
 class LogOptions(NamedTuple):
-    """How a log is kept; `stamp` is there when the records of `loglines` are wanted."""
+    """The lowest level that is written, the format, and the loop that timers run on."""
 
     level: str
-    stamp: Stamp | None
-    hide: Hide | None
+    log_format: LogFormat
     loop: asyncio.AbstractEventLoop | None = None
 
 
-class _Forward(logging.Handler):
-    """Take the records of libraries (uvicorn, asyncio) into the same stream."""
+class _LibraryHandler(logging.Handler):
+    """Write the warnings and errors of libraries (uvicorn, asyncio) as records of the table."""
 
     def __init__(self, log: Log) -> None:
         super().__init__(logging.WARNING)
@@ -88,44 +62,90 @@ class _Forward(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         name = "library error" if record.levelno >= logging.ERROR else "library warning"
-        trace = _trace(record.exc_info and record.exc_info[1])
-        self._log.say(name, logger=record.name, text=record.getMessage(), **trace)
+        error = record.exc_info and record.exc_info[1]
+        trace = _traceback(error) if error else None
+        self._log.say(name, logger=record.name, text=record.getMessage(), trace=trace)
 
 
-def _told(error: BaseException) -> str:
-    """Return a text for an error; not its repr, which shows what a codec could not decode."""
+def _reason(error: BaseException) -> str:
+    """Return type and text of an error. Its repr would show the input that a codec refused."""
     return f"{type(error).__name__}: {error}"
 
 
-def _trace(error: BaseException | None) -> dict[str, str]:
-    return {"trace": "".join(traceback.format_exception(error))} if error else {}
+def _traceback(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))
+
+
+def _ignore(**_fields: object) -> None:
+    """Take the place of the writer of an event whose level is not wanted."""
+
+
+def _count_nothing(_level: str) -> None:
+    """Take the place of a counter."""
+
+
+class _Writers(dict[str, "Callable[..., None]"]):
+    """The writers of events by name, each made when it is first wanted."""
+
+    def __init__(self, make: Callable[[str], Callable[..., None]]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, name: str) -> Callable[..., None]:
+        writer = self[name] = self._make(name)
+        return writer
 
 
 class Log:
-    """What the server and its sessions have to say: events of `events`, nothing else."""
+    """The log of one server. Any thread may use it, but for `message_kept` and `session_ended`."""
 
-    def __init__(self, logger: Any, sink: LineSink, options: LogOptions) -> None:  # noqa: ANN401
-        self._logger = logger  # structlog's loggers have no common type
-        self._sink = sink
-        self._stamp = options.stamp
-        self._hide = options.hide
+    def __init__(self, lines: LineBuffer, options: LogOptions) -> None:
+        self._lines = lines
+        self._format = options.log_format
         self._lowest = LEVELS[options.level]
-        self._restraint = Restraint(time.monotonic, self._withheld, options.loop)
+        self._throttle = LogThrottle(time.monotonic, self._tell_withheld, options.loop)
+        self._writers = _Writers(self._make_writer)
+        self._count: Callable[[str], None] = _count_nothing
 
-    def say(self, name: str, **fields: Any) -> None:  # noqa: ANN401
-        """Write a record of an event, unless its level is not wanted or too many came."""
+    def say(self, name: str, **fields: object) -> None:
+        """Write a record of an event, unless its level is not wanted or too many came.
+
+        Raises:
+            KeyError: the table has no such event.
+            TypeError: the fields are not those of the event.
+
+        """
+        self._writers[name](**fields)
+
+    def _make_writer(self, name: str) -> Callable[..., None]:
         event = EVENTS[name]
         if LEVELS[event.level] < self._lowest:
-            return
-        if not event.is_limited or self._restraint.admits(name):
-            getattr(self._logger, event.level)(name, **fields)
+            return _ignore
+        write = self._format.writer(name, self._putter(event))
+        if not event.is_limited:
+            return write
 
-    def _withheld(self, name: str, count: int) -> None:
+        def write_if_allowed(**fields: object) -> None:
+            if self._throttle.allows(name):
+                write(**fields)
+
+        return write_if_allowed
+
+    def _putter(self, event: Event) -> Callable[[str], None]:
+        add = self._lines.add_deferred if event.is_frequent else self._lines.add
+
+        def put(line: str) -> None:
+            self._count(event.level)
+            add(line)
+
+        return put
+
+    def _tell_withheld(self, name: str, count: int) -> None:
         self.say("records withheld", of=name, suppressed=count)
 
     def forward_libraries(self) -> None:
-        """Take over the warnings of the libraries in use; aiosmtpd's own logger stays silent."""
-        handler = _Forward(self)
+        """Take over the warnings of the libraries in use, and silence aiosmtpd's loggers."""
+        handler = _LibraryHandler(self)
         for name in ("uvicorn.error", "asyncio"):
             library = logging.getLogger(name)
             library.handlers = [handler]
@@ -136,146 +156,144 @@ class Log:
             silent.propagate = False
 
     def flush(self) -> None:
-        """Write what is waiting, and what was withheld so far."""
-        self._restraint.settle()
-        self._sink.flush()
+        """Write what is waiting, and how many records were withheld so far."""
+        self._throttle.end_window()
+        self._lines.flush()
 
     def count_with(self, count: Callable[[str], None]) -> None:
-        """Tell this of every record's level from now on."""
-        self._sink.count = count
+        """Call `count` with the level of every record from now on."""
+        self._count = count
 
     def dropped(self, count: int) -> None:
-        """Record how many records found nobody who read them."""
+        """Record how many records were dropped because standard output was not read."""
         self.say("records dropped", suppressed=count)
 
     # --- messages
 
-    def message_kept(self, message: Message, dialogue: State, seconds: float) -> None:
-        """Record an accepted message: what it was, never what it said."""
-        if self._stamp is not None:
-            self._sink.count("info")
-            stamp, session = self._stamp(time.time()), dialogue.session_id
-            self._sink.defer(kept_line(message, session, seconds, stamp, self._hide))
-        else:
-            self._say_kept(message, dialogue, seconds)
-
-    def _say_kept(self, message: Message, dialogue: State, seconds: float) -> None:
+    def message_kept(self, message: Message, session: LoggedSession, seconds: float) -> None:
+        """Record a message that is in the store, `seconds` after the end of its data."""
         envelope = message.envelope
-        self.say(
-            "message kept",
-            **_of_message(message, dialogue),
+        recipients = envelope.recipients
+        self._writers["message kept"](
+            session=session.session_id,
+            id=message.id,
+            peer=envelope.peer,
             sender=envelope.sender,
-            recipients=len(envelope.recipients),
-            recipient=envelope.recipients[0].address if envelope.recipients else "",
+            recipients=len(recipients),
+            recipient=recipients[0].address if recipients else "",
             size=len(message.body),
             protocol=envelope.protocol,
-            ms=round(seconds * 1000, 2),
+            ms=seconds * 1000,
         )
 
     def message_refused(
-        self, dialogue: State, transaction: Transaction | None, reply: Reply, reason: str
+        self,
+        session: LoggedSession,
+        sender: str,
+        recipients: Sequence[Recipient],
+        reply: str,
+        reason: str,
     ) -> None:
         """Record a message that was refused for good, and to whom it would have gone."""
-        recipients = transaction.recipients if transaction else []
         self.say(
             "message refused",
-            **_of_session(dialogue),
-            sender=transaction.sender if transaction else "",
+            **_of_session(session),
+            sender=sender,
             recipients=len(recipients),
             recipient=recipients[0].address if recipients else "",
-            reply=str(reply),
+            reply=reply,
             reason=reason,
         )
 
     def recipient_refused(
-        self, dialogue: State, sender: str, reply: Reply, argument: bytes
+        self, session: LoggedSession, sender: str, reply: str, argument: bytes
     ) -> None:
         """Record a recipient that was refused, as far as the argument of RCPT names one."""
         found = _PATH.search(argument)
         address = found[1].decode("utf-8", "replace") if found else ""
         self.say(
             "recipient refused",
-            **_of_session(dialogue),
+            **_of_session(session),
             sender=sender,
             recipient=address if address.isprintable() else "",
-            reply=str(reply),
+            reply=reply,
         )
 
-    def message_deferred(self, message: Message, dialogue: State, reason: str) -> None:
-        """Record a message that could not be kept and why."""
-        about = _of_message(message, dialogue)
-        self.say("message deferred", **about, size=len(message.body), reason=reason)
+    def message_deferred(self, message: Message, session: LoggedSession, reason: str) -> None:
+        """Record a message that could not be kept, and why."""
+        self.say(
+            "message deferred",
+            **_of_message(message, session),
+            size=len(message.body),
+            reason=reason,
+        )
 
-    def settled_late(self, message: Message, dialogue: State, error: BaseException | None) -> None:
+    def settled_late(
+        self, message: Message, session: LoggedSession, error: BaseException | None
+    ) -> None:
         """Record what became of a message whose client was answered before the store did."""
+        reason = _reason(error) if error else ""
         self.say(
             "store answered late",
-            **_of_message(message, dialogue),
+            **_of_message(message, session),
             kept=error is None,
-            reason=_told(error) if error else "",
+            reason=reason,
         )
 
     # --- sessions
 
-    def session_began(self, dialogue: State, listener: str) -> None:
+    def session_began(self, session: LoggedSession, listener: str) -> None:
         """Record a client that was let in."""
-        if self._lowest <= LEVELS["debug"]:
-            self.say("session began", **_of_session(dialogue), listener=listener)
-
-    def session_ended(self, dialogue: State, end: str, seconds: float) -> None:
-        """Record the end of a client's session."""
-        if self._stamp is not None:
-            self._sink.count("info")
-            stamp = self._stamp(time.time())
-            self._sink.defer(session_line(dialogue, end, seconds, stamp, self._hide))
-        else:
-            self._say_ended(dialogue, end, seconds)
-
-    def _say_ended(self, dialogue: State, end: str, seconds: float) -> None:
-        self.say(
-            "session ended",
-            **_of_session(dialogue),
-            helo=dialogue.helo,
-            tls=dialogue.tls,
-            user=dialogue.user,
-            messages=dialogue.messages,
-            errors=dialogue.errors,
-            limit=dialogue.limit,
-            end=end,
-            seconds=round(seconds, 3),
+        self._writers["session began"](
+            session=session.session_id, peer=session.peer, listener=listener
         )
 
-    def refused(self, dialogue: State, listener: str, reason: str) -> None:
+    def session_ended(self, session: LoggedSession, end: str, seconds: float) -> None:
+        """Record the end of a session: how it ended and how long it lasted."""
+        self._writers["session ended"](
+            session=session.session_id,
+            peer=session.peer,
+            helo=session.helo,
+            tls=session.tls,
+            user=session.user,
+            messages=session.messages,
+            errors=session.errors,
+            limit=session.limit,
+            end=end,
+            seconds=seconds,
+        )
+
+    def refused(self, session: LoggedSession, listener: str, reason: str) -> None:
         """Record a connection that was turned away."""
-        about = _of_session(dialogue)
-        self.say("connection refused", **about, listener=listener, reason=reason)
+        self.say("connection refused", **_of_session(session), listener=listener, reason=reason)
 
-    def tls_failed(self, dialogue: State, mode: str, error: Exception | None) -> None:
-        """Record a handshake that failed, or that its client or its time ended."""
+    def tls_failed(self, session: LoggedSession, mode: str, error: Exception | None) -> None:
+        """Record a handshake that failed, or that its client or its time ended (no error)."""
         reason = "broken off" if error is None else str(error) or type(error).__name__
-        self.say("tls handshake failed", **_of_session(dialogue), mode=mode, reason=reason)
+        self.say("tls handshake failed", **_of_session(session), mode=mode, reason=reason)
 
-    def login_refused(self, dialogue: State, reason: str) -> None:
-        """Record credentials that were not accepted; not the user: people type passwords there."""
-        about = _of_session(dialogue)
-        self.say("login refused", **about, mechanism=dialogue.mechanism, reason=reason)
+    def login_refused(self, session: LoggedSession, reason: str) -> None:
+        """Record a login that was refused. The user is left out: people type passwords there."""
+        self.say(
+            "login refused", **_of_session(session), mechanism=session.mechanism, reason=reason
+        )
 
     def logins_locked_out(self, network: str, failures: int, seconds: float) -> None:
         """Record that no login of this network is heard for so many seconds."""
         self.say("logins locked out", network=network, failures=failures, lockout=seconds)
 
-    def unexpected(self, error: BaseException, dialogue: State | None = None) -> None:
-        """Record a defect of ours, with its traceback."""
-        about = _of_session(dialogue) if dialogue else {}
-        self.say("unexpected error", **about, reason=_told(error), **_trace(error))
+    def unexpected(self, error: BaseException, session: LoggedSession | None = None) -> None:
+        """Record a defect of the server, with its traceback."""
+        about = _of_session(session) if session else {}
+        self.say("unexpected error", **about, reason=_reason(error), trace=_traceback(error))
 
 
-def _of_session(dialogue: State) -> dict[str, str]:
-    return {"session": dialogue.session_id, "peer": dialogue.peer}
+def _of_session(session: LoggedSession) -> dict[str, str]:
+    return {"session": session.session_id, "peer": session.peer}
 
 
-def _of_message(message: Message, dialogue: State) -> dict[str, str]:
-    return {"session": dialogue.session_id, "id": message.id, "peer": message.envelope.peer}
+def _of_message(message: Message, session: LoggedSession) -> dict[str, str]:
+    return {"session": session.session_id, "id": message.id, "peer": message.envelope.peer}
 
 
 def build_log(
@@ -286,31 +304,12 @@ def build_log(
     stream: Stream | None = None,
     loop: asyncio.AbstractEventLoop | None = None,
 ) -> Log:
-    """Return a log for standard output; `log_format` None asks whether that is a terminal.
+    """Return a log that writes to a stream, by default standard output.
 
-    `addresses` is full, domain or none: how people's addresses are shown.
+    `log_format` is json, text, or None for text on a terminal and JSON elsewhere. `addresses` says
+    what is shown of people's addresses: full, domain or none.
     """
     stream = sys.stdout if stream is None else stream
     is_text = log_format == "text" or (log_format is None and stream.isatty())
-    sink, hide = LineSink(stream, loop), HIDERS[addresses]
-
-    def hiding(_logger: object, _name: str, record: Any) -> Any:  # noqa: ANN401
-        if hide is not None:
-            record |= {name: hide(record[name]) for name in ADDRESSES & record.keys()}
-        return record
-
-    def counting(_logger: object, name: str, record: Any) -> Any:  # noqa: ANN401
-        sink.count(name)
-        return record
-
-    logger = structlog.wrap_logger(
-        sink,
-        processors=[
-            *(counting, hiding, _stamp, _clean_all),
-            _to_text if is_text else _to_json,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        cache_logger_on_first_use=True,
-    )
-    is_fast = not is_text and LEVELS[level] <= LEVELS["info"]
-    return Log(logger, sink, LogOptions(level, Stamp() if is_fast else None, hide, loop))
+    form = LogFormat(is_text, ADDRESS_MASKS[addresses])
+    return Log(LineBuffer(stream, loop), LogOptions(level, form, loop))

@@ -1,10 +1,4 @@
-"""How many records of an event that clients can provoke leave in a second.
-
-Owns: the counts of one log.
-Promises: in a window of WINDOW_SECONDS at most RECORDS of an event are admitted; those beyond are
-counted, and the count is told when the window is over.
-Refuses: which events these are (see `events`), and writing.
-"""
+"""Limit how many records a second are written of an event that clients can provoke."""
 
 from __future__ import annotations
 
@@ -15,54 +9,57 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-__all__ = ["RECORDS", "WINDOW_SECONDS", "Restraint"]
+__all__ = ["MAX_RECORDS", "WINDOW_SECONDS", "LogThrottle"]
 
-RECORDS = 10
+MAX_RECORDS = 10  # of one event in a window
 WINDOW_SECONDS = 1.0
 
 
-class Restraint:
-    """`tell` is given an event and how many of its records were withheld."""
+class LogThrottle:
+    """Count the records of each event in a window of WINDOW_SECONDS.
+
+    At the end of a window `report(event, count)` is called for each event of which records were
+    withheld. With a loop the window also ends when no further record comes.
+    """
 
     def __init__(
         self,
         clock: Callable[[], float],
-        tell: Callable[[str, int], None],
+        report: Callable[[str, int], None],
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self._clock = clock
-        self._tell = tell
+        self._report = report
         self._loop = loop
         self._since = clock()
         self._counts: dict[str, int] = {}
 
-    def admits(self, event: str) -> bool:
-        """Count one record and say whether it may be written."""
+    def allows(self, event: str) -> bool:
+        """Count one record; return whether it may be written."""
         if self._clock() - self._since >= WINDOW_SECONDS:
-            self.settle()
+            self.end_window()
         count = self._counts[event] = self._counts.get(event, 0) + 1
-        if count == RECORDS + 1:
-            self._settle_later()
-        return count <= RECORDS
+        if count == MAX_RECORDS + 1:
+            self._end_window_later()
+        return count <= MAX_RECORDS
 
-    def settle(self) -> None:
-        """Tell what was withheld and begin a new window."""
+    def end_window(self) -> None:
+        """Report what was withheld and begin a new window."""
         counts, self._counts = self._counts, {}
         self._since = self._clock()
         for event, count in counts.items():
-            if count > RECORDS:
-                self._tell(event, count - RECORDS)
+            if count > MAX_RECORDS:
+                self._report(event, count - MAX_RECORDS)
 
-    def _settle_later(self) -> None:
-        """Have the window settled though no other record comes; any thread may ask."""
+    def _end_window_later(self) -> None:
+        """Have the loop end this window; any thread may call this."""
         if self._loop is not None:
-            with contextlib.suppress(
-                RuntimeError
-            ):  # The loop is closed: `settle` comes at the end.
+            # A loop that is closed has no timers. The window then ends with the log's last flush.
+            with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(
-                    self._loop.call_later, WINDOW_SECONDS, self._settle_window, self._since
+                    self._loop.call_later, WINDOW_SECONDS, self._end_this_window, self._since
                 )
 
-    def _settle_window(self, since: float) -> None:
+    def _end_this_window(self, since: float) -> None:
         if since == self._since:
-            self.settle()
+            self.end_window()

@@ -1,10 +1,7 @@
-"""What the server counts, and how Prometheus reads it.
+"""The metrics of one server, as plain numbers that every part of it adds to.
 
-Owns: the counts of one server (`Metrics`), fed by the session, the store and the listeners.
-Promises: an update is a few additions to plain numbers, never a lock, an allocation that lasts or
-an exception; label values outside the table are not exposed but counted in
-`prixfixe_metrics_defects_total`; every series exists from the start, at 0.
-Refuses: a process-wide registry. Two servers in one process have two `Metrics`.
+An update takes no lock and raises nothing: a label value that the table does not have is counted in
+`prixfixe_metrics_defects_total`. Every series exists from the start, at 0.
 """
 
 from __future__ import annotations
@@ -225,7 +222,7 @@ class Metrics:
         """Return the page for a scrape and its content type. May block: call it in a thread."""
         from prixfixe.telemetry.metrics_page import expose
 
-        return expose(self, accept)
+        return expose(self.series(), accept)
 
 
 def _counter() -> defaultdict[int, int]:

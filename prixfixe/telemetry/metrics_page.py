@@ -1,9 +1,4 @@
-"""The text of a scrape, from the counts of one server.
-
-Owns: handing the counts to prometheus_client's collectors and encoders.
-Promises: a registry of its own; every series of the table; no `_created` series.
-Refuses: counting.
-"""
+"""Write the metrics of one server as a page for Prometheus, by prometheus_client's encoders."""
 
 from __future__ import annotations
 
@@ -29,7 +24,6 @@ from prixfixe.telemetry.metrics_table import TABLE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from prixfixe.telemetry.metrics import Metrics
     from prixfixe.telemetry.metrics_series import Series
     from prixfixe.telemetry.metrics_table import Spec
 
@@ -39,13 +33,12 @@ PREFIX = "prixfixe_"
 
 
 class _Collector(Collector):
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+    def __init__(self, series: dict[str, Series]) -> None:
+        self._series = series
 
     def collect(self) -> Iterator[Metric]:
-        series = self._metrics.series()
         for spec in TABLE:
-            yield _family(spec, series[spec.name])
+            yield _family(spec, self._series[spec.name])
 
 
 def _family(spec: Spec, series: Series) -> Metric:
@@ -62,10 +55,13 @@ def _family(spec: Spec, series: Series) -> Metric:
     return plain
 
 
-def expose(metrics: Metrics, accept: str | None) -> tuple[bytes, str]:
-    """Return the page for a scrape and its content type."""
+def expose(series: dict[str, Series], accept: str | None) -> tuple[bytes, str]:
+    """Return the page for a scrape and its content type.
+
+    The registry is new each time: two servers in one process share none.
+    """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(metrics))
+    registry.register(_Collector(series))
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)

@@ -1,9 +1,4 @@
-"""The values of a metric while the server runs.
-
-Owns: counters, gauges and histograms as plain numbers by their label values.
-Promises: every combination of label values is there from the start, at 0.
-Refuses: names and meanings (see `table`).
-"""
+"""The values of a metric: counters, gauges and histograms as plain numbers by label values."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""The table of metrics: every series there is, defined once.
+"""The table of metrics: each metric's name, type, meaning, labels with all their values, buckets.
 
-Owns: names, types, help, labels with their closed sets of values, and buckets. `docs/metrics.md`
-is generated from it: `python -m tests.documents` after a change.
-Promises: no label takes its value from a client.
-Refuses: counting (see the package), values (see `series`) and text formats (see `exposition`).
+`docs/metrics.md` is generated from it by `python -m tests.documents`. No label takes its value from
+a client.
 """
 
 from __future__ import annotations

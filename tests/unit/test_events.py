@@ -13,7 +13,7 @@ import pytest
 from prixfixe.auth.hashes import hash_password
 from prixfixe.telemetry.events import EVENTS, FIELDS
 from prixfixe.telemetry.log import build_log
-from prixfixe.telemetry.log_throttle import RECORDS, WINDOW_SECONDS, Restraint
+from prixfixe.telemetry.log_throttle import MAX_RECORDS, WINDOW_SECONDS, LogThrottle
 from prixfixe.telemetry.metrics_table import TABLE as METRICS
 from tests.conftest import until
 from tests.support import log_records as records
@@ -93,6 +93,26 @@ def test_every_event_of_the_table_is_said_somewhere_and_every_field_is_of_one():
     used = {name for event in EVENTS.values() for name in (*event.fields, *event.optional)}
     assert used == FIELDS.keys()
     assert all(set(event.nullable) <= set(event.fields) for event in EVENTS.values())
+
+
+def calls_of_say():
+    """Yield event, keywords, and whether there are more that cannot be read, of each call."""
+    for path in (ROOT / "prixfixe").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "say" and node.args:
+                name = node.args[0]
+                if isinstance(name, ast.Constant) and name.value in EVENTS:
+                    names = {keyword.arg for keyword in node.keywords}
+                    yield name.value, names - {None}, None in names
+
+
+def test_records_are_said_with_the_fields_of_the_table():
+    calls = list(calls_of_say())
+    assert len(calls) > 10
+    for name, said, has_more in calls:
+        event = EVENTS[name]
+        assert said <= {*event.fields, *event.optional}, name
+        assert has_more or said >= {*event.fields}, name
 
 
 def test_sessions_end_as_the_metrics_say():
@@ -184,22 +204,22 @@ class Clock:
 
 def test_records_beyond_the_bound_are_counted_and_told():
     clock, told = Clock(), []
-    restraint = Restraint(clock, lambda *what: told.append(what))
-    admitted = [restraint.admits("a") for _ in range(RECORDS + 5)]
-    assert admitted == [True] * RECORDS + [False] * 5
-    assert restraint.admits("b")
+    throttle = LogThrottle(clock, lambda *what: told.append(what))
+    admitted = [throttle.allows("a") for _ in range(MAX_RECORDS + 5)]
+    assert admitted == [True] * MAX_RECORDS + [False] * 5
+    assert throttle.allows("b")
     assert told == []
     clock.now += WINDOW_SECONDS
-    assert restraint.admits("a")
+    assert throttle.allows("a")
     assert told == [("a", 5)]
-    restraint.settle()
+    throttle.end_window()
     assert told == [("a", 5)]
 
 
 async def test_refused_connections_flood_no_log(start):
     running = await start(SMTP_MAX_CONNECTIONS="1", SMTP_STRESS_TIMEOUT="0")
     first = await running.say_hello()
-    for _ in range(3 * RECORDS):
+    for _ in range(3 * MAX_RECORDS):
         refused = await running.connect(greet=False)
         assert (await refused.reply()).startswith(b"421")
     assert (await first.ask(b"NOOP\r\n")) == [250]
@@ -211,15 +231,15 @@ async def test_refused_connections_flood_no_log(start):
     def written():
         return of(running, event="connection refused")
 
-    await until(lambda: told() >= 3 * RECORDS)
-    assert told() == 3 * RECORDS
-    assert len(written()) < 3 * RECORDS
+    await until(lambda: told() >= 3 * MAX_RECORDS)
+    assert told() == 3 * MAX_RECORDS
+    assert len(written()) < 3 * MAX_RECORDS
 
 
 async def test_what_is_withheld_is_told_though_nothing_follows(start):
     running = await start()
     log = running.server._log
-    for _ in range(RECORDS + 2):
+    for _ in range(MAX_RECORDS + 2):
         log.say("library warning", logger="l", text="t")
     await until(
         lambda: '"records withheld","of":"library warning","suppressed":2' in running.log.getvalue()
@@ -229,7 +249,7 @@ async def test_what_is_withheld_is_told_though_nothing_follows(start):
 async def test_messages_kept_are_never_withheld(start):
     running = await start()
     wire = await running.say_hello()
-    count = 5 * RECORDS
+    count = 5 * MAX_RECORDS
     for _ in range(count):
         await wire.ask(b"MAIL FROM:<a@x.test>\r\nRCPT TO:<b@y.test>\r\nDATA\r\n", 3)
         assert await wire.ask(b"x\r\n.\r\n") == [250]

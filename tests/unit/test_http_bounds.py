@@ -226,7 +226,7 @@ async def test_what_is_deleted_is_not_shown_from_a_copy(serve, path):
 
 
 async def test_many_who_look_at_one_message_have_it_parsed_once(serve, monkeypatch):
-    from prixfixe.http import api
+    from prixfixe.http.api import routes as api
 
     running, connect = await serve()
     await deliver(running, TEXT)

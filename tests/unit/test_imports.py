@@ -9,10 +9,10 @@ import pytest
 ROOT = Path(__file__).parents[2] / "prixfixe"
 # Rooms by layer, lowest first; a room is a module or a package of the top level.
 LAYERS = [
-    {"threads"},
+    {"threads", "events"},
     {
         *("replies", "address", "message", "selfsigned", "passwords", "scram", "reloading"),
-        *("events", "loglines", "linesink", "outlet", "restraint", "charsets", "mimetree"),
+        *("loglines", "linesink", "restraint", "charsets", "mimetree"),
         "proxy",
         "worker",
     },

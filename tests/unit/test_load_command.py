@@ -142,7 +142,6 @@ async def test_a_terminal_sees_a_bar_and_a_pipe_none():
 def test_neither_the_server_nor_the_command_loads_the_extra():
     code = f"""
 import sys
-import structlog  # takes rich where it finds it
 before = set(sys.modules)
 import prixfixe.server.process, prixfixe.cli.load, prixfixe.load.page, prixfixe.load.with_aiosmtplib
 print(*sorted((set(sys.modules) - before) & set({EXTRAS!r})))

@@ -15,7 +15,7 @@ import urllib.request
 
 import pytest
 
-from prixfixe.telemetry.log_outlet import MAX_OCTETS, Outlet
+from prixfixe.telemetry.log_output import MAX_BYTES, OutputThread
 from tests.unit.test_process import READY
 
 
@@ -39,57 +39,94 @@ def lines_until(reader, last):
 
 def test_lines_leave_in_order_and_finish_waits_for_them(pipe):
     reader, writer = pipe
-    outlet = Outlet(writer.fileno(), "ascii")
+    output = OutputThread(writer.fileno(), "ascii")
     for number in range(20):
-        outlet.write(f"{number}\n")
-    outlet.write("é\n")
-    assert outlet.finish(20)
+        output.write(f"{number}\n")
+    output.write("é\n")
+    assert output.drain(20)
     writer.close()
     assert reader.read().split() == [b"%d" % number for number in range(20)] + [b"\\xe9"]
 
 
 def test_nobody_waits_for_a_reader_that_stalls(pipe):
     reader, writer = pipe
-    outlet = Outlet(writer.fileno())
+    output = OutputThread(writer.fileno())
     dropped, resumed, has_resumed = [], [], threading.Event()
-    outlet.dropped = dropped.append
+    output.on_dropped = dropped.append
 
     def told(count):
         resumed.append(count)
-        outlet.write("end\n")
+        output.write("end\n")
         has_resumed.set()
 
-    outlet.resumed = told
+    output.on_resumed = told
     line = "x" * 99 + "\n"
     while not dropped:
-        outlet.write(line * 100)
-    outlet.write(line * 7000)
+        output.write(line * 100)
+    output.write(line * 7000)
     assert dropped == [100, 7000]
-    assert not outlet.finish(0)
+    assert not output.drain(0)
     found = lines_until(reader, "end")
-    assert found == [line.rstrip()] * (MAX_OCTETS // 10_000 * 100) + ["end"]
+    assert found == [line.rstrip()] * (MAX_BYTES // 10_000 * 100) + ["end"]
     assert has_resumed.wait(20)
     assert resumed == [7100]
-    assert outlet.finish(20)
-    outlet.write("later\n")
+    assert output.drain(20)
+    output.write("later\n")
     assert reader.read(6) == b"later\n"
     assert dropped == [100, 7000]
 
 
+def test_what_comes_before_the_first_line_is_held_and_follows_it(pipe):
+    reader, writer = pipe
+    output = OutputThread(writer.fileno(), is_held=True)
+    output.write("second\n")
+    output.write("third\n")
+    output.release("first\n")
+    output.write("fourth\n")
+    assert output.drain(20)
+    assert reader.read(4096).split() == [b"first", b"second", b"third", b"fourth"]
+
+
+def test_what_is_held_is_written_though_no_first_line_comes(pipe):
+    reader, writer = pipe
+    output = OutputThread(writer.fileno(), is_held=True)
+    output.write("second\n")
+    assert output.drain(20)
+    assert reader.read(4096) == b"second\n"
+
+
+def test_what_is_held_is_bounded_and_what_is_beyond_is_counted_and_told(pipe):
+    reader, writer = pipe
+    output = OutputThread(writer.fileno(), is_held=True)
+    dropped, resumed = [], []
+    output.on_dropped, output.on_resumed = dropped.append, resumed.append
+    line = "x" * 99 + "\n"
+    for _ in range(MAX_BYTES // 10_000 + 2):
+        output.write(line * 100)
+    assert dropped == [100, 100]
+    output.release("first\n")
+    found = lines_until(reader, "first")
+    found += [reader.read(1) and "x"]
+    assert found == ["first", "x"]
+    threading.Thread(target=reader.readall, daemon=True).start()
+    assert output.drain(20)
+    assert resumed == [200]
+
+
 def test_a_reader_that_went_away_holds_nothing(pipe):
     reader, writer = pipe
-    outlet = Outlet(writer.fileno())
+    output = OutputThread(writer.fileno())
     reader.close()
-    outlet.write("x\n" * 10_000)
-    assert outlet.finish(20)
+    output.write("x\n" * 10_000)
+    assert output.drain(20)
 
 
 def test_a_descriptor_that_another_made_non_blocking_loses_nothing(pipe):
     reader, writer = pipe
     os.set_blocking(writer.fileno(), False)
-    outlet = Outlet(writer.fileno())
+    output = OutputThread(writer.fileno())
     for number in range(10_000):
-        outlet.write(f"{number}\n")
+        output.write(f"{number}\n")
     assert lines_until(reader, "9999") == [str(number) for number in range(10_000)]
 
 
@@ -111,14 +148,14 @@ class Disk:
 
 def test_what_a_full_disk_did_not_take_is_counted_told_and_no_half_line_is_glued_to(monkeypatch):
     disk, dropped, resumed = Disk(monkeypatch), [], []
-    outlet = Outlet(99)
-    outlet.dropped, outlet.resumed = dropped.append, resumed.append
+    output = OutputThread(99)
+    output.on_dropped, output.on_resumed = dropped.append, resumed.append
     for number in range(4):
-        outlet.write(f'{{"record":{number}}}\n')
-        assert outlet.finish(20)
+        output.write(f'{{"record":{number}}}\n')
+        assert output.drain(20)
     disk.room = 100
-    outlet.write("later\n")
-    assert outlet.finish(20)
+    output.write("later\n")
+    assert output.drain(20)
     assert disk.kept == b'{"record":0}\n{"record":1\nlater\n'
     assert dropped == [1, 1, 1]
     assert resumed == [3]
@@ -127,24 +164,24 @@ def test_what_a_full_disk_did_not_take_is_counted_told_and_no_half_line_is_glued
 def test_one_who_fails_to_be_told_does_not_end_the_writing(monkeypatch):
     disk = Disk(monkeypatch)
     disk.room = 0
-    outlet = Outlet(99)
-    outlet.resumed = lambda _: 1 / 0
-    outlet.write("lost\n")
-    assert outlet.finish(20)
+    output = OutputThread(99)
+    output.on_resumed = lambda _: 1 / 0
+    output.write("lost\n")
+    assert output.drain(20)
     disk.room = 100
-    outlet.write("a\n")
-    assert outlet.finish(20)
-    outlet.write("b\n")
-    assert outlet.finish(20)
+    output.write("a\n")
+    assert output.drain(20)
+    output.write("b\n")
+    assert output.drain(20)
     assert disk.kept == b"a\nb\n"
 
 
 TOLD = re.compile(rb'"records dropped","suppressed":(\d+)')
 SERVE = """
 import sys
-from prixfixe.cli import main as cli; from prixfixe.telemetry import log_outlet as outlet
-outlet.MAX_OCTETS = 8192
-sys.exit(cli.main(["serve"]))
+from prixfixe.cli.main import main as cli; from prixfixe.telemetry import log_output as linesink
+linesink.MAX_BYTES = 8192
+sys.exit(cli(["serve"]))
 """
 
 

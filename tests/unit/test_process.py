@@ -23,7 +23,9 @@ from prixfixe.tls.self_signed import make_pair
 from tests.conftest import OWN_HOST, PATIENCE
 from tests.support import log_records as records
 
-READY = re.compile(r"^prixfixe ready smtp=(\S+) http=(\S+) store=(\S+)$", re.MULTILINE)
+READY = re.compile(
+    r"^prixfixe ready smtp=(\S+)(?: smtps=\S+)? http=(\S+) store=(\S+)$", re.MULTILINE
+)
 
 
 class Process:
@@ -209,13 +211,6 @@ def test_a_server_told_to_stop_while_it_imports_does(importing, words, number, c
     assert one.stderr.read() == b""
 
 
-def test_a_server_imports_no_rich_where_it_is_installed(process, tmp_path):
-    (tmp_path / "rich.py").write_text("print('imported rich')\n")
-    server = process(PYTHONPATH=str(tmp_path)).ready()
-    assert server.end() == 0
-    assert "imported rich" not in server.text()
-
-
 def test_a_second_signal_hurries(process):
     server = process(SMTP_SHUTDOWN_TIMEOUT="60").ready()
     with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as client:
@@ -260,6 +255,56 @@ def test_every_output_line_but_the_ready_line_is_json(process):
     lines = [line for line in server.text().splitlines() if not line.startswith("prixfixe ready ")]
     events = [json.loads(line)["event"] for line in lines]
     assert events == ["ready", "message kept", "session ended", "stopping", "stopped"]
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+@pytest.mark.parametrize(
+    ("variables", "events"),
+    [
+        ({}, ["ready"]),
+        ({"SMTP_PROT": "1"}, ["setting without effect", "ready"]),
+        ({"SMTP_TLS_CERT": "self-signed"}, ["certificate in use", "ready"]),
+        (
+            {"SMTP_PROT": "1", "SMTP_TLS_CERT": "self-signed", "SMTP_TLS_PORT": "0"},
+            ["setting without effect", "certificate in use", "ready"],
+        ),
+    ],
+    ids=["plain", "misspelt", "TLS", "both"],
+)
+def test_the_ready_line_is_the_first_and_the_records_before_it_follow(
+    process, form, variables, events
+):
+    server = process(SMTP_LOG_FORMAT=form, **variables).ready()
+    assert server.end() == 0
+    first, *others = server.text().splitlines()
+    assert READY.fullmatch(first)
+    events = [*events, "stopping", "stopped"]
+    if form == "json":
+        assert [json.loads(one)["event"] for one in others] == events
+    else:
+        starts = [one[33:] for one in others]  # behind time and level
+        assert all(map(str.startswith, starts, events)), starts
+        assert len(starts) == len(events)
+        assert not [one for one in others if "None" in one]
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_start_that_fails_writes_its_records_and_then_the_reason(process, form):
+    server = process(SMTP_LOG_FORMAT=form, SMTP_PROT="1", SMTP_STORE="maildir:/dev/null/x")
+    assert server.process.wait(PATIENCE) == 3
+    warning, reason = server.text().splitlines()
+    assert "SMTP_PROT is not a setting" in warning
+    assert reason.startswith("prixfixe: ")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_start_that_is_stopped_writes_its_records(process, secrets, number, code):
+    secrets.hang("users")
+    server = process(SMTP_PROT="1", **secrets.variables)
+    with secrets.read():
+        assert server.end(number) == code
+    (warning,) = server.text().splitlines()
+    assert json.loads(warning)["event"] == "setting without effect"
 
 
 def test_idle_memory_and_start(process):
