@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prixfixe import proxy
 from prixfixe.proxy import FIXED_OCTETS, ProxyError, header_client, is_signature, size_of_rest
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -36,11 +35,8 @@ NAMED = {
     "v2 UNIX": (binary(0x31, b"/tmp/a".ljust(216, b"\0")), None),
     "v2 local": (binary(0x11, FOUR, command=0x20), None),
     "v2 unspecified": (binary(0, b"\4"), None),
-    # Made by a program that gives 0xE3069283 for "123456789", the check value of CRC-32C.
-    "v2 checksum": (
-        binary(0x11, FOUR + b"\3\0\4" + bytes.fromhex("fdeda512")),
-        ("192.0.2.7", 56324),
-    ),
+    # As `proxy-v2-options crc32c` of HAProxy sends it; it is not verified.
+    "v2 checksum": (binary(0x11, FOUR + b"\3\0\4" + b"any4"), ("192.0.2.7", 56324)),
 }
 
 
@@ -57,25 +53,6 @@ def test_a_signature_is_known_by_every_octet(at):
     assert not is_signature(bytes(fixed[: at + 1]))
     with pytest.raises(ProxyError):
         size_of_rest(bytes(fixed))
-
-
-@pytest.mark.parametrize("at", [*range(16, 28), *range(31, 35)])
-def test_a_checksum_sees_every_octet(at):
-    header = bytearray(NAMED["v2 checksum"][0])
-    header[at] ^= 1
-    with pytest.raises(ProxyError):
-        header_client(bytes(header))
-
-
-def test_a_checksum_is_made_once(monkeypatch):
-    """Several that are all right can be solved for, and each takes a walk over the header."""
-    made = []
-    monkeypatch.setattr(proxy, "_crc32c", lambda octets: made.append(octets) or 0)
-    values = b"\3\0\4\0\0\0\0"
-    assert header_client(binary(0x11, FOUR + values)) == ("192.0.2.7", 56324)
-    with pytest.raises(ProxyError, match="two checksums"):
-        header_client(binary(0x11, FOUR + values * 9000))
-    assert len(made) <= 2
 
 
 TEXTS = st.lists(
