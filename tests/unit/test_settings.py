@@ -1,5 +1,6 @@
 import contextlib
 import dataclasses
+import re
 import sqlite3
 from pathlib import Path
 
@@ -9,9 +10,11 @@ from hypothesis import strategies as st
 
 from prixfixe import units
 from prixfixe.settings import (
+    PREFIX,
     TABLE,
     Settings,
     SettingsError,
+    dotenv,
     example,
     load,
     plain,
@@ -354,6 +357,14 @@ def test_a_value_of_an_env_file_has_its_path_for_a_source():
         "environment",
         "default",
     ]
+
+
+def test_the_example_with_every_line_in_force_is_an_env_file_of_the_defaults():
+    """As its first lines promise."""
+    text = re.sub(r"^#(SMTP_\w+=)", r"\1", example(), flags=re.MULTILINE)
+    values, faults = dotenv.parse(text, PREFIX)
+    assert (values.keys(), faults) == ({setting.env for setting in TABLE}, [])
+    assert load(values) == load({})
 
 
 def test_advanced_settings_are_last_in_the_example_under_their_own_heading():
