@@ -264,13 +264,6 @@ def scan(session: nox.Session) -> None:
     session.run("trivy", "image", *options, "--exit-code=1", *name)
 
 
-@nox.session
-def workflows(session: nox.Session) -> None:
-    """Run the jobs of a workflow here: `nox -s workflows -- ci.yml [JOB...]`."""
-    _lock(session)
-    session.run("python", "-m", "tests.repository.play", *session.posargs)
-
-
 @nox.session(venv_backend="none")
 def notes(session: nox.Session) -> None:
     """Check that a tag, the version and CHANGELOG.md agree; write the notes of the release."""

@@ -49,7 +49,7 @@ load_env() {
             take_setting "$line"
         done <"$root/.env"
     fi
-    image=${PRIXFIXE_IMAGE:-prixfixe} name=${PRIXFIXE_NAME:-prixfixe}
+    image=${PRIXFIXE_IMAGE:-prixfixe} name=${PRIXFIXE_NAME:-prixfixe} project=${COMPOSE_PROJECT_NAME:-${PRIXFIXE_NAME:-prixfixe}}
     base=${PRIXFIXE_BASE_IMAGE:-debian:trixie-slim}
     volume=$(absolute "${PRIXFIXE_VOLUME:-$name-mail}") secrets=$(absolute "${PRIXFIXE_SECRETS:-./secrets}")
     memory=${PRIXFIXE_MEMORY:-256m} cpus=${PRIXFIXE_CPUS:-1} interval=${PRIXFIXE_HEALTH_INTERVAL:-5s}
@@ -119,13 +119,40 @@ is_ours() { # KIND NAME
     [ "$(docker "$1" inspect --format "{{index $labels \"prixfixe.by\"}}" "$2" 2>/dev/null)" = run.sh ]
 }
 
-# Whether a container exists; one of that name that run.sh did not make is left alone.
-has_container() { # NAME
-    docker container inspect "$1" >/dev/null 2>&1 || return
-    is_ours container "$1" || fail "the container $1 was not made by run.sh: remove it or set PRIXFIXE_NAME"
+# Whether run.sh has a container; one of that name that it did not make is left alone.
+has_container() {
+    docker container inspect "$name" >/dev/null 2>&1 || return
+    is_ours container "$name" || fail "the container $name was not made by run.sh: remove it or set PRIXFIXE_NAME"
 }
 
-has_server() { has_container "$name"; }
+# The containers of compose's servers; of one project, or of all that are a server of ours.
+composed() { # [PROJECT]
+    docker ps --all --filter "label=com.docker.compose.project${1:+=$1}" \
+        --filter label=com.docker.compose.service=smtp --filter label=com.docker.compose.oneoff=False \
+        --filter label=org.opencontainers.image.title=prixfixe --format '{{.Names}}'
+}
+
+# The server of this name, by whichever way it was started: its container is $server.
+find_server() {
+    server=$name
+    has_container && return
+    server=$(composed "$project" | sed -n 1p)
+    [ -n "$server" ] || fail "there is no server $name$(others): start it with scripts/run.sh or scripts/compose.sh up --wait"
+}
+
+# What else there is: a name that is misspelt is found so.
+others() {
+    found=$({
+        docker ps --all --filter label=prixfixe.by=run.sh --format '{{.Names}}'
+        composed
+    } | tr '\n' ' ')
+    [ -z "$found" ] || echo " (there is: ${found% }; PRIXFIXE_NAME says which)"
+}
+
+is_running() { [ "$(docker inspect --format '{{.State.Running}}' "$1" 2>/dev/null)" = true ]; }
+
+# What makes a command that is told about this server, when its name is not the usual one.
+for_this() { [ "$name" = prixfixe ] || echo "PRIXFIXE_NAME=$name "; }
 
 # Where a port of the container is on this machine.
 address() { docker port "$name" "$1/tcp" 2>/dev/null | sed -n 1p; }

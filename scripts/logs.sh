@@ -1,11 +1,11 @@
 #!/bin/sh
-# Show the log of the server that run.sh started, and go on showing what it logs.
+# Show the log of the server that run.sh or compose started, and go on showing what it logs.
 #
 # Usage: scripts/logs.sh [--no-follow] [--tail N]
 #   --no-follow   end at the end of the log
 #   --tail N      begin with the last N lines (all)
 #
-# From the environment or .env: PRIXFIXE_NAME, the container's name (prixfixe).
+# From the environment or .env: PRIXFIXE_NAME, the server's name (prixfixe).
 # Exit codes: 0, 1 failed, 2 usage, 3 no Docker.
 
 set -eu
@@ -33,5 +33,5 @@ all) ;;
 esac
 need_docker
 load_env
-has_server || fail "there is no server $name: start it with scripts/run.sh"
-exec docker logs ${follow:+"$follow"} --tail "$tail" "$name"
+find_server
+exec docker logs ${follow:+"$follow"} --tail "$tail" "$server"

@@ -1,14 +1,14 @@
 #!/bin/sh
-# Start the server in a container, hardened as in docker-compose.yml, and wait until it is healthy.
+# Start the server in a container, hardened as in docker-compose.yml, and wait until it is ready.
 #
 # Usage: scripts/run.sh
 #
-# Builds the image when it is missing. A server that runs is replaced: it keeps running when the
-# settings are wrong, gets the time to finish its sessions, and is started again when the new one
-# does not become healthy. Mail is in the volume and outlives containers.
+# Builds the image when it is missing. A server of run.sh is replaced: it keeps running when the
+# settings or the container's limits are wrong, and gets the time to finish its sessions. Mail is in
+# the volume and outlives containers; docker compose with the same name has the same volume.
 # From the environment or .env: every SMTP_* setting (SMTP_PORT and SMTP_HTTP_PORT are also the
 # ports on this machine; 0 takes any free one), and
-#   PRIXFIXE_NAME     the container's name (prixfixe)
+#   PRIXFIXE_NAME     the server's name, its container's and network's (prixfixe)
 #   PRIXFIXE_IMAGE    the image (prixfixe)
 #   PRIXFIXE_VOLUME   volume, or ./folder or /folder, for mail (NAME-mail)
 #   PRIXFIXE_SECRETS  folder that the server sees, read-only, as /run/secrets (./secrets)
@@ -26,7 +26,7 @@ case ${1:-} in
 *) misuse "unexpected argument $1" ;;
 esac
 
-ports='' asked='' previous='' started=''
+ports='' asked='' started=''
 
 # Publish a setting's port; any free one (0) is chosen on this side, the server keeps its own.
 publish() { # SETTING PORT DEFAULT
@@ -36,28 +36,19 @@ publish() { # SETTING PORT DEFAULT
     [ "$2" != 0 ] || ports=$ports$3
 }
 
-# Without success things are as before.
+# A new server that does not become ready is not left behind.
 undo() {
     status=$?
     [ -z "$started" ] || ! is_ours container "$name" || docker rm --force "$name" >/dev/null 2>&1 || :
-    [ -z "$previous" ] || put_back
     exit $status
-}
-
-put_back() {
-    docker rename "$name-previous" "$name" 2>/dev/null || : # it had not been renamed yet
-    [ "$previous" != running ] || { docker start "$name" >/dev/null && say "The previous server runs again"; }
 }
 
 # What the new server is to run with is tried first, on a port that is free, since the old one has its own.
 step_aside() {
     docker run --rm --pull never --publish "$publish::2525" "$@" "$image" config >/dev/null || stay $?
-    # What a run that was killed has left does not run.
-    ! has_container "$name-previous" || docker rm "$name-previous" >/dev/null || fail "$name stays as it was"
     say "Replacing $name"
-    previous=$(docker inspect --format '{{.State.Status}}' "$name")
     docker stop "$name" >/dev/null
-    docker rename "$name" "$name-previous"
+    docker rm "$name" >/dev/null
 }
 
 stay() { # EXIT_CODE
@@ -70,78 +61,69 @@ stay() { # EXIT_CODE
 
 refused() {
     for port in $asked; do
-        case $1 in *":$port"[!0-9]*already*) fail "port $port is taken: set SMTP_PORT or SMTP_HTTP_PORT, or stop what has it" ;; esac
+        case $1 in *":$port"[!0-9]*already*) ;; *) continue ;; esac
+        by=$(holder "$port")
+        fail "port $port is taken$by: set SMTP_PORT or SMTP_HTTP_PORT, or stop what has it"
     done
     fail "Docker did not start it: $1"
 }
 
-is_healthy() {
-    docker exec "$name" prixfixe wait --timeout 60 >/dev/null 2>&1 || return 1
-    tries=60
-    while [ $tries -gt 0 ]; do
-        case $(docker inspect --format '{{.State.Health.Status}}' "$name") in
-        healthy) return 0 ;;
-        unhealthy) return 1 ;;
-        esac
-        tries=$((tries - 1))
-        sleep 1
-    done
-    return 1
-}
-
-# One that is started again and again has no exit code while it runs: let it end once more.
-let_end() {
-    docker update --restart no "$name" >/dev/null 2>&1 || return 0
-    tries=10
-    while [ $tries -gt 0 ]; do
-        case $(docker inspect --format '{{.RestartCount}} {{.State.Running}}' "$name") in
-        "0 "* | *" false") return 0 ;;
-        esac
-        tries=$((tries - 1))
-        sleep 1
-    done
+holder() { # PORT
+    found=$(docker ps --filter "publish=$1" --format '{{.Names}}' | sed -n 1p)
+    [ -z "$found" ] || echo " by the container $found"
 }
 
 unwell() {
-    let_end
+    docker stop "$name" >/dev/null 2>&1 || : # it may be about to end: then its exit code stays
     log=$(docker logs --tail 20 "$name" 2>&1) && [ -z "$log" ] || say "$log"
-    end=$(docker inspect --format '{{with .State.ExitCode}}; exit code {{.}}{{end}}{{if .State.OOMKilled}}; out of memory{{end}}{{with .RestartCount}}; restarts: {{.}}{{end}}' "$name")
+    end=$(docker inspect --format '{{with .State.ExitCode}}; exit code {{.}}{{end}}{{if .State.OOMKilled}}; out of memory{{end}}' "$name")
     case $end in *137* | *memory*) end="$end; PRIXFIXE_MEMORY=$memory" ;; esac
     case $log in '') log="it logged nothing" ;; *) log="the end of its log is above" ;; esac
-    fail "the server did not become healthy; $log$end"
+    fail "the server did not become ready; $log$end"
+}
+
+# The volume as compose makes it, so that compose takes it for its own.
+make_volume() {
+    [ "$volume" = "$name-mail" ] || return 0
+    docker volume inspect "$volume" >/dev/null 2>&1 || docker volume create \
+        --label "com.docker.compose.project=$project" --label com.docker.compose.volume=mail "$volume" >/dev/null
 }
 
 need_docker
 load_env
 # Docker would make the folder, as root's.
 case $secrets in /*) [ -d "$secrets" ] || [ -z "${PRIXFIXE_SECRETS:-}" ] || fail "PRIXFIXE_SECRETS=$secrets: no such folder" ;; esac
+other=$(composed "$project" | sed -n 1p)
+[ -z "$other" ] || ! is_running "$other" ||
+    fail "compose runs the server $name as $other: change it with scripts/compose.sh up, or stop it with $(for_this)scripts/stop.sh"
 has_image "$image" || "$root/scripts/build.sh"
 publish SMTP_PORT "$smtp_port" 2525
 publish SMTP_HTTP_PORT "$http_port" 8025
 publish SMTP_TLS_PORT "${SMTP_TLS_PORT:-off}" 2465
 set -- --network "$name" --volume "$secrets:/run/secrets:ro,z" \
     --memory "$memory" --memory-swap "$memory" --cpus "$cpus"
-for setting in $(env | sed -n 's/^\(SMTP_[A-Z0-9_]*\)=.*/\1/p'); do set -- "$@" --env "$setting"; done
+for setting in $(env | sed -n 's/^\(SMTP_[A-Za-z0-9_]*\)=.*/\1/p'); do set -- "$@" --env "$setting"; done
 
 trap undo EXIT
 trap 'exit 1' HUP INT TERM
 docker network inspect "$name" >/dev/null 2>&1 || docker network create --label prixfixe.by=run.sh "$name" >/dev/null
-if has_server; then step_aside "$@"; fi
+make_volume
+if has_container; then step_aside "$@"; fi
 started=yes
+# It is started again after it was ready once: until then how it ended is to be told.
 # shellcheck disable=SC2086 # options without blanks
 error=$(docker run --detach --pull never --name "$name" --label prixfixe.by=run.sh $ports \
-    --restart unless-stopped --stop-timeout "$(grace)" --health-interval "$interval" \
+    --stop-timeout "$(grace)" --health-interval "$interval" \
     --read-only --cap-drop ALL --security-opt no-new-privileges:true \
     --tmpfs /tmp:size=16m,mode=1777,noexec,nosuid,nodev --pids-limit 64 \
     --log-driver json-file --log-opt max-size=10m --log-opt max-file=3 \
     --volume "$volume:/var/mail" "$@" "$image" 2>&1 >/dev/null) || refused "$error"
-is_healthy || unwell
+docker exec "$name" prixfixe wait --timeout 60 >/dev/null 2>&1 || unwell
+docker update --restart unless-stopped "$name" >/dev/null
 started=''
-[ -z "$previous" ] || docker rm "$name-previous" >/dev/null
-previous=''
 
 smtp=$(address "${SMTP_PORT:-2525}") http=$(address "${SMTP_HTTP_PORT:-8025}")
-good "$name is healthy"
+good "$name is ready"
 say "  SMTP   $smtp     try it: scripts/test-smtp.sh ${smtp%:*} ${smtp##*:}"
 [ -z "$http" ] || say "  HTTP   http://$http     read it: curl http://$http/api/v1/message/latest"
-say "  logs   scripts/logs.sh     stop it: scripts/stop.sh"
+say "  logs   $(for_this)scripts/logs.sh     stop it: $(for_this)scripts/stop.sh"

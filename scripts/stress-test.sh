@@ -8,7 +8,7 @@
 # docker-compose.stress-test.yml; how much the scenarios send is in prixfixe/load/scenarios.py. Each
 # begins with empty servers, and none is left at the end. The results of a scenario are NAME.json, for
 # prixfixe load report, and NAME-SERVER.jsonl, what a server keeps; NAME.html, a page with plots, and of
-# several scenarios all.html, where Python has jinja2 and matplotlib (pip install 'prixfixe[load]').
+# several scenarios all.html, where Python has jinja2 and matplotlib (.venv/bin/pip install jinja2 matplotlib).
 # Needs Python 3.11 or later on this machine, in .venv or as python3. The image is built when it is
 # missing. From the environment or .env: PRIXFIXE_NAME, PRIXFIXE_IMAGE, SMTP_STORE.
 # Exit codes: 0 every message was accepted and is kept, once and whole, 1 not so, 2 usage, 3 no Docker.

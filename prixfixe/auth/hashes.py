@@ -168,7 +168,7 @@ def _parse_bcrypt(text: str, cost: int) -> _Bcrypt:
     try:
         bcrypt = importlib.import_module("bcrypt")
     except ImportError as error:
-        msg = "a bcrypt hash needs the package bcrypt (install prixfixe[bcrypt])"
+        msg = "a bcrypt hash needs the package bcrypt: pip install bcrypt, or hash it anew"
         raise ValueError(msg) from error
     return _Bcrypt(text.encode("ascii"), bcrypt.checkpw)
 

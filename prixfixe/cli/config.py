@@ -22,9 +22,9 @@ def run(args: argparse.Namespace) -> int:
     if args.example:
         print(example(), end="")
         return 0
-    effective, origins = settings(), sources(os.environ)
+    effective, origins = settings(), sources(os.environ, args.from_file)
     print(_as_json(effective, origins) if args.json else _as_table(effective, origins))
-    for warning in warnings(os.environ):
+    for warning in warnings(os.environ, effective):
         complain(warning)
     return 0
 

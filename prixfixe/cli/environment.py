@@ -1,8 +1,6 @@
 """Settings and store for the commands, with the exit codes of their failures.
 
-Owns: reading the process's environment, once.
-Promises: a `Failure` carries the exit code and the whole message; `main` prints it.
-Refuses: writing to standard output.
+A `Failure` carries the exit code and the whole message; `main` prints it.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
     from prixfixe.settings import Settings
     from prixfixe.stores.base import Reader
 
-__all__ = ["Failure", "complain", "settings", "store_reader"]
+__all__ = ["Failure", "complain", "settings", "store_reader", "take_env_file"]
 
 
 class Failure(Exception):  # noqa: N818 - what it is called in the command's words
@@ -42,6 +40,45 @@ def settings() -> Settings:
         return load(os.environ)
     except SettingsError as error:
         raise Failure(2, error) from None
+
+
+def take_env_file(path: str | None) -> dict[str, str]:
+    """Add a `.env` file's settings to the environment, which wins.
+
+    Returns:
+        The names that were taken from the file, each with its path.
+
+    Raises:
+        Failure: with 2; the file or some of its lines cannot be read. What is wrong with the
+            settings that could be read is told with it.
+
+    """
+    if path is None:
+        return {}
+    from prixfixe.settings import PREFIX, SettingsError, dotenv, load
+
+    values, faults = dotenv.parse(_env_text(path), PREFIX)
+    taken = {name: path for name in values if name not in os.environ}
+    os.environ.update({name: values[name] for name in taken})
+    if not faults:
+        return taken
+    lines = [f"  {path} {fault}" for fault in faults]
+    try:
+        load(os.environ)
+    except SettingsError as error:
+        lines += str(error).splitlines()[1:]
+    raise Failure(2, "\n".join([SettingsError.TITLE, *lines]))
+
+
+def _env_text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - `version` needs no pathlib
+            return file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise Failure(
+            2, f"--env-file {path}: expected a file that can be read ({reason})"
+        ) from None
 
 
 @contextmanager

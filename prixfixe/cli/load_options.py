@@ -18,10 +18,11 @@ __all__ = ["add_load", "add_report"]
 _LOAD_EPILOG = """\
 Several servers share the messages, the workers and the rate. Ctrl-C ends a run and shows what was
 measured. Exit codes: 0 every message was accepted, 1 not every one, 2 wrong usage, 130 interrupted.
---html and the bar need: pip install 'prixfixe[load]'. See also: prixfixe load report --help."""
+--html needs the packages jinja2 and matplotlib, the bar rich: the extra `load`.
+See also: prixfixe load report --help."""
 _REPORT_EPILOG = """\
 Exit codes: 0 done, 1 --kept shows a fault, 2 a file is something else.
---html needs: pip install 'prixfixe[load]'."""
+--html needs the packages jinja2 and matplotlib: the extra `load`."""
 _KEPT = "compare with what `prixfixe messages --json` wrote on that server"
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from prixfixe import __version__
 from prixfixe.cli.arguments import address, seconds, url
-from prixfixe.cli.environment import Failure, complain
+from prixfixe.cli.environment import Failure, complain, take_env_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -148,6 +148,9 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] 
     "version": ("print the version", _no_arguments, "prixfixe.cli.version"),
 }
 
+# These read settings, and with `--env-file` those of a file too.
+READS_SETTINGS = set(COMMANDS) - {"hash-password", "load", "load report", "version"}
+
 # Of use only whole, by the argument that is - for it. A reader of others takes what it wants.
 WHOLE = {"backup": "file", "export": "path"}
 
@@ -157,7 +160,8 @@ def _parser(wanted: str) -> argparse.ArgumentParser:
         prog="prixfixe",
         description="A compact SMTP server whose 250 means kept.",
         allow_abbrev=False,
-        epilog="Settings come from SMTP_* variables: see `prixfixe config --example`.",
+        epilog="Settings come from SMTP_* variables, or from a file with --env-file: see"
+        " `prixfixe config --example`.",
     )
     parser.add_argument("--version", action="version", version=f"prixfixe {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -167,17 +171,38 @@ def _parser(wanted: str) -> argparse.ArgumentParser:
         )
         if name == wanted:
             add_arguments(command)
+            if name in READS_SETTINGS:
+                _env_file_argument(command)
     return parser
+
+
+def _env_file_argument(parser: argparse.ArgumentParser) -> None:
+    text = "read settings from a .env file too; the environment's win"
+    parser.add_argument("--env-file", metavar="FILE", help=text)
 
 
 def _arguments(words: list[str]) -> argparse.Namespace:
     if words[:2] == ["load", "report"]:
         words[:2] = ["load report"]
     parser = _parser(next((word for word in words if not word.startswith("-")), ""))
-    args = parser.parse_args(words)
+    args, unknown = parser.parse_known_args(words)
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{_variable(unknown)}")
     if args.command is None:
         parser.error("a command is expected")
     return args
+
+
+def _variable(unknown: list[str]) -> str:
+    """Return the variable that was meant by options that are none, such as `--port 99`."""
+    from prixfixe.settings import PREFIX, TABLE
+
+    names = {setting.env for setting in TABLE}
+    for word in unknown:
+        meant = word.partition("=")[0].lstrip("-").replace("-", "_").upper().removeprefix(PREFIX)
+        if word.startswith("--") and PREFIX + meant in names:
+            return f"; settings are variables: set {PREFIX}{meant}"
+    return ""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -187,6 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _left_by_its_reader(args)
     _accept_all_letters()
     try:
+        args.from_file = take_env_file(getattr(args, "env_file", None))
         code: int = import_module(COMMANDS[args.command][2]).run(args)
         sys.stdout.flush()
     except Failure as failure:

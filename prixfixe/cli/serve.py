@@ -19,4 +19,4 @@ def run(_args: argparse.Namespace) -> int:
     effective = settings()
     from prixfixe.server.process import serve
 
-    return serve(effective, warnings(os.environ))
+    return serve(effective, warnings(os.environ, effective))

@@ -17,7 +17,7 @@ _ENDS = ((signal.SIGTERM, 0), (signal.SIGINT, 130))
 
 def main() -> int:
     """Run the command line; return the exit code."""
-    if sys.argv[1:] in ([], ["serve"]):
+    if sys.argv[1:2] in ([], ["serve"]):
         for number, code in _ENDS:
             _end_on(number, code)
     from prixfixe.cli.main import main as run  # takes the longer part of a start

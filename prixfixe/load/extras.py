@@ -1,21 +1,25 @@
 """What only the extra `load` brings, asked for when it is needed.
 
-Owns: the words that name it. Promises: whoever imports nothing of it, loads nothing of it.
-Refuses: guessing; a missing package is an error that says how to get it.
+A missing package is an error whose command works as it is printed: for this Python, in a checkout
+and beside an installed package.
 """
 
 from __future__ import annotations
 
+import shlex
+import sys
 from importlib.util import find_spec
 
 __all__ = ["MissingExtraError", "has", "need"]
 
 
 class MissingExtraError(Exception):
-    """A package of the extra is not installed."""
+    """Packages of the extra are not installed."""
 
-    def __init__(self, what: str, package: str) -> None:
-        super().__init__(f"{what} needs {package}: pip install 'prixfixe[load]'")
+    def __init__(self, what: str, packages: list[str]) -> None:
+        names, python = " and ".join(packages), shlex.quote(sys.executable)
+        command = f"{python} -m pip install {' '.join(packages)}"
+        super().__init__(f"{what} needs {names}: {command}")
 
 
 def has(package: str) -> bool:
@@ -24,7 +28,7 @@ def has(package: str) -> bool:
 
 
 def need(what: str, *packages: str) -> None:
-    """Raise `MissingExtraError` for the first package that `what` needs and that is not here."""
-    for package in packages:
-        if not has(package):
-            raise MissingExtraError(what, package)
+    """Raise `MissingExtraError` when packages that `what` needs are not here."""
+    missing = [package for package in packages if not has(package)]
+    if missing:
+        raise MissingExtraError(what, missing)

@@ -2,9 +2,10 @@
 
 from prixfixe.settings.loading import Problem, SettingsError, load, sources, warnings
 from prixfixe.settings.showing import example, plain, show
-from prixfixe.settings.table import TABLE, Setting, Settings
+from prixfixe.settings.table import PREFIX, TABLE, Setting, Settings
 
 __all__ = [
+    "PREFIX",
     "TABLE",
     "Problem",
     "Setting",

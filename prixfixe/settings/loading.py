@@ -1,16 +1,15 @@
 """From an environment to settings, or to everything that is wrong with it.
 
-Owns: `_FILE` variants, the errors of a bad start, warnings, and where each value came from.
-Promises: `load` reports every problem at once, each with name, value and what was expected; a
-secret's value is in no message; a secret or a file that is there but blank never means "none".
-Refuses: files other than those a `_FILE` variable names, and more of those than 1 MiB.
+`load` reports every problem at once, misspelt names among them, each with name, value and what was
+expected. A secret's value is in no message, and a blank secret or file never means "none".
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from prixfixe.settings.rules import broken
+from prixfixe.settings.rules import broken, idle
 from prixfixe.settings.table import PREFIX, TABLE, Setting, Settings
 
 if TYPE_CHECKING:
@@ -22,6 +21,13 @@ __all__ = ["Problem", "SettingsError", "load", "sources", "warnings"]
 _MAX_FILE_OCTETS = 1024 * 1024
 _MAX_SHOWN = 100
 _NOT_BLANK = "a value that is not blank, or the variable not to be set"
+# What Kubernetes sets in every pod of a namespace that has a Service `smtp` or `smtp-…`, and Docker
+# for a link of that name. `SMTP_PORT` itself is a setting, and its reader says what to do.
+_SERVICE = re.compile(
+    r"SMTP_(?:[A-Z0-9_]+_)?"
+    r"(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
+)
+_SERVICE_URL = re.compile(r"(?:tcp|udp|sctp)://")
 
 
 class Problem(NamedTuple):
@@ -38,10 +44,12 @@ class Problem(NamedTuple):
 class SettingsError(ValueError):
     """The settings cannot be used; `problems` lists everything that is wrong (exit 2)."""
 
+    TITLE = "settings that cannot be used:"
+
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
         lines = [f"  {problem}" for problem in problems]
-        super().__init__("\n".join(["settings that cannot be used:", *lines]))
+        super().__init__("\n".join([self.TITLE, *lines]))
 
 
 class _FileError(ValueError):
@@ -63,7 +71,7 @@ def load(environ: Mapping[str, str], read_file: Callable[[str], str] = _read_fil
     """Read the settings from an environment.
 
     Args:
-        environ: such as `os.environ`; nothing else of it is read than the table's names.
+        environ: such as `os.environ`; of it only names that begin with `SMTP_` are read.
         read_file: gives the text of a `_FILE` variable's path, or raises OSError or ValueError.
 
     Raises:
@@ -86,6 +94,7 @@ def load(environ: Mapping[str, str], read_file: Callable[[str], str] = _read_fil
         Problem(f"{PREFIX}{attribute.upper()}", repr(str(value)), expected)
         for attribute, value, expected in broken(values)
     ]
+    problems += _unknown(environ)
     if problems:
         raise SettingsError(problems)
     return Settings(**values)
@@ -125,28 +134,49 @@ def _shown(setting: Setting, text: str) -> str:
     return repr(text) if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]!r}..."
 
 
-def warnings(environ: Mapping[str, str]) -> list[str]:
-    """Return a sentence for every `SMTP_*` variable that has no effect."""
+def _unknown(environ: Mapping[str, str]) -> list[Problem]:
+    """Return every name that looks like a setting and is none; its value may be a secret."""
     known = {name for setting in TABLE for name in (setting.env, f"{setting.env}_FILE")}
-    unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
-    found = [f"{name} is not a setting{_nearest(name, known)}" for name in unknown]
-    names = environ.keys() & {"SMTP_AUTH_USERS", "SMTP_AUTH_USERS_FILE"}
-    if any(map(environ.get, names)) and not environ.keys() & {"SMTP_AUTH", "SMTP_AUTH_FILE"}:
-        found.append("SMTP_AUTH_USERS has no effect; did you mean to set SMTP_AUTH=required too?")
-    return found
+    return [
+        Problem(name, "(hidden)", f"a setting's name{_nearest(name, known)}")
+        for name in sorted(environ.keys() - known)
+        if name.startswith(PREFIX) and not _is_of_a_service(name, environ[name])
+    ]
+
+
+def _is_of_a_service(name: str, value: str) -> bool:
+    is_url = name.endswith("_PORT") and _SERVICE_URL.match(value) is not None
+    return is_url or _SERVICE.fullmatch(name) is not None
 
 
 def _nearest(name: str, known: set[str]) -> str:
     import difflib  # only a mistake needs it
 
-    close = difflib.get_close_matches(name, sorted(known), 1)
+    close = difflib.get_close_matches(name.upper(), sorted(known), 1)
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def sources(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return where each setting's value came from: default, environment, or a file's path."""
+def warnings(environ: Mapping[str, str], settings: Settings) -> list[str]:
+    """Return a sentence for every setting that is changed and has no effect beside the others."""
+    attributes = {one.attribute: one.env for one in TABLE if _is_changed(one, environ)}
+    return [f"{attributes[name]} has no effect: {why}" for name, why in idle(settings, attributes)]
+
+
+def _is_changed(setting: Setting, environ: Mapping[str, str]) -> bool:
+    default = setting.default
+    return environ.get(setting.env, default) != default or bool(environ.get(f"{setting.env}_FILE"))
+
+
+def sources(environ: Mapping[str, str], env_file: Mapping[str, str]) -> dict[str, str]:
+    """Return where each setting's value came from: default, environment, or a file's path.
+
+    Args:
+        environ: the variables that were read.
+        env_file: those of them that a `.env` file gave, each with the path of that file.
+
+    """
     return {
-        setting.env: "environment"
+        setting.env: env_file.get(setting.env, "environment")
         if setting.env in environ
         else environ.get(f"{setting.env}_FILE", "default")
         for setting in TABLE

@@ -1,7 +1,6 @@
-"""What must hold between settings that are each right by themselves.
+"""What must hold between settings that are each right by themselves, and which have no effect.
 
-Owns: the combinations that cannot work. Promises: pure; a rule with a setting that could not be
-read is not asked. Refuses: looking whether files exist; the room that opens them says so.
+A rule with a setting that could not be read is not asked. No rule looks at a file.
 """
 
 from __future__ import annotations
@@ -9,9 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterator, Mapping
 
-__all__ = ["RULES", "Rule", "broken"]
+    from prixfixe.settings.table import Settings
+
+__all__ = ["IDLE", "RULES", "Rule", "broken", "idle"]
 
 # A row of SQLite ends at 10**9 octets; the envelope and the rest of the row have the difference.
 SQLITE_MESSAGE_OCTETS = 900_000_000
@@ -98,3 +99,45 @@ def broken(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
                 found.setdefault(attributes[0], []).append(expected.format(*known))
     for attribute, all_expected in found.items():
         yield attribute, values[attribute], "; and ".join(all_expected)
+
+
+def _keeps_no_files(settings: Settings) -> bool:
+    return settings.store in ("memory:", "discard:")
+
+
+def _has_no_tls(settings: Settings) -> bool:
+    return settings.tls_cert is None
+
+
+# Attribute, when it has no effect, and why. A user who gave it is told; a default is not.
+IDLE: tuple[tuple[str, Callable[[Settings], bool], str], ...] = (
+    (
+        "auth_users",
+        lambda settings: settings.auth == "off",
+        "SMTP_AUTH is off; did you mean to set SMTP_AUTH=required too?",
+    ),
+    ("store_min_free", _keeps_no_files, "a memory: or discard: store writes to no disk"),
+    (
+        "store_max_messages",
+        lambda settings: settings.store == "discard:",
+        "a discard: store keeps no message",
+    ),
+    (
+        "store_max_age",
+        lambda settings: settings.store == "discard:",
+        "a discard: store keeps no message",
+    ),
+    ("tls_min_version", _has_no_tls, "there is no TLS without SMTP_TLS_CERT"),
+    (
+        "http_token",
+        lambda settings: settings.http_port is None,
+        "SMTP_HTTP_PORT is off",
+    ),
+)
+
+
+def idle(settings: Settings, given: Container[str]) -> Iterator[tuple[str, str]]:
+    """Yield attribute and reason of each given setting that has no effect."""
+    for attribute, is_idle, why in IDLE:
+        if attribute in given and is_idle(settings):
+            yield attribute, why

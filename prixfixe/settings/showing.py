@@ -1,7 +1,6 @@
-"""Settings for people and programs to read.
+"""Settings for people and programs to read: text, JSON and `.env.example`.
 
-Owns: the text and JSON forms of a value, and `.env.example`. Promises: a secret is hidden in every
-form. Refuses: writing files.
+A secret is hidden in every form.
 """
 
 from __future__ import annotations
@@ -17,11 +16,16 @@ if TYPE_CHECKING:
 __all__ = ["example", "plain", "show"]
 
 _HEAD = """\
-# PrixFixe settings, with their defaults. Copy to .env and change what you need.
-# Sizes: octets or 10MiB, 25MB. Durations: seconds or 30s, 5m, 7d.
+# PrixFixe settings, with their defaults. Copy to .env and change what you need. Docker compose and
+# the scripts read .env in this folder; without Docker: prixfixe serve --env-file .env
+# Sizes: bytes or 10MiB, 25MB. Durations: seconds or 30s, 5m, 7d.
 # NAME_FILE reads the value of NAME from a file.
 # In a container leave SMTP_STORE and SMTP_HTTP_BIND to the image, and for docker compose give ports
 # as numbers, neither 0 nor off.
+"""
+_ADVANCED_HEAD = """
+# --- Advanced: the defaults fit nearly every server. docker-compose.yml does not pass these on:
+# name those that you set in docker-compose.override.yml, under `environment` of `smtp`.
 """
 
 
@@ -47,5 +51,10 @@ def show(settings: Settings, setting: Setting) -> str:
 
 def example() -> str:
     """Return the text of `.env.example`: every setting, its help and its default."""
-    rows = [f"\n# {setting.help}\n#{setting.env}={setting.default}\n" for setting in TABLE]
-    return _HEAD + "".join(rows)
+    plain_rows = [setting for setting in TABLE if not setting.is_advanced]
+    advanced = [setting for setting in TABLE if setting.is_advanced]
+    return _HEAD + _rows(plain_rows) + _ADVANCED_HEAD + _rows(advanced)
+
+
+def _rows(settings: list[Setting]) -> str:
+    return "".join(f"\n# {one.help}\n#{one.env}={one.default}\n" for one in settings)

@@ -1,8 +1,6 @@
 """The table of settings: names, readers, defaults and help, and the record they fill.
 
-Owns: every `SMTP_*` variable, one row each; all that lists settings is derived from it.
-Promises: `Settings` has one attribute a row (a test compares them) and its repr hides secrets.
-Refuses: environments and files; `loading` reads those.
+All that lists settings is derived from the table. The repr of `Settings` hides secrets.
 """
 
 from __future__ import annotations
@@ -21,13 +19,18 @@ PREFIX = "SMTP_"
 
 
 class Setting(NamedTuple):
-    """One row: the variable, how to read it, its default as text, and what it means."""
+    """One row: the variable, how to read it, its default as text, and what it means.
+
+    An advanced setting is one that nearly nobody has to know: documents list it last, and
+    docker-compose.yml does not pass it on.
+    """
 
     env: str
     parse: Callable[[str], Any]
     default: str
     help: str
     is_secret: bool = False
+    is_advanced: bool = False
 
     @property
     def attribute(self) -> str:
@@ -86,6 +89,7 @@ TABLE: tuple[Setting, ...] = (
         units.size(0),
         "500",
         "octets a second message data must average over SMTP_TIMEOUT, at least a minute; 0 is off",
+        is_advanced=True,
     ),
     Setting(
         "SMTP_STRESS_TIMEOUT",
@@ -93,6 +97,7 @@ TABLE: tuple[Setting, ...] = (
         "5",
         "when every connection is taken, a new one replaces whoever sent no mail and less than"
         " SMTP_MIN_DATA_RATE for this long; 0 is off",
+        is_advanced=True,
     ),
     Setting(
         "SMTP_SHUTDOWN_TIMEOUT",
@@ -178,6 +183,7 @@ TABLE: tuple[Setting, ...] = (
         units.duration(0.1),
         "60",
         "how long a commit may take before its client is told 451",
+        is_advanced=True,
     ),
     Setting(
         "SMTP_STORE_MIN_FREE", units.size(0), "64MiB", "below this free space: 452 and not ready"

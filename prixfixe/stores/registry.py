@@ -27,8 +27,10 @@ class _Url(NamedTuple):
 
 def _parse(url: str) -> _Url:
     technology, _, path = url.partition(":")
-    if (technology in _ON_DISK and path) or (technology in _IN_PROCESS and not path):
-        return _Url(technology, path)
+    if technology in _ON_DISK and path:
+        return _Url(technology, str(Path(path).absolute()))  # an error names a whole path
+    if technology in _IN_PROCESS and not path:
+        return _Url(technology, "")
     msg = f"store {url!r}: expected sqlite:PATH, maildir:PATH, memory: or discard:"
     raise StoreOpenError(msg)
 

@@ -191,7 +191,9 @@ EVENTS: dict[str, Event] = {
         " SMTP_HTTP_TOKEN is not set",
         ("http",),
     ),
-    "setting without effect": Event("warning", "a variable is misspelt or useless", ("reason",)),
+    "setting without effect": Event(
+        "warning", "a variable is set and has no effect beside the others", ("reason",)
+    ),
     "store recovered": Event(
         "warning",
         "the store was not closed well the last time",

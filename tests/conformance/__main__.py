@@ -1,21 +1,30 @@
 """Play the table on a target and print who passes what: `python -m tests.conformance prixfixe`.
 
-Targets: prixfixe, aiosmtpd, and with Docker postfix, opensmtpd, exim. Further words are case ids or their beginnings. A report, not a gate:
-the exit code is 0 when every case that was asked for was played.
+Targets: prixfixe, aiosmtpd, and with Docker postfix, opensmtpd, exim. Further words are case ids or
+their beginnings. A report, not a gate: the exit code is 0 when every case that was asked for was
+played. Needs the packages of requirements/dev.txt.
 """
 
 from __future__ import annotations
 
+import shlex
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.conformance.peers import PEERS
-from tests.conformance.report import UNPUBLISHED, line, results, summary
-from tests.conformance.script import load
-from tests.conformance.stock import StockTarget
-from tests.conformance.targets import ProcessTarget
+try:
+    from tests.conformance.peers import PEERS
+    from tests.conformance.report import UNPUBLISHED, line, results, summary
+    from tests.conformance.script import load
+    from tests.conformance.stock import StockTarget
+    from tests.conformance.targets import ProcessTarget
+except ModuleNotFoundError as error:
+    command = (
+        f"{shlex.quote(sys.executable)} -m pip install --require-hashes -r requirements/dev.txt"
+    )
+    sys.stderr.write(f"tests.conformance needs {error.name}; in the checkout: {command}\n")
+    sys.exit(2)
 
 if TYPE_CHECKING:
     from tests.conformance.targets import Target

@@ -117,11 +117,15 @@ def test_everything_wrong_is_told_at_once(run_once):
     assert [name for name in WRONG if f"{name}=" not in ended.err] == []
 
 
-def test_an_unknown_setting_is_a_warning_that_names_the_nearest(start):
-    box = start({"SMTP_MAX_CONNECTION": "5"})
-    (warning,) = box.logged("setting without effect")
-    reason = "SMTP_MAX_CONNECTION is not a setting; did you mean SMTP_MAX_CONNECTIONS?"
-    assert (warning["level"], warning["reason"]) == ("warning", reason)
+def test_an_unknown_setting_stops_the_start_and_names_the_nearest(run_once):
+    ended = run_once(environ={"SMTP_MAX_CONNECTION": "5", "SMTP_TIMEOUT": "soon"})
+    assert ended.code == 2
+    assert "SMTP_TIMEOUT='soon': expected" in ended.err
+    assert "expected a setting's name; did you mean SMTP_MAX_CONNECTIONS?" in ended.err
+
+
+def test_the_names_of_a_service_of_kubernetes_do_not_stop_the_start(start):
+    assert start({"SMTP_SERVICE_HOST": "10.0.0.1", "SMTP_PORT_25_TCP_ADDR": "10.0.0.1"})
 
 
 def test_the_defaults_in_the_image_are_those_of_the_table(run_once):

@@ -45,12 +45,15 @@ def _metric(spec):
 
 
 def settings():
-    """Return every setting of the table."""
-    rows = (
-        [f"`{setting.env}`", f"`{setting.default}`" if setting.default else "", setting.help]
-        for setting in SETTINGS
-    )
-    return table(["variable", "default", "meaning"], rows)
+    """Return every setting of the table, the advanced ones last."""
+    ordered = sorted(SETTINGS, key=lambda setting: setting.is_advanced)
+    return table(["variable", "default", "meaning"], map(_setting, ordered))
+
+
+def _setting(setting):
+    mark = "advanced: " if setting.is_advanced else ""
+    default = f"`{setting.default}`" if setting.default else ""
+    return [f"`{setting.env}`", default, mark + setting.help]
 
 
 def events():

@@ -40,6 +40,7 @@ HEADERS = {
     "v2 local shorter than its addresses": binary(0x21, b"abc", command=0x20),
     "v2 unspecified": binary(0, b"whatever"),
     "v2 with values": binary(tlv=b"\x04\0\3abc" + b"\x20\0\5\1\0\0\0\0"),
+    "v2 with a checksum": binary(tlv=b"\x03\0\4abcd"),
     "v2 with long values": binary(tlv=b"\xe0" + struct.pack("!H", 2000) + b"x" * 2000),
 }
 WRONG = {
@@ -66,7 +67,6 @@ WRONG = {
     "v2 of a family without a transport": binary(0x10),
     "v2 of a transport without a family": binary(0x01),
     "v2 with half a value": binary(tlv=b"\x04\0\x09abc"),
-    "v2 with a wrong checksum": binary(tlv=b"\x03\0\4abcd"),
     "v2 shorter than its addresses": binary(size=5),
     "v2 with another signature": binary().replace(b"QUIT", b"QUIX"),
 }

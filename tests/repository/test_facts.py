@@ -8,9 +8,9 @@ import yaml
 
 from prixfixe import __version__
 from prixfixe.settings import TABLE
-from tests.repository.play import WORKFLOWS, load
 from tests.repository.test_files import tracked
 from tests.repository.test_workflows import NAMES, asked_for
+from tests.repository.workflows import WORKFLOWS, load
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()

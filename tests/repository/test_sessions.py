@@ -4,9 +4,8 @@ import importlib.util
 
 import pytest
 
-from tests.repository.play import WORKFLOWS
+from tests.repository.workflows import ROOT
 
-ROOT = WORKFLOWS.parents[1]
 SESSIONS = ("container", "load", "docs", "package", "durability", "unit")
 
 

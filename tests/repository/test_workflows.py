@@ -1,7 +1,6 @@
-"""The workflows: what they may do, that they read what is said elsewhere, and their steps played.
+"""The workflows: what they may do, that they read what is said elsewhere, and the way to a release.
 
-`play` runs the jobs; here with a stand-in for nox that notes the session it is asked for, and does
-the cheap ones for real. `nox -s workflows -- ci.yml` runs them all.
+actionlint, zizmor and check-jsonschema lint the files; these tests hold what they cannot know.
 """
 
 import os
@@ -14,16 +13,14 @@ import pytest
 import yaml
 
 from release.matrix import outputs
-from tests.repository.expressions import ExpressionError, evaluate, holds, substitute
-from tests.repository.play import WORKFLOWS, Player, StepError, load
+from tests.repository.workflows import ROOT, WORKFLOWS, before, load
 
-ROOT = WORKFLOWS.parents[1]
 NAMES = sorted(path.name for path in WORKFLOWS.iterdir())
 RUN = re.compile(
     r'(?:sudo --preserve-env env "PATH=\$PATH" )?nox -s ([a-z]+|\$\{\{ matrix\.session \}\})( -- .*)?'
 )
-# Not for workflows: `conformance` is part of `unit`, `workflows` plays them.
-LOCAL = {"conformance", "workflows"}
+# Not for workflows: it is part of `unit`.
+LOCAL = {"conformance"}
 PINNED = re.compile(r"[\w-]+/[\w./-]+@[0-9a-f]{40}")
 
 
@@ -146,179 +143,74 @@ def test_dependabot_watches_locks_images_and_actions():
     assert set(watched["github-actions"]["directories"]) == {"/"} | actions
 
 
-# --- played
+# --- the way to a release: what no linter follows from job to job
 
 
-class Notes:
-    """Notes the sessions, does the cheap one, and lets the others leave what they would."""
-
-    def __init__(self):
-        self.asked = []
-
-    def __call__(self, command, folder, environ):
-        session = re.search(r"nox -s (\w+)", command)[1]
-        self.asked.append(session)
-        if session == "matrix":
-            run = [sys.executable, "-m", "nox", "-s", "matrix"]
-            assert subprocess.run(run, cwd=folder, env=environ).returncode == 0
-        left = {
-            "package": ["dist/prixfixe.whl"],
-            "sbom": ["evidence/lock.cdx.json"],
-            "image": ["image.tar", "digests/one"],
-            "notes": ["evidence/notes.md"],
-        }
-        for name in left.get(session, []):
-            (folder / name).parent.mkdir(exist_ok=True)
-            (folder / name).write_text(session)
-        if session == "index":
-            Path(environ["GITHUB_OUTPUT"]).write_text("digest=sha256:of-all\n")
-        if session == "announce":
-            assert environ["DIGEST"] == "sha256:of-all"
-            assert (folder / "dist/prixfixe.whl").exists()
-            assert (folder / "evidence/notes.md").read_text() == "notes"
+def artifacts(steps, action, key):
+    """Yield what steps with this action name: a name, or each of the names of a pattern."""
+    for step in steps:
+        if step.get("uses", "").startswith(f"actions/{action}-artifact@"):
+            given = step["with"].get(key)
+            if given is not None:
+                yield from given[1:-1].split(",") if given.startswith("{") else [given]
 
 
-@pytest.fixture
-def player(tmp_path):
-    notes = Notes()
-    made = Player(tmp_path, notes)
-    made.is_everything_here = True
-    made.asked = notes.asked
-    return made
+def uploads(workflow, names):
+    """Return the names of artifacts that these jobs leave, those of called workflows included."""
+    found = set()
+    for name in names:
+        job = workflow["jobs"][name]
+        if "uses" in job:
+            called = load(ROOT / job["uses"])
+            found |= uploads(called, called["jobs"])
+        found |= set(artifacts(job.get("steps", []), "upload", "name"))
+    return {re.sub(r"\$\{\{.*?\}\}", "*", name) for name in found}
 
 
-CONTAINER = ["image", "image"] + 3 * ["image", "container", "docs", "teeth", "durability"]
-CI = ["matrix", "lint", "typecheck", "package", "sbom", *4 * ["unit"]]
-PUBLISH = 2 * ["notes", "image", "container"] + ["index"]
-EXPECTED = {
-    "ci.yml": CI + CONTAINER,
-    "load.yml": ["image", "bench", "image", "load"],
-    "release.yml": ["notes", *CI, *CONTAINER, *PUBLISH, "announce"],
-    "weekly.yml": ["matrix", "audit", "platforms", "image", "scan", "fuzz", "differential"],
-}
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_job_downloads_was_uploaded_before_it(name):
+    workflow = load(WORKFLOWS / name)
+    for job, body in workflow["jobs"].items():
+        left = uploads(workflow, before(workflow["jobs"], job))
+        for key in ("name", "pattern"):
+            for one in artifacts(body.get("steps", []), "download", key):
+                assert re.sub(r"\$\{\{.*?\}\}", "*", one) in left, (job, one, left)
 
 
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize("name", EXPECTED)
-def test_the_jobs_run_these_sessions_in_this_order(player, name):
-    done = player.play(load(WORKFLOWS / name))
-    ended = {job: one.result for job, one in done.items()}
-    assert set(ended.values()) <= {"success", "skipped"}, player.told
-    assert [job for job, one in ended.items() if one == "skipped"] == (
-        ["rebuild"] if name == "weekly.yml" else []
-    )
-    assert sorted(player.asked) == sorted(EXPECTED[name])
-    assert player.asked[0] == EXPECTED[name][0]
-    assert player.asked[-1] == EXPECTED[name][-1]
-
-
-@pytest.mark.timeout(120)
-def test_a_step_that_fails_fails_the_gate(tmp_path):
-    def perform(command, folder, environ):
-        notes(command, folder, environ)
-        if "lint" in command:
-            raise StepError("exit code 1")
-
-    notes = Notes()
-    player = Player(tmp_path, perform)
-    player.is_everything_here = True
-    done = player.play(load(WORKFLOWS / "ci.yml"))
-    assert done["lint"].result == done["required"].result == "failure"
-    assert "  failed: not green: lint" in player.told
-    assert done["unit"].result == "success"
-    assert "typecheck" not in notes.asked  # it comes after lint in one job
-
-
-def test_what_only_github_can_do_ends_a_job_and_says_so(tmp_path):
-    workflow = {
-        "jobs": {
-            "sign": {"runs-on": "ubuntu-latest", "steps": [{"uses": "actions/attest@x"}]},
-            "arm": {"runs-on": "none-arm", "steps": []},
-            "python": {
-                "runs-on": "ubuntu-latest",
-                "steps": [{"uses": "./.github/actions/nox", "with": {"python": "3.99"}}],
-            },
-        }
+def test_what_is_downloaded_is_found_at_all():
+    """The test above sees something: the files of a release, its notes and lists, the digests."""
+    seen = {
+        one
+        for name in NAMES
+        for _, body in jobs(name)
+        for key in ("name", "pattern")
+        for one in artifacts(body.get("steps", []), "download", key)
     }
-    player = Player(tmp_path)
-    done = player.play(workflow)
-    assert {one.result for one in done.values()} == {"not here"}
-    assert "  not here: actions/attest" in player.told
-    assert "  not here: Python 3.99" in player.told
+    assert {"dist", "notes", "sbom", "digest-*"} <= seen
 
 
-def test_steps_are_run_by_bash_and_hand_on(tmp_path):
-    say = {"id": "say", "run": 'echo "word=$WORD" >>"$GITHUB_OUTPUT"', "env": {"WORD": "hello"}}
-    workflow = {
-        "jobs": {
-            "one": {
-                "runs-on": "ubuntu-latest",
-                "steps": [{"uses": "actions/checkout@x"}, say, {"run": "test -f noxfile.py"}],
-                "outputs": {"word": "${{ steps.say.outputs.word }}"},
-            },
-            "two": {
-                "needs": "one",
-                "runs-on": "ubuntu-latest",
-                "steps": [
-                    {"uses": "actions/checkout@x"},
-                    {"run": "test ${{ needs.one.outputs.word }} = hello"},
-                    {"run": "false"},
-                    {"run": "echo never"},
-                    {"run": "echo still", "if": "always()"},
-                ],
-            },
-            "three": {"needs": "two", "runs-on": "ubuntu-latest", "steps": []},
-        }
+def test_nothing_is_published_before_all_is_tested_and_announced_before_it_is_published():
+    jobs_of = load(WORKFLOWS / "release.yml")["jobs"]
+    assert jobs_of["ci"]["uses"] == "./.github/workflows/ci.yml"
+    publishing = {
+        name
+        for name, job in jobs_of.items()
+        if job.get("permissions", {}).keys() & {"id-token", "packages"}
     }
-    player = Player(tmp_path)
-    done = player.play(workflow)
-    assert [one.result for one in done.values()] == ["success", "failure", "skipped"]
-    assert player.told[-2:] == ["  failed: exit code 1", "  echo still"]
+    assert publishing == {"pypi", "image"}
+    for name in publishing:
+        assert {"notes", "ci"} <= before(jobs_of, name), name
+    assert {"notes", "ci", *publishing} <= before(jobs_of, "announce")
 
 
-# --- expressions
-
-
-CONTEXT = {"a": {"b": "c", "n": 1, "list": '["x"]'}, "always": True, "failure": False}
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("a.b", "c"),
-        ("a.none", ""),
-        ("a.none.deeper", ""),
-        ("'it''s'", "it's"),
-        ("a.b == 'c' && 'yes' || 'no'", "yes"),
-        ("a.b != 'c' && 'yes' || 'no'", "no"),
-        ("!(a.n == 1)", False),
-        ("fromJSON(a.list)", ["x"]),
-        ("toJSON(a.n)", "1"),
-        ("always() && failure()", False),
-    ],
-)
-def test_expressions(text, value):
-    assert evaluate(text, CONTEXT) == value
-
-
-@pytest.mark.parametrize("text", ["a.b ==", "hashFiles('x')", "b.c", "a.b a.b", "(a.b", "a ? b"])
-def test_what_is_not_understood_is_an_error(text):
-    with pytest.raises(ExpressionError):
-        evaluate(text, CONTEXT)
-
-
-def test_texts_are_filled_and_values_kept():
-    assert substitute("-${{ a.b }}-${{ a.n }}", CONTEXT) == "-c-1"
-    assert substitute({"x": ["${{ a.n }}"]}, CONTEXT) == {"x": [1]}
-
-
-def test_conditions():
-    assert holds(None, CONTEXT, has_failed=False)
-    assert not holds(None, CONTEXT, has_failed=True)
-    assert not holds("a.b == 'c'", CONTEXT, has_failed=True)
-    assert holds("always()", CONTEXT, has_failed=True)
-    assert holds("failure()", CONTEXT, has_failed=True)
-    assert not holds("failure()", CONTEXT, has_failed=False)
+def test_an_image_has_its_name_only_after_the_suite_ran_on_it():
+    jobs_of = load(WORKFLOWS / "publish.yml")["jobs"]
+    runs = [step.get("run", "") for step in jobs_of["build"]["steps"]]
+    pulled = next(at for at, run in enumerate(runs) if "image -- --pull" in run)
+    assert "nox -s container -- --image prixfixe" in runs[pulled + 1 :]
+    assert before(jobs_of, "index") == {"build"}
+    [output] = jobs_of["index"]["outputs"].values()
+    assert output == "${{ steps.index.outputs.digest }}"
 
 
 def test_the_environment_of_ci_is_the_readmes():

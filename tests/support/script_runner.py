@@ -31,7 +31,8 @@ class Shell:
     def __init__(self, folder):
         self.folder = folder
         shutil.copytree(ROOT / "scripts", folder / "scripts")
-        shutil.copy(ROOT / "docker-compose.yml", folder)
+        for file in ("docker-compose.yml", ".env.example"):
+            shutil.copy(ROOT / file, folder)
         shutil.copytree(ROOT / "deployment" / "prometheus", folder / "deployment" / "prometheus")
         (folder / "prixfixe").mkdir()
         shutil.copy(ROOT / "prixfixe" / "__init__.py", folder / "prixfixe")

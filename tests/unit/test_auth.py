@@ -187,7 +187,7 @@ def test_parse_hash_compares_the_octets_bcrypt_counts():
 def test_bcrypt_without_the_package_tells_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "bcrypt", None)
 
-    with pytest.raises(UsersError, match=r"^line 1: a bcrypt hash needs .*prixfixe\[bcrypt\]"):
+    with pytest.raises(UsersError, match=r"^line 1: a bcrypt hash needs .*pip install bcrypt"):
         parse_users(f"ann:{HTPASSWD}".encode())
 
 

@@ -82,6 +82,29 @@ def test_wrong_usage_exits_2(capsys, words):
     assert capsys.readouterr().err.startswith("usage: prixfixe")
 
 
+@pytest.mark.parametrize(
+    ("words", "variable"),
+    [
+        (["serve", "--port", "99"], "SMTP_PORT"),
+        (["serve", "--port=99"], "SMTP_PORT"),
+        (["serve", "--smtp-http-port", "99"], "SMTP_HTTP_PORT"),
+        (["messages", "--store", "memory:"], "SMTP_STORE"),
+    ],
+    ids=" ".join,
+)
+def test_an_option_that_is_a_setting_is_answered_with_its_variable(capsys, words, variable):
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    assert f"; settings are variables: set {variable}\n" in capsys.readouterr().err
+
+
+def test_an_option_that_is_no_setting_is_answered_without_one(capsys):
+    with pytest.raises(SystemExit):
+        main(["serve", "--fast"])
+    assert capsys.readouterr().err.endswith("error: unrecognized arguments: --fast\n")
+
+
 def test_no_command_serves(environ, capsys):
     environ(SMTP_PORT="x")
     assert main([]) == 2
@@ -107,13 +130,71 @@ def test_interrupt_exits_as_shells_expect(monkeypatch):
     assert main(["version"]) == 130
 
 
+# --- --env-file
+
+
+@pytest.fixture
+def env_file(tmp_path, monkeypatch):
+    """Write a file of settings; what main takes from it is gone after the test."""
+    monkeypatch.setattr("os.environ", os.environ.copy())
+
+    def write(text):
+        path = tmp_path / "settings.env"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def test_settings_come_from_the_env_file_and_the_environment_wins(environ, env_file, capsys):
+    environ(SMTP_DOMAIN="mx.example.com")
+    path = env_file("# ours\nexport SMTP_PORT='0' # any\nSMTP_DOMAIN=a\nPRIXFIXE_NAME=$x\n")
+    assert main(["config", "--env-file", path]) == 0
+    rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert rows["SMTP_PORT"].split() == ["0", path]
+    assert rows["SMTP_DOMAIN"].split() == ["mx.example.com", "environment"]
+
+
+def test_every_line_and_setting_that_is_wrong_is_told_at_once(environ, env_file, capsys):
+    environ(SMTP_TIMEOUT="soon")
+    path = env_file("SMTP_PORT=x\nhush hush\n\nSMTP_TLS='a\nSMTP_PROT=1\n")
+    assert main(["serve", "--env-file", path]) == 2
+    output, error = capsys.readouterr()
+    assert output == ""
+    assert error.splitlines() == [
+        "prixfixe: settings that cannot be used:",
+        f"  {path} line 2: expected NAME=value",
+        f"  {path} line 4: SMTP_TLS: expected a closing quote on the same line",
+        "  SMTP_PORT='x': expected a port from 0 to 65535",
+        "  SMTP_TIMEOUT='soon': expected seconds or a duration such as 30s or 5m, at least 0.1",
+        "  SMTP_PROT=(hidden): expected a setting's name; did you mean SMTP_PORT?",
+    ]
+
+
+def test_an_env_file_that_cannot_be_read_is_named(tmp_path, capsys):
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfe")
+    for path, reason in [(tmp_path / "none", "No such file"), (binary, "not UTF-8")]:
+        assert main(["serve", "--env-file", str(path)]) == 2
+        assert f"prixfixe: --env-file {path}: expected a file that can be read ({reason}" in (
+            capsys.readouterr().err
+        )
+
+
+def test_a_store_is_told_with_its_whole_path(environ, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    environ(SMTP_STORE="sqlite:mail/x.db")
+    assert main(["messages"]) == 3
+    assert f"store {tmp_path}/mail/x.db does not exist" in capsys.readouterr().err
+
+
 # --- config
 
 
 def test_config_shows_every_setting_with_its_source(environ, capsys, tmp_path):
     token = tmp_path / "token"
     token.write_text("hush\n")
-    environ(SMTP_PORT="0", SMTP_HTTP_TOKEN_FILE=str(token), SMTP_PROT="1")
+    environ(SMTP_PORT="0", SMTP_HTTP_TOKEN_FILE=str(token), SMTP_AUTH_USERS="users")
     assert main(["config"]) == 0
     output, error = capsys.readouterr()
     rows = {line.split()[0]: line.split()[1:] for line in output.splitlines()}
@@ -122,7 +203,7 @@ def test_config_shows_every_setting_with_its_source(environ, capsys, tmp_path):
     assert rows["SMTP_PORT"] == ["0", "environment"]
     assert rows["SMTP_HTTP_TOKEN"] == ["(hidden)", str(token)]
     assert "hush" not in output
-    assert error == "prixfixe: SMTP_PROT is not a setting; did you mean SMTP_PORT?\n"
+    assert error.startswith("prixfixe: SMTP_AUTH_USERS has no effect: SMTP_AUTH is off; ")
 
 
 def test_config_as_json(environ, capsys):

@@ -16,7 +16,8 @@ FILE = ROOT / "docker-compose.yml"
 PORTS = {"SMTP_PORT": "25", "SMTP_HTTP_PORT": "80", "SMTP_TLS_PORT": "465"}
 # What compose has to know itself comes from no file; `scripts/compose.sh` says so.
 OWN = {*PORTS, "SMTP_STORE", "SMTP_HTTP_BIND"}
-NAMES = {setting.env for setting in TABLE}
+ADVANCED = {setting.env for setting in TABLE if setting.is_advanced}
+NAMES = {setting.env for setting in TABLE} - ADVANCED
 FILES = {f"{name}_FILE" for name in NAMES - OWN}
 
 
@@ -67,8 +68,26 @@ def test_nothing_in_it_needs_a_recent_compose():
 # --- settings
 
 
-def test_it_passes_on_every_setting_and_no_other(service):
+def test_it_passes_on_every_setting_but_the_advanced_and_no_other(service):
+    assert ADVANCED
     assert set(service["environment"]) == NAMES | FILES
+
+
+def test_an_override_passes_an_advanced_setting_on(tmp_path):
+    """As .env.example says."""
+    (tmp_path / "docker-compose.override.yml").write_text(
+        "services: {smtp: {environment: [SMTP_STRESS_TIMEOUT]}}\n"
+    )
+    (tmp_path / ".env").write_text("SMTP_STRESS_TIMEOUT=9\n")
+    shutil.copy(FILE, tmp_path)
+    done = subprocess.run(
+        [shutil.which("docker-compose"), "config", "--format", "json"],
+        cwd=tmp_path,
+        env=clean_environ(),
+        capture_output=True,
+        text=True,
+    )
+    assert json.loads(done.stdout)["services"]["smtp"]["environment"]["SMTP_STRESS_TIMEOUT"] == "9"
 
 
 def test_what_the_image_sets_is_what_compose_sets(service):
@@ -76,7 +95,8 @@ def test_what_the_image_sets_is_what_compose_sets(service):
     image = dict(re.findall(r"\b(SMTP_[A-Z_]+)=(\S*)", (ROOT / "Dockerfile").read_text()))
     assert image
     given = {name: value for name, value in service["environment"].items() if value is not None}
-    assert given == image
+    # A port that scripts/compose.sh empties, for compose cannot publish `off`, is off again.
+    assert given == image | {"SMTP_TLS_PORT": "off"}
 
 
 def test_every_setting_in_the_env_file_reaches_the_server(tmp_path):
@@ -177,6 +197,12 @@ def test_mail_is_where_run_sh_keeps_it(tmp_path):
     assert "${PRIXFIXE_VOLUME:-$name-mail}" in (ROOT / "scripts" / "lib.sh").read_text()
     named = composed(tmp_path, PRIXFIXE_NAME="mx")["volumes"]
     assert named == {"mail": {"name": "mx-mail"}}
+
+
+def test_the_name_is_that_of_the_project(tmp_path):
+    """Or a second server would take the first one's place."""
+    assert composed(tmp_path)["name"] == "prixfixe"
+    assert composed(tmp_path, PRIXFIXE_NAME="mx")["name"] == "mx"
 
 
 def test_the_network_is_its_own(project, service):

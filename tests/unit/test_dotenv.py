@@ -1,11 +1,14 @@
-"""The scripts read .env as compose does: the same text, the same values, or a refusal."""
+"""The scripts and the program read .env as compose does: the same values, or a refusal."""
 
 import json
 import shutil
 import subprocess
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from prixfixe.settings import dotenv
 from tests.support.script_runner import Shell
 
 NAME = "SMTP_DOMAIN"
@@ -19,6 +22,9 @@ ALIKE = [
     "mx.example.com#1",
     "#mx",
     "# mx",
+    " # mx",
+    "'a'b",
+    "''",
     "",
     " ",
     "a b  c",
@@ -67,10 +73,17 @@ def read(shell, **environ):
     return done.stdout.removesuffix("\n")
 
 
+def parsed(text):
+    """Return what the program makes of the setting."""
+    values, faults = dotenv.parse(text, "SMTP_")
+    assert faults == []
+    return values[NAME]
+
+
 @pytest.mark.parametrize("text", ALIKE)
 def test_a_value_is_what_compose_makes_of_it(shell, text):
     shell.dotenv(f"{NAME}={text}\n")
-    assert read(shell) == composed(shell)
+    assert read(shell) == composed(shell) == parsed(f"{NAME}={text}\n")
 
 
 @pytest.mark.parametrize(
@@ -84,14 +97,15 @@ def test_a_value_is_what_compose_makes_of_it(shell, text):
     ],
 )
 def test_a_name_is_found_where_compose_finds_it(shell, line):
-    shell.dotenv(f"# SMTP_DOMAIN=comment\n\nOTHER=x\n{line}\n")
-    assert read(shell) == composed(shell) == "a"
+    text = f"# SMTP_DOMAIN=comment\n\nOTHER=x\n{line}\n"
+    shell.dotenv(text)
+    assert read(shell) == composed(shell) == parsed(text) == "a"
 
 
 def test_of_two_lines_the_last_wins(shell):
     """What is appended to .env, as DEPLOYMENT.md does, holds."""
     shell.dotenv("SMTP_DOMAIN=a\nSMTP_DOMAIN=b\n")
-    assert read(shell) == composed(shell) == "b"
+    assert read(shell) == composed(shell) == parsed("SMTP_DOMAIN=a\nSMTP_DOMAIN=b\n") == "b"
     assert read(shell, SMTP_DOMAIN="c") == "c"
 
 
@@ -128,3 +142,24 @@ def test_what_could_be_read_in_two_ways_is_refused(shell, line, expected):
     assert done.returncode == 1
     assert done.stderr.startswith(f"probe.sh: {shell.folder}/.env: cannot read 'SMTP_")
     assert expected in done.stderr
+    if line != "SMTP_domain=a":  # a name that the program knows to be none
+        [fault] = dotenv.parse(f"{line}\n", "SMTP_")[1]
+        assert (fault.line, expected in str(fault)) == (1, True)
+
+
+@given(st.text(alphabet="SMTP_A=#'\"$\\ \t\r\nü"))
+def test_any_text_is_read_or_its_lines_are_named(text):
+    values, faults = dotenv.parse(text, "SMTP_")
+    assert all(name.startswith("SMTP_") for name in values)
+    assert all(1 <= fault.line <= text.count("\n") + 1 for fault in faults)
+
+
+def test_a_fault_shows_nothing_of_a_value():
+    text = 'SMTP_HTTP_TOKEN=\'open\nsesame\nSMTP_DOMAIN="$sesame"\n'
+    values, faults = dotenv.parse(text, "SMTP_")
+    assert (values, [fault.line for fault in faults]) == ({}, [1, 2, 3])
+    assert not any("sesame" in str(fault) or "open" in str(fault) for fault in faults)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name():
+    assert dotenv.parse("\ufeffSMTP_DOMAIN=a", "SMTP_") == ({"SMTP_DOMAIN": "a"}, [])

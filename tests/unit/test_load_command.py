@@ -8,6 +8,8 @@ import re
 import signal
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,7 @@ from prixfixe.cli.main import main
 from prixfixe.load.results import read
 from tests.unit.test_load import Scripted
 
+ROOT = Path(__file__).parents[2]
 EXTRAS = ("aiosmtplib", "hdrh", "jinja2", "matplotlib", "rich")
 
 
@@ -171,7 +174,20 @@ def test_without_the_extra_what_needs_it_is_told_before_the_load(
     assert main(["load", "127.0.0.1:1", *words]) == 2
     told = capsys.readouterr()
     assert told.out == ""
-    assert f" needs {package}: pip install 'prixfixe[load]'\n" in told.err
+    assert f" needs {package}: {sys.executable} -m pip install {package}\n" in told.err
+
+
+def test_all_packages_that_are_missing_are_in_one_command(monkeypatch, capsys):
+    for package in ("jinja2", "matplotlib"):
+        monkeypatch.setitem(sys.modules, package, None)
+    assert main(["load", "report", "--html", "page.html", "none.json"]) == 2
+    assert "pip install jinja2 matplotlib\n" in capsys.readouterr().err
+
+
+def test_the_packages_of_the_hint_are_those_of_the_extra():
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = {re.match(r"[a-z0-9]+", one)[0] for one in extra["optional-dependencies"]["load"]}
+    assert {"aiosmtplib", "jinja2", "matplotlib", "rich"} <= named
 
 
 def test_without_the_extra_the_rest_works(tmp_path):

@@ -371,10 +371,16 @@ def test_a_store_in_use_is_exit_3_and_named(process):
     assert str(first.process.pid) in second.text()
 
 
-def test_an_unknown_setting_is_a_warning(process):
-    server = process(SMTP_PROT="1").ready()
+def test_a_setting_without_effect_is_a_warning(process):
+    server = process(SMTP_STORE="memory:", SMTP_STORE_MIN_FREE="1TiB").ready()
     server.end()
-    assert "SMTP_PROT is not a setting; did you mean SMTP_PORT?" in server.text()
+    assert "SMTP_STORE_MIN_FREE has no effect: a memory: or discard: store" in server.text()
+
+
+def test_an_unknown_setting_stops_the_start(process):
+    server = process(SMTP_PROT="1")
+    assert server.process.wait(PATIENCE) == 2
+    assert "did you mean SMTP_PORT?" in server.text()
 
 
 def test_http_answers_in_the_same_process(process):

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prixfixe.smtp import proxy_header as proxy
 from prixfixe.smtp.proxy_header import (
     FIXED_OCTETS,
     MAX_OCTETS,
@@ -42,11 +41,8 @@ NAMED = {
     "v2 UNIX": (binary(0x31, b"/tmp/a".ljust(216, b"\0")), None),
     "v2 local": (binary(0x11, FOUR, command=0x20), None),
     "v2 unspecified": (binary(0, b"\4"), None),
-    # Made by a program that gives 0xE3069283 for "123456789", the check value of CRC-32C.
-    "v2 checksum": (
-        binary(0x11, FOUR + b"\3\0\4" + bytes.fromhex("fdeda512")),
-        ("192.0.2.7", 56324),
-    ),
+    # As `proxy-v2-options crc32c` of HAProxy sends it; it is not verified.
+    "v2 checksum": (binary(0x11, FOUR + b"\3\0\4" + b"any4"), ("192.0.2.7", 56324)),
 }
 
 
@@ -82,25 +78,6 @@ def test_what_can_be_no_header_is_not_waited_for(octets):
 def test_no_header_is_longer_than_the_longest():
     header = binary(0, bytes(0xFFFF))
     assert header_octets(header) == len(header) == MAX_OCTETS
-
-
-@pytest.mark.parametrize("at", [*range(16, 28), *range(31, 35)])
-def test_a_checksum_sees_every_octet(at):
-    header = bytearray(NAMED["v2 checksum"][0])
-    header[at] ^= 1
-    with pytest.raises(ProxyError):
-        header_client(bytes(header))
-
-
-def test_a_checksum_is_made_once(monkeypatch):
-    """Several that are all right can be solved for, and each takes a walk over the header."""
-    made = []
-    monkeypatch.setattr(proxy, "_crc32c", lambda octets: made.append(octets) or 0)
-    values = b"\3\0\4\0\0\0\0"
-    assert header_client(binary(0x11, FOUR + values)) == ("192.0.2.7", 56324)
-    with pytest.raises(ProxyError, match="two checksums"):
-        header_client(binary(0x11, FOUR + values * 9000))
-    assert len(made) <= 2
 
 
 TEXTS = st.lists(

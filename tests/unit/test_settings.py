@@ -1,5 +1,6 @@
 import contextlib
 import dataclasses
+import re
 import sqlite3
 from pathlib import Path
 
@@ -8,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prixfixe.settings import (
+    PREFIX,
     TABLE,
     Settings,
     SettingsError,
+    dotenv,
     example,
     load,
     plain,
@@ -65,7 +68,7 @@ WRONG = {
 }
 # name: (variable, wrong value, words of what was expected)
 ODD = {
-    "nats is known": ("SMTP_STORE", "nats://a:4222", "nats: is not in this build"),
+    "store of no known kind": ("SMTP_STORE", "nats://a:4222", "sqlite:PATH, maildir:PATH"),
     "sqlite in memory is not durable": ("SMTP_STORE", "sqlite::memory:", "memory:"),
     "memory has no path": ("SMTP_STORE", "memory:x", "memory:"),
     "scheme without colon": ("SMTP_STORE", "sqlite", "sqlite:PATH"),
@@ -74,7 +77,8 @@ ODD = {
     "the same for http": ("SMTP_HTTP_PORT", "tcp://10.0.0.1:25", "off or a port"),
     "negative port": ("SMTP_PORT", "-1", "a port from 0 to 65535"),
     "digits of another script": ("SMTP_PORT", "\u0662\u0665", "a port from 0 to 65535"),
-    "size without bound": ("SMTP_MAX_MESSAGE_SIZE", "999999999999TiB", "at most"),
+    "size without bound": ("SMTP_MAX_MESSAGE_SIZE", "999999999999TiB", "at most 1EiB"),
+    "size above the largest": ("SMTP_STORE_MIN_FREE", "10EiB", "at most 1EiB"),
     "duration without bound": ("SMTP_TIMEOUT", "36501d", "at most 36500d"),
     "no time at all": ("SMTP_TIMEOUT", "0", "at least 0.1"),
     "not a number": ("SMTP_TIMEOUT", "nan", "a duration"),
@@ -216,7 +220,7 @@ def test_a_file_gives_the_value(tmp_path):
     effective = load({"SMTP_HTTP_TOKEN_FILE": str(file)})
     assert effective.http_token == "secret"
     assert "secret" not in repr(effective)
-    assert sources({"SMTP_HTTP_TOKEN_FILE": str(file)})["SMTP_HTTP_TOKEN"] == str(file)
+    assert sources({"SMTP_HTTP_TOKEN_FILE": str(file)}, {})["SMTP_HTTP_TOKEN"] == str(file)
 
 
 def test_a_file_loses_one_line_end_only():
@@ -296,17 +300,111 @@ def test_a_secret_is_never_shown():
     assert show(effective, token) == "(hidden)"
 
 
-def test_unknown_name_is_a_warning_with_the_nearest():
-    assert warnings({"SMTP_PROT": "1", "OTHER": "x"}) == [
-        "SMTP_PROT is not a setting; did you mean SMTP_PORT?"
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("SMTP_PROT", "a setting's name; did you mean SMTP_PORT?"),
+        ("SMTP_domain", "a setting's name; did you mean SMTP_DOMAIN?"),
+        ("SMTP_HTTP_TOKEN_FIEL", "a setting's name; did you mean SMTP_HTTP_TOKEN_FILE?"),
+        ("SMTP_QQQQQQ", "a setting's name"),
+        ("SMTP_RELAY_PORT", "a setting's name"),
+    ],
+)
+def test_a_misspelt_name_stops_the_start_and_its_value_is_not_shown(name, expected):
+    with pytest.raises(SettingsError) as caught:
+        load({name: "opensesame", "OTHER": "x"})
+    [problem] = caught.value.problems
+    assert (problem.name, problem.value) == (name, "(hidden)")
+    assert problem.expected.startswith(expected)
+    assert "opensesame" not in str(caught.value)
+
+
+def test_a_misspelt_name_is_told_with_all_other_problems():
+    with pytest.raises(SettingsError) as caught:
+        load({"SMTP_PROT": "1", "SMTP_TIMEOUT": "soon", "SMTP_TLS": "required"})
+    names = [problem.name for problem in caught.value.problems]
+    assert names == ["SMTP_TIMEOUT", "SMTP_TLS", "SMTP_PROT"]
+
+
+# What Kubernetes sets for the Services `smtp` and `smtp-relay`, each with a named port.
+SERVICE = {
+    f"SMTP_{infix}{name}": value
+    for infix in ("", "RELAY_")
+    for name, value in {
+        "SERVICE_HOST": "10.0.0.1",
+        "SERVICE_PORT": "25",
+        "SERVICE_PORT_MAIL": "25",
+        "PORT_25_TCP": "tcp://10.0.0.1:25",
+        "PORT_25_TCP_PROTO": "tcp",
+        "PORT_25_TCP_PORT": "25",
+        "PORT_25_TCP_ADDR": "10.0.0.1",
+    }.items()
+} | {"SMTP_RELAY_PORT": "tcp://10.0.0.1:25"}
+
+
+def test_names_of_a_service_of_kubernetes_are_no_misspelt_settings():
+    assert load(SERVICE) == load({})
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"SMTP_AUTH_USERS": "users"}, "did you mean to set SMTP_AUTH=required too?"),
+        ({"SMTP_AUTH_USERS_FILE": "f"}, "did you mean to set SMTP_AUTH=required too?"),
+        ({"SMTP_STORE": "memory:", "SMTP_STORE_MIN_FREE": "1TiB"}, "writes to no disk"),
+        ({"SMTP_STORE": "discard:", "SMTP_STORE_MIN_FREE": "1TiB"}, "writes to no disk"),
+        ({"SMTP_STORE": "discard:", "SMTP_STORE_MAX_MESSAGES": "9"}, "keeps no message"),
+        ({"SMTP_STORE": "discard:", "SMTP_STORE_MAX_AGE": "7d"}, "keeps no message"),
+        ({"SMTP_TLS_MIN_VERSION": "1.3"}, "no TLS without SMTP_TLS_CERT"),
+        ({"SMTP_HTTP_PORT": "off", "SMTP_HTTP_TOKEN": "hush"}, "SMTP_HTTP_PORT is off"),
+    ],
+    ids=lambda value: "+".join(value) if isinstance(value, dict) else "",
+)
+def test_a_setting_without_effect_is_a_warning(environ, expected):
+    [warning] = warnings(environ, load(environ, {"f": "users"}.__getitem__))
+    assert warning.startswith(f"{list(environ)[-1].removesuffix('_FILE')} has no effect: ")
+    assert warning.endswith(expected)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {setting.env: setting.default for setting in TABLE},
+        {"SMTP_STORE_MIN_FREE": "1TiB"},
+        {"SMTP_STORE": "memory:", "SMTP_STORE_MAX_MESSAGES": "9"},
+        {"SMTP_AUTH_USERS": "u", "SMTP_AUTH": "required", "SMTP_AUTH_INSECURE": "1"},
+    ],
+    ids=["nothing", "all defaults", "disk", "memory", "users"],
+)
+def test_settings_with_effect_and_defaults_are_no_warning(environ):
+    assert warnings(environ, load(environ)) == []
+
+
+def test_a_value_of_an_env_file_has_its_path_for_a_source():
+    environ = {"SMTP_PORT": "0", "SMTP_DOMAIN": "a"}
+    found = sources(environ, {"SMTP_PORT": ".env"})
+    assert [found[name] for name in ("SMTP_PORT", "SMTP_DOMAIN", "SMTP_BIND")] == [
+        ".env",
+        "environment",
+        "default",
     ]
-    assert warnings({"SMTP_QQQQQQ": "1"}) == ["SMTP_QQQQQQ is not a setting"]
 
 
-def test_users_without_auth_is_a_warning():
-    (warning,) = warnings({"SMTP_AUTH_USERS": "users"})
-    assert warning.startswith("SMTP_AUTH_USERS has no effect")
-    assert warnings({"SMTP_AUTH_USERS": "users", "SMTP_AUTH": "off"}) == []
+def test_the_example_with_every_line_in_force_is_an_env_file_of_the_defaults():
+    """As its first lines promise."""
+    text = re.sub(r"^#(SMTP_\w+=)", r"\1", example(), flags=re.MULTILINE)
+    values, faults = dotenv.parse(text, PREFIX)
+    assert (values.keys(), faults) == ({setting.env for setting in TABLE}, [])
+    assert load(values) == load({})
+
+
+def test_advanced_settings_are_last_in_the_example_under_their_own_heading():
+    plain_part, heading, advanced_part = example().partition("\n# --- Advanced:")
+    assert heading
+    for setting in TABLE:
+        part = advanced_part if setting.is_advanced else plain_part
+        assert f"\n#{setting.env}=" in part
 
 
 def test_table_and_record_name_the_same_settings():
@@ -356,6 +454,13 @@ def test_sizes(number):
     assert units.size(0)(str(number)) == number
     assert units.size(0)(f"{number}KiB") == number * 1024
     assert units.size(0)(f"{number} mb") == number * 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "octets"), [("1PiB", 2**50), ("1EiB", 2**60), ("1PB", 10**15), ("1EB", 10**18)]
+)
+def test_large_units(text, octets):
+    assert units.size(0)(text) == octets
 
 
 @pytest.mark.parametrize(

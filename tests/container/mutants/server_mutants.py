@@ -187,10 +187,10 @@ os.environ.pop("SMTP_MAX_CONNECTIONS", None)
     ),
     "misspelt setting unnoticed": Mutant(
         "who mistypes a limit believes to have one",
-        (f"{SETTINGS}test_an_unknown_setting_is_a_warning_that_names_the_nearest",),
+        (f"{SETTINGS}test_an_unknown_setting_stops_the_start_and_names_the_nearest",),
         code="""
-import prixfixe.settings
-prixfixe.settings.warnings = lambda environ: []
+import prixfixe.settings.loading
+prixfixe.settings.loading._unknown = lambda environ: []
 """,
     ),
     "files of settings ignored": Mutant(
