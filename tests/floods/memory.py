@@ -1,0 +1,28 @@
+"""The memory formula of docs/limits.md in numbers, with what each part of it is for."""
+
+from prixfixe.settings import load
+
+__all__ = ["MIB", "allowed"]
+
+MIB = 1 << 20
+AT_REST = 48 * MIB  # the container's program, and SQLite's cache
+PLAIN = 160 << 10  # a connection: its input, one read, its output, and what Python takes for it
+TLS = 400 << 10  # more for one inside TLS
+TLS_SESSIONS = 20 * MIB  # of clients that may take them up again
+LOGINS = 32 * MIB  # passwords being checked: scrypt takes 16 MiB, and two are checked at a time
+
+
+def allowed(environ, flood, at_rest):
+    """Return the octets that a server of these settings may have resident during such a flood.
+
+    `at_rest` is what it has before it: a process of another Python than the container's has more.
+    """
+    settings = load({name: value for name, value in environ.items() if name.startswith("SMTP_")})
+    parts = {
+        "mail": settings.max_inflight + settings.max_message_size,
+        "answers": settings.max_inflight + settings.max_message_size,
+        "tls": TLS_SESSIONS + TLS * flood.connections,
+        "logins": LOGINS,
+    }
+    connections = PLAIN * flood.connections
+    return max(AT_REST, at_rest) + connections + sum(parts[one] for one in flood.holds)
