@@ -2,7 +2,7 @@
 
 It reads one flood as a line of JSON and writes two lines of JSON: `{"inside": N}` when the
 connections are made, then its counts. It needs the standard library only, ends by itself when its
-seconds are over, and goes to loopback addresses alone.
+seconds are over, counted from when all are in, and goes to loopback addresses alone.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ class Flood:
 
     def __init__(self, spec):
         self.spec = spec
-        self.until = time.monotonic() + spec["seconds"]
+        self.until = time.monotonic() + _ENTER_SECONDS + spec["seconds"]
         self.opening = [tuple(part.encode("latin-1") for part in step) for step in spec["opening"]]
         self.counts = Counter(opened=0, inside=0, closed=0, refused=0, sent=0, received=0)
         self.gate = asyncio.Semaphore(_AT_ONCE)
@@ -148,9 +148,10 @@ class Flood:
 async def _run(spec):
     flood = Flood(spec)
     places = [asyncio.create_task(flood.place()) for _ in range(spec["connections"])]
-    enter_until = time.monotonic() + min(_ENTER_SECONDS, spec["seconds"] / 2)
+    enter_until = time.monotonic() + _ENTER_SECONDS
     while flood.counts["inside"] < spec["connections"] and time.monotonic() < enter_until:
         await asyncio.sleep(0.01)
+    flood.until = time.monotonic() + spec["seconds"]
     _tell({"inside": flood.counts["inside"]})
     await asyncio.wait(places, timeout=max(0.0, flood.until - time.monotonic()))
     for place in places:

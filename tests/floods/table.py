@@ -144,7 +144,7 @@ FLOODS = (
     Flood("PF-FLD-065", "P4, RFC 9112 7.1.1", "http", "chunks", "chunks with extensions of 500 octets", "1;" + "x" * 500 + "\r\nx\r\n", ((CHUNKED, ""),), connections=20, reopen=True),
     Flood("PF-FLD-066", "P4, RFC 9112 7.1.2", "http", "chunks", "trailers that never end", "X-A: b\r\n", ((CHUNKED + "0\r\n", ""),), connections=20, reopen=True),
     Flood("PF-FLD-067", "P4, RFC 9112 9.3.2", "http", "pipelining", "GET /readyz and /metrics, pipelined", GET % ("/readyz", "") + GET % ("/metrics", ""), (), connections=20),
-    Flood("PF-FLD-068", "P4, RFC 9110 15", "http", "unread answers", "9.6 MB, not read", "", ((GET % (RAW, ""), ""),), read=0, window=4096, connections=100, holds=("answers",), short="both", needs_big=True),
+    Flood("PF-FLD-068", "P4, RFC 9110 15", "http", "unread answers", "9.6 MB, not read", "", ((GET % (RAW, ""), ""),), read=0, window=4096, connections=100, seconds=8.0, holds=("answers",), short="both", needs_big=True),
     Flood("PF-FLD-069", "P4, RFC 9110 15", "http", "unread answers", "/metrics, pipelined and not read", GET % ("/metrics", ""), (), read=0, window=4096, holds=("answers",)),
     Flood("PF-FLD-070", "P4, RFC 9110 15", "http", "slow reading", "9.6 MB, read at 300 kB/s", "", ((GET % (RAW, ""), ""),), read=30000, pause=0.1, connections=40, holds=("answers",), needs_big=True),
     Flood("PF-FLD-071", "P4, RFC 9110 9.3.5", "http", "unfinished bodies", "DELETE with a body that does not come", "x", (("DELETE /api/v1/message/none HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n", ""),), piece=1, pause=0.1, short="process"),
