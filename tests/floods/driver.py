@@ -8,6 +8,7 @@ seconds are over, counted from when all are in, and goes to loopback addresses a
 import asyncio
 import contextlib
 import ipaddress
+import itertools
 import json
 import socket
 import ssl
@@ -15,8 +16,9 @@ import sys
 import time
 from collections import Counter
 
-__all__ = ["STARTTLS", "main"]
+__all__ = ["BIG", "STARTTLS", "main"]
 
+BIG = "<big>"  # in the opening: the id of a large message, each connection the next one's
 STARTTLS = "<starttls>"  # a step of the opening: shake hands here
 _WRITE_OCTETS = 1 << 16
 _READ_OCTETS = 1 << 18
@@ -33,7 +35,7 @@ class Flood:
     def __init__(self, spec):
         self.spec = spec
         self.until = time.monotonic() + _ENTER_SECONDS + spec["seconds"]
-        self.opening = [tuple(part.encode("latin-1") for part in step) for step in spec["opening"]]
+        self._bigs = itertools.cycle(spec["bigs"] or [""])
         self.counts = Counter(opened=0, inside=0, closed=0, refused=0, sent=0, received=0)
         self.gate = asyncio.Semaphore(_AT_ONCE)
         self.block = self._block(spec["repeat"].encode("latin-1"))
@@ -91,13 +93,14 @@ class Flood:
     async def _open(self, wire):
         """Say what comes before the flood, each step when the one before was answered."""
         reader, writer = wire
-        for send, wait in self.opening:
-            if send == STARTTLS.encode():
+        big = next(self._bigs)
+        for send, wait in self.spec["opening"]:
+            if send == STARTTLS:
                 await writer.start_tls(self.context, server_hostname="localhost")
                 continue
-            writer.write(send)
+            writer.write(send.replace(BIG, big).encode("latin-1"))
             if wait:
-                self.counts["received"] += len(await reader.readuntil(wait))
+                self.counts["received"] += len(await reader.readuntil(wait.encode()))
 
     async def _flood(self, wire):
         """Read and write side by side, each at its pace, until one of them is over."""

@@ -1,8 +1,9 @@
 """The clients that must be served during a flood: one that sends mail, and one that asks /livez.
 
-Each answer is timed by itself, from the last octet sent to the last octet of the answer, so that
-the figure is what the server made its client wait. A client that is not answered in time is a
-failure and no figure.
+Each answer is timed by itself, from the last octet sent to the last octet of the answer. What a
+busy machine took is not in it: the time in which the server's thread or the client's was ready to
+run and had no processor, as Linux counts it, is subtracted where that can be read. A client that is
+not answered in time is a failure and no figure.
 """
 
 import contextlib
@@ -12,8 +13,9 @@ import json
 import socket
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
-__all__ = ["Honest", "Waits"]
+__all__ = ["Honest", "Waits", "run_delay"]
 
 ANSWER_SECONDS = 5.0
 READ_SECONDS = 60.0
@@ -21,18 +23,20 @@ READ_SECONDS = 60.0
 
 @dataclass
 class Waits:
-    """Seconds of every answer, and what went wrong."""
+    """Seconds of every answer, the machine's part in the longest, and what went wrong."""
 
     smtp: list = field(default_factory=list)
     livez: list = field(default_factory=list)
+    machine: float = 0.0
     failures: list = field(default_factory=list)
 
 
 class Honest:
     """An honest client of one server; it remembers what was acknowledged."""
 
-    def __init__(self, smtp, http, preface=b""):
+    def __init__(self, smtp, http, preface=b"", stalled=lambda: 0.0):
         self._smtp, self._http, self._preface = smtp, http, preface
+        self._clock = Clock(stalled)
         self._count = 0
         self.acknowledged = {}
 
@@ -51,13 +55,14 @@ class Honest:
         with socket.create_connection(self._smtp, ANSWER_SECONDS) as wire:
             wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with wire.makefile("rb") as answers:
-                _ask(wire, answers, self._preface, b"220", waits)
+                talk = Talk(wire, answers, waits, self._clock)
+                talk.ask(self._preface, b"220")
                 for step in steps:
-                    _ask(wire, answers, step + b"\r\n", b"250", waits)
-                _ask(wire, answers, b"DATA\r\n", b"354", waits)
-                reply = _ask(wire, answers, body + b".\r\n", b"250", waits)
+                    talk.ask(step + b"\r\n", b"250")
+                talk.ask(b"DATA\r\n", b"354")
+                reply = talk.ask(body + b".\r\n", b"250")
                 self.acknowledged[reply.split()[-1].decode()] = hashlib.sha256(body).hexdigest()
-                _ask(wire, answers, b"QUIT\r\n", b"221", waits)
+                talk.ask(b"QUIT\r\n", b"221")
 
     def _body(self, octets):
         self._count += 1
@@ -74,7 +79,7 @@ class Honest:
     def ask_livez(self, waits):
         """Ask whether the server lives, on a connection of its own."""
         connection = http.client.HTTPConnection(*self._http, timeout=ANSWER_SECONDS)
-        began = time.perf_counter()
+        began = self._clock.now()
         try:
             with contextlib.closing(connection):
                 connection.request("GET", "/livez")
@@ -82,7 +87,7 @@ class Honest:
         except (OSError, http.client.HTTPException) as error:
             waits.failures.append(f"livez: {error!r}")
             return
-        waits.livez.append(time.perf_counter() - began)
+        waits.livez.append(self._clock.since(began, waits))
         if status != 200:
             waits.failures.append(f"livez: {status}")
 
@@ -125,15 +130,47 @@ class Honest:
         return False
 
 
-def _ask(wire, answers, octets, wanted, waits):
-    wire.sendall(octets)
-    began = time.perf_counter()
-    line = answers.readline()
-    while line[3:4] == b"-":
-        line = answers.readline()
-    if not line.endswith(b"\n"):
-        raise EOFError(f"the end of the connection after {octets[:20]!r}")
-    waits.smtp.append(time.perf_counter() - began)
-    if not line.startswith(wanted):
-        raise OSError(f"{line[:60]!r} to {octets[:20]!r}")
-    return line
+class Talk:
+    """One conversation of SMTP, each answer timed."""
+
+    def __init__(self, wire, answers, waits, clock):
+        self._wire, self._answers, self._waits, self._clock = wire, answers, waits, clock
+
+    def ask(self, octets, wanted):
+        """Send, and return the last line of the answer, which must have this code."""
+        self._wire.sendall(octets)
+        began = self._clock.now()
+        line = self._answers.readline()
+        while line[3:4] == b"-":
+            line = self._answers.readline()
+        if not line.endswith(b"\n"):
+            raise EOFError(f"the end of the connection after {octets[:20]!r}")
+        self._waits.smtp.append(self._clock.since(began, self._waits))
+        if not line.startswith(wanted):
+            raise OSError(f"{line[:60]!r} to {octets[:20]!r}")
+        return line
+
+
+class Clock:
+    """Time without the seconds in which who should have run was not let by the machine."""
+
+    def __init__(self, stalled):
+        self._stalled = stalled
+
+    def now(self):
+        """Return the wall's time, and for how long server and client were stalled so far."""
+        return time.perf_counter(), self._stalled() + run_delay("thread-self")
+
+    def since(self, began, waits):
+        """Return the seconds since then that are not the machine's; note those that are."""
+        wall, stalled = (later - early for early, later in zip(began, self.now(), strict=True))
+        waits.machine = max(waits.machine, min(stalled, wall))
+        return max(0.0, wall - stalled)
+
+
+def run_delay(pid):
+    """Return the seconds for which a process's first thread waited for a processor; 0: unknown."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0

@@ -9,18 +9,20 @@ AT_REST = 48 * MIB  # the container's program, and SQLite's cache
 PLAIN = 160 << 10  # a connection: its input, one read, its output, and what Python takes for it
 TLS = 400 << 10  # more for one inside TLS
 TLS_SESSIONS = 20 * MIB  # of clients that may take them up again
+SHELF = 16 * MIB  # copies of which large answers are made; and one more, while it is made
 LOGINS = 32 * MIB  # passwords being checked: scrypt takes 16 MiB, and two are checked at a time
 
 
 def allowed(environ, flood, at_rest):
     """Return the octets that a server of these settings may have resident during such a flood.
 
-    `at_rest` is what it has before it: a process of another Python than the container's has more.
+    `at_rest` is what it has before it: another Python than the container's, and the allocator's
+    pages of the flood before, are no flood's. That rounds do not add up is judged by the slope.
     """
     settings = load({name: value for name, value in environ.items() if name.startswith("SMTP_")})
     parts = {
         "mail": settings.max_inflight + settings.max_message_size,
-        "answers": settings.max_inflight + settings.max_message_size,
+        "answers": SHELF + 2 * settings.max_message_size,
         "tls": TLS_SESSIONS + TLS * flood.connections,
         "logins": LOGINS,
     }

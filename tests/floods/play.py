@@ -13,7 +13,7 @@ from statistics import median
 from tests.floods import driver
 from tests.floods.honest import Honest, Waits
 from tests.floods.memory import MIB, allowed
-from tests.floods.table import BIG, BIG_OCTETS, PROXY
+from tests.floods.table import BIG_OCTETS, BIGS, PROXY
 
 __all__ = ["HTTP_SECONDS", "SMTP_SECONDS", "Flooded", "judge"]
 
@@ -35,13 +35,14 @@ class Flooded:
     def __init__(self, server, *, is_proxied=False):
         self.server = server
         preface = PROXY[0].encode() if is_proxied else b""
-        self.honest = Honest(server.address("smtp"), server.address("http"), preface)
-        self._big = ""  # the id of the message that large answers are made of
+        self.honest = Honest(
+            server.address("smtp"), server.address("http"), preface, server.stalled
+        )
+        self._bigs = []  # the ids of messages that large answers are made of
         for _ in range(3):
             self.honest.stock(200)
         for path in ("/api/v1/messages?limit=1", "/metrics", "/readyz"):
             self.honest.get(path)
-        self._at_rest = server.vitals().rss
 
     def play(self, flood, seconds=None):
         """Play a flood, up to three times where an answer comes late; return its record."""
@@ -52,8 +53,9 @@ class Flooded:
         return min(others or records, key=_lateness) | {"attempts": len(records)}
 
     def _played(self, flood, seconds):
-        if flood.needs_big and not self._big:
-            self._big = self.honest.stock(BIG_OCTETS)
+        if flood.needs_big and not self._bigs:
+            self._bigs = [self.honest.stock(BIG_OCTETS) for _ in range(BIGS)]
+        self.server.reset_peak()
         before = self.server.vitals()
         waits, counts = self._flood(flood, seconds or flood.seconds)
         record = self._record(flood, before, waits, counts)
@@ -64,8 +66,7 @@ class Flooded:
 
     def _flood(self, flood, seconds):
         """Run the driver and be honest beside it."""
-        opening = [(send.replace(BIG, self._big), wait) for send, wait in flood.opening]
-        spec = {**flood._asdict(), "seconds": seconds, "tls": flood.is_tls, "opening": opening}
+        spec = {**flood._asdict(), "seconds": seconds, "tls": flood.is_tls, "bigs": self._bigs}
         spec["address"] = self.server.address(_LISTENER.get(flood.port, flood.port))
         waits, lines = Waits(), []
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -91,11 +92,12 @@ class Flooded:
             "attempts": 1,
             **counts,
             "rss_before_mib": _mib(before.rss),
-            "allowed_mib": _mib(allowed(environ, flood, self._at_rest)),
+            "allowed_mib": _mib(allowed(environ, flood, before.rss)),
             "worst_ms": _ms(max, waits.smtp),
             "median_ms": _ms(median, waits.smtp),
             "livez_worst_ms": _ms(max, waits.livez),
             "livez_median_ms": _ms(median, waits.livez),
+            "machine_ms": round(waits.machine * 1000, 1),
             "failures": waits.failures[:5],
             "answers": len(waits.smtp),
         }

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from prixfixe.passwords import hash_password
+from tests.floods.honest import run_delay
 from tests.floods.table import PASSWORD, USER
 from tests.load import vitals
 
@@ -101,6 +102,14 @@ class ServerProcess:
         sizes = (int(found[name]) << 10 for name in ("VmRSS", "VmHWM"))
         return Vitals(*sizes, len(list((place / "fd").iterdir())), int(found["Threads"]))
 
+    def reset_peak(self):
+        """Let the highest memory count from now on."""
+        Path(f"/proc/{self._process.pid}/clear_refs").write_text("5")
+
+    def stalled(self):
+        """Return the seconds for which its loop was ready to run and had no processor."""
+        return run_delay(self._process.pid)
+
     def died_of(self):
         """Return why it no longer runs, or "" while it does."""
         return "" if self.is_running else f"ended with {self._process.returncode}"
@@ -125,6 +134,7 @@ class Contained:
 
     def __init__(self, box, environ):
         self._box, self.environ = box, environ
+        self._pid = box.state["Pid"]
 
     def address(self, port):
         """See `ServerProcess`."""
@@ -139,6 +149,14 @@ class Contained:
     def vitals(self):
         """Measure PID 1."""
         return Vitals(*vitals.of(self._box))
+
+    def reset_peak(self):
+        """See `ServerProcess`."""
+        self._box.python("open('/proc/1/clear_refs', 'w').write('5')")
+
+    def stalled(self):
+        """See `ServerProcess`; 0 where the engine's processes are not this machine's."""
+        return run_delay(self._pid)
 
     def died_of(self):
         """See `ServerProcess`."""

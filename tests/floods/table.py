@@ -7,11 +7,12 @@ that is given an address. Octets are text in Latin-1.
 import ssl
 from typing import NamedTuple
 
-from tests.floods.driver import STARTTLS
+from tests.floods.driver import BIG, STARTTLS
 
-__all__ = ["BIG", "BIG_OCTETS", "FLOODS", "KINDS", "PASSWORD", "PORTS", "PROXY", "USER", "Flood"]
+__all__ = ["BIGS", "BIG_OCTETS", "FLOODS", "KINDS", "PASSWORD", "PORTS", "PROXY", "USER", "Flood"]
 
-BIG_OCTETS = 9_600_000  # of the message that answers are made of
+BIG_OCTETS = 9_600_000  # of the messages that large answers are made of
+BIGS = 12  # so many of them: one copy may serve all who read the same
 CROWD = 95  # of the 100 connections that compose's defaults allow
 USER, PASSWORD = "alice@example.com", "correct horse"
 PORTS = ("smtp", "starttls", "smtps", "proxy", "http")
@@ -92,7 +93,6 @@ LINE = "x" * 76 + "\r\n"
 GET = "GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
 POST = "POST %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
 CHUNKED = POST % ("/api/v1/messages", "Transfer-Encoding: chunked\r\n")
-BIG = "<big>"  # stands for the id of a large message
 RAW = f"/api/v1/message/{BIG}/raw"
 MANY = "".join(ORCPT % number for number in range(50))
 

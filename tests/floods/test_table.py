@@ -79,7 +79,7 @@ def test_floods_go_to_this_machine_alone():
 def test_the_driver_sends_what_the_row_says(capfd):
     """A server of three answers: the opening is said step by step, then the repeated text comes."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        spec = FLOODS[0]._asdict() | {"address": server.getsockname(), "tls": False}
+        spec = FLOODS[0]._asdict() | {"address": server.getsockname(), "tls": False, "bigs": []}
         spec |= {"connections": 1, "seconds": 1.0, "octets": 60}
         heard = serve_once(server, lambda: driver.main(json.dumps(spec)))
     assert heard.startswith(b"EHLO flood.test\r\nNOOP\r\nNOOP\r\n")
