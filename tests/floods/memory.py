@@ -6,7 +6,7 @@ __all__ = ["MIB", "allowed"]
 
 MIB = 1 << 20
 AT_REST = 48 * MIB  # the container's program, and SQLite's cache
-PLAIN = 160 << 10  # a connection: its input, one read, its output, and what Python takes for it
+PLAIN = 256 << 10  # a connection: its input, its envelope, its output, 64 KiB each, and its objects
 TLS = 400 << 10  # more for one inside TLS
 TLS_SESSIONS = 20 * MIB  # of clients that may take them up again
 SHELF = 16 * MIB  # copies of which large answers are made; and one more, while it is made

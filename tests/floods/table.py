@@ -93,6 +93,7 @@ LINE = "x" * 76 + "\r\n"
 GET = "GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
 POST = "POST %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
 CHUNKED = POST % ("/api/v1/messages", "Transfer-Encoding: chunked\r\n")
+DELETED = CHUNKED.replace("POST", "DELETE")
 RAW = f"/api/v1/message/{BIG}/raw"
 MANY = "".join(ORCPT % number for number in range(50))
 
@@ -140,7 +141,7 @@ FLOODS = (
     Flood("PF-FLD-061", "P4, RFC 9112 5", "http", "header octets", "a header by the octet", "GET /livez HTTP/1.1\r\nHost: localhost\r\nX: " + "x" * 200, (), piece=1, pause=0.005, short="process"),
     Flood("PF-FLD-062", "P4, RFC 9112 5", "http", "heads", "a header that never ends", "x" * 65536, (("GET /livez HTTP/1.1\r\nHost: localhost\r\nX: ", ""),), reopen=True),
     Flood("PF-FLD-063", "P4, RFC 9112 5", "http", "heads", "header lines that never end", "X-A: b\r\n", (("GET /livez HTTP/1.1\r\nHost: localhost\r\n", ""),), reopen=True),
-    Flood("PF-FLD-064", "P4, RFC 9112 7.1", "http", "chunks", "chunks of one octet", "1\r\nx\r\n", ((CHUNKED, ""),), connections=4, reopen=True, short="both"),
+    Flood("PF-FLD-064", "P4, RFC 9112 7.1", "http", "chunks", "chunks of one octet", "1\r\nx\r\n", ((CHUNKED, ""),), connections=4, reopen=True, short="process"),
     Flood("PF-FLD-065", "P4, RFC 9112 7.1.1", "http", "chunks", "chunks with extensions of 500 octets", "1;" + "x" * 500 + "\r\nx\r\n", ((CHUNKED, ""),), connections=20, reopen=True),
     Flood("PF-FLD-066", "P4, RFC 9112 7.1.2", "http", "chunks", "trailers that never end", "X-A: b\r\n", ((CHUNKED + "0\r\n", ""),), connections=20, reopen=True),
     Flood("PF-FLD-067", "P4, RFC 9112 9.3.2", "http", "pipelining", "GET /readyz and /metrics, pipelined", GET % ("/readyz", "") + GET % ("/metrics", ""), (), connections=20),
@@ -148,10 +149,11 @@ FLOODS = (
     Flood("PF-FLD-069", "P4, RFC 9110 15", "http", "unread answers", "/metrics, pipelined and not read", GET % ("/metrics", ""), (), read=0, window=4096, holds=("answers",)),
     Flood("PF-FLD-070", "P4, RFC 9110 15", "http", "slow reading", "9.6 MB, read at 300 kB/s", "", ((GET % (RAW, ""), ""),), read=30000, pause=0.1, connections=40, holds=("answers",), needs_big=True),
     Flood("PF-FLD-071", "P4, RFC 9110 9.3.5", "http", "unfinished bodies", "DELETE with a body that does not come", "x", (("DELETE /api/v1/message/none HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n", ""),), piece=1, pause=0.1, short="process"),
-    Flood("PF-FLD-072", "P4, RFC 9110 9.3.3", "http", "unfinished bodies", "POST of a gigabyte to anywhere", "x" * 65536, ((POST % ("/livez", "Content-Length: 1000000000\r\n"), ""),), reopen=True),
+    Flood("PF-FLD-072", "P4, RFC 9110 9.3.3", "http", "unfinished bodies", "a gigabyte to anywhere", "x" * 65536, ((POST % ("/livez", "Content-Length: 1000000000\r\n"), ""),), reopen=True),
     Flood("PF-FLD-073", "P4, RFC 9112 9.6", "http", "half-open", "the end of input inside a head", "", (("GET /livez HT", ""),), finish="half", reopen=True, pause=0.02),
     Flood("PF-FLD-074", "P4, RFC 9112 9.3", "http", "coming and going", "connect and go", "", (), finish="close", reopen=True),
     Flood("PF-FLD-075", "P4, RFC 9112 9.3", "http", "slow writing", "silent connections", "", (), connections=600),
     Flood("PF-FLD-076", "P4, RFC 9110 9.3.1", "http", "dear answers", "a list of all mail, again and again", GET % ("/api/v1/messages?limit=50", ""), (), connections=20, holds=("answers",)),
     Flood("PF-FLD-077", "P4, RFC 9110 9.3.1", "http", "dear answers", "waiting for mail that never comes", "", ((GET % ("/api/v1/wait?to=nobody&timeout=30", ""), ""),), connections=300),
+    Flood("PF-FLD-078", "P4, RFC 9112 7.1", "http", "chunks", "chunks of one octet, to a method that reads them", "1\r\nx\r\n", ((DELETED, ""),), connections=40, reopen=True, short="both"),
 )  # fmt: skip
