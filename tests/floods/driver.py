@@ -1,6 +1,6 @@
 """The flood itself: many connections that send one thing, in a process of its own.
 
-It reads one flood as a line of JSON and writes two lines of JSON: `{"inside": N}` when the
+It is given one flood as JSON and writes two lines of JSON: `{"inside": N}` when the
 connections are made, then its counts. It needs the standard library only, ends by itself when its
 seconds are over, counted from when all are in, and goes to loopback addresses alone.
 """
@@ -168,18 +168,18 @@ def _tell(counts):
     sys.stdout.flush()
 
 
-def main(line):
+def main(text):
     """Carry out the flood of this JSON.
 
     Raises:
         ValueError: its address is not of this machine alone.
 
     """
-    spec = json.loads(line)
+    spec = json.loads(text)
     if not ipaddress.ip_address(spec["address"][0]).is_loopback:
         raise ValueError(f"{spec['address'][0]} is not a loopback address")
     asyncio.run(_run(spec))
 
 
 if __name__ == "__main__":
-    main(sys.stdin.readline())
+    main(sys.argv[1])

@@ -5,12 +5,9 @@ breaks. Nothing here knows of the test runner.
 """
 
 import json
-import subprocess
-import sys
 import time
 from statistics import median
 
-from tests.floods import driver
 from tests.floods.honest import Honest, Waits
 from tests.floods.memory import MIB, allowed
 from tests.floods.table import BIG_OCTETS, BIGS, PROXY
@@ -21,7 +18,6 @@ LIVEZ_SECONDS = 0.25
 HTTP_SECONDS = 0.25  # an answer to an honest client of SMTP during a flood of HTTP
 SMTP_SECONDS = 0.5  # and during one of SMTP
 SETTLE_SECONDS = 20.0
-END_SECONDS = 20.0
 BETWEEN_SECONDS = 0.05
 ATTEMPTS = 3  # of which the best is judged where a time is
 ZERO = ("prixfixe_inflight_bytes", "prixfixe_inflight_waiting")
@@ -67,21 +63,15 @@ class Flooded:
     def _flood(self, flood, seconds):
         """Run the driver and be honest beside it."""
         spec = {**flood._asdict(), "seconds": seconds, "tls": flood.is_tls, "bigs": self._bigs}
-        spec["address"] = self.server.address(_LISTENER.get(flood.port, flood.port))
-        waits, lines = Waits(), []
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        with subprocess.Popen([sys.executable, driver.__file__], text=True, **pipes) as process:
-            process.stdin.write(json.dumps(spec) + "\n")
-            process.stdin.flush()
-            lines.append(process.stdout.readline())
-            while process.poll() is None and self.server.is_running:
-                self.honest.ask_livez(waits)
-                self.honest.visit(waits)
-                time.sleep(BETWEEN_SECONDS)
-            lines += process.communicate(timeout=END_SECONDS)[0].splitlines()
+        spec["address"] = self.server.inner(_LISTENER.get(flood.port, flood.port))
+        waits, driving = Waits(), self.server.drive(json.dumps(spec))
+        while driving.is_running() and self.server.is_running:
+            self.honest.ask_livez(waits)
+            self.honest.visit(waits)
+            time.sleep(BETWEEN_SECONDS)
         counts = {}
-        for line in lines:
-            counts |= json.loads(line or "{}")
+        for line in driving.output().splitlines():
+            counts |= json.loads(line)
         return waits, counts
 
     def _record(self, flood, before, waits, counts):
@@ -146,7 +136,7 @@ def judge(record):
         faults.append("not ready after the flood")
     if record["errors"]:
         faults.append(f"{record['errors']} tracebacks in the log")
-    if not record["inside"]:
+    if not record.get("inside"):
         faults.append("no connection of the flood got as far as flooding")
     return faults
 

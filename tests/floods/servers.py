@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from prixfixe.passwords import hash_password
+from tests.container.box import PYTHON, Box
+from tests.floods import driver
 from tests.floods.honest import run_delay
 from tests.floods.table import PASSWORD, USER
 from tests.load import vitals
@@ -25,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 TLS_PORT = 2465
+INNER = {"smtp": 2525, "smtps": TLS_PORT, "http": 8025}
 # Every port is open and every verb there is, as many deployments have it; limits are the defaults.
 ENVIRON = {"SMTP_TLS_CERT": "self-signed", "SMTP_AUTH": "optional", "SMTP_AUTH_INSECURE": "true"}
 PROXIED = {"SMTP_PROXY_PROTOCOL": "0.0.0.0/0,::/0"}
@@ -85,6 +88,15 @@ class ServerProcess:
         self.stop()
         raise RuntimeError(f"no ready line: {self.log()[-2000:]}")
 
+    def drive(self, spec):
+        """Start the driver of a flood, beside the server."""
+        return DriverProcess(spec)
+
+    @property
+    def inner(self):
+        """Return where listeners are for the driver."""
+        return self.address
+
     def address(self, port):
         """Return where a listener is: smtp, smtps or http."""
         found = re.search(rf"\b{port}=\S+:(\d+)", self._ready)
@@ -138,7 +150,19 @@ class Contained:
 
     def address(self, port):
         """See `ServerProcess`."""
-        return self._box.address({"smtp": 2525, "smtps": TLS_PORT, "http": 8025}[port])
+        return self._box.address(INNER[port])
+
+    def inner(self, port):
+        """Return where a listener is inside the container's network."""
+        return "127.0.0.1", INNER[port]
+
+    def drive(self, spec):
+        """Start the driver in a container of its own that has the server's network.
+
+        Through the engine's proxy a client that resets its connection is one that went silent, and
+        megabytes that it sent wait in the proxy's buffers.
+        """
+        return DriverContainer(self._box.container, spec)
 
     @property
     def is_running(self):
@@ -172,6 +196,51 @@ class Contained:
     def stop(self):
         """See `ServerProcess`: the fixture does it."""
         self._box.remove()
+
+
+class DriverProcess:
+    """The driver in a process."""
+
+    def __init__(self, spec):
+        command = [sys.executable, driver.__file__, spec]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def is_running(self):
+        """Whether the flood goes on."""
+        return self._process.poll() is None
+
+    def output(self):
+        """Wait for its end, and return what it counted."""
+        return self._process.communicate(timeout=STOP_SECONDS)[0]
+
+
+class DriverContainer:
+    """The driver in a container on the server's network; its image is the server's."""
+
+    def __init__(self, server, spec):
+        self._box = Box(
+            server.image.id,
+            entrypoint=[PYTHON, "-IBc"],
+            command=[Path(driver.__file__).read_text(), spec],
+            network_mode=f"container:{server.id}",
+            volume=None,
+            ports=(),
+            healthcheck={"test": ["NONE"]},
+            mem_limit="512m",
+        )
+        self._box.start(is_awaited=False)
+
+    def is_running(self):
+        """See `DriverProcess`."""
+        return bool(self._box.state["Running"])
+
+    def output(self):
+        """See `DriverProcess`."""
+        try:
+            self._box.exit_code(STOP_SECONDS)
+            return self._box.logs()
+        finally:
+            self._box.remove()
 
 
 def _without_settings():
