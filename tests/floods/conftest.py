@@ -41,10 +41,8 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """Write what every flood left."""
+    """Tell what every flood left."""
     if records := config.stash[_records]:
-        EVIDENCE.parent.mkdir(exist_ok=True)
-        EVIDENCE.write_text(json.dumps(records, indent=1) + "\n")
         terminalreporter.section(f"floods: {EVIDENCE.relative_to(ROOT)}")
         for one in records:
             verdict = "; ".join(one["faults"]) or "held"
@@ -130,7 +128,10 @@ def flood(request):
         seconds = row.seconds * (1 if request.config.getoption("--all") else SHORT)
         record = {"target": target, **servers.of(row.port).play(row, seconds)}
         record["faults"] = judge(record)
-        request.config.stash[_records].append(record)
+        records = request.config.stash[_records]
+        records.append(record)
+        EVIDENCE.parent.mkdir(exist_ok=True)
+        EVIDENCE.write_text(json.dumps(records, indent=1) + "\n")
         if record["faults"]:
             servers.drop(row.port)
         assert not record["faults"], json.dumps(record, indent=1)
