@@ -11,7 +11,7 @@ from tests.floods.table import FLOODS
 
 ROWS = {one.id: one for one in FLOODS}
 # One whose harm is memory, one whose harm is time; the others take theirs.
-IN_SHORT = ("no budget for answers", "chunks by the octet")
+IN_SHORT = ("no budget for answers", "a slice without an end")
 
 
 @pytest.mark.timeout(180)
