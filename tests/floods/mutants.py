@@ -20,7 +20,7 @@ class Mutant(NamedTuple):
 MUTANTS = {
     "input is read whatever waits": Mutant(
         "flow control ignored",
-        ("PF-FLD-002", "PF-FLD-001"),
+        ("PF-FLD-001", "PF-FLD-002"),
         "memory: |mail was answered|killed for its memory",
         """
 from prixfixe.session import link

@@ -100,7 +100,7 @@ MANY = "".join(ORCPT % number for number in range(50))
 # Sources: P1 and P4 are the README's promises, the others are sections of RFCs.
 FLOODS = (
     Flood("PF-FLD-001", "P4, RFC 2920 3.1", "smtp", "cheap commands", "NOOP", "NOOP\r\n", SAID, short="both"),
-    Flood("PF-FLD-002", "P4, RFC 3461 4.2", "smtp", "dear commands", "RCPT with 480 octets of ORCPT", MANY, IN_MAIL, reopen=True, short="both"),
+    Flood("PF-FLD-002", "P4, RFC 3461 4.2", "smtp", "dear commands", "RCPT with 480 octets of ORCPT", MANY, IN_MAIL, reopen=True, holds=("mail",), short="both"),
     Flood("PF-FLD-003", "P4, RFC 6531 3.3", "smtp", "dear commands", "RCPT in UTF-8", "RCPT TO:<\xc3\xa4\xc3\xb6@\xc3\xbc.test>\r\n", (*SAID, ("MAIL FROM:<a@flood.test> SMTPUTF8\r\n", "250 ")), reopen=True, short="process"),
     Flood("PF-FLD-004", "P4, RFC 5321 4.1.4", "smtp", "dear commands", "MAIL, RCPT, RSET", LETTER, SAID),
     Flood("PF-FLD-005", "P4, RFC 5321 4.5.3.1.4", "smtp", "lines", "a line that never ends", "x" * 4096, SAID, reopen=True, short="process"),
@@ -123,7 +123,7 @@ FLOODS = (
     Flood("PF-FLD-031", "P4, RFC 8446 5.1", "starttls", "TLS records", "NOOP in records of one octet", "NOOP\r\n", SECURED, piece=1, holds=("tls",)),
     Flood("PF-FLD-032", "P4, RFC 3207 4", "starttls", "half handshakes", "half a ClientHello after STARTTLS", "", (*SAID, ("STARTTLS\r\n", "220 "), (HELLO[:100], "")), holds=("tls",)),
     Flood("PF-FLD-033", "P4, RFC 3207 5", "starttls", "pipelining", "commands behind STARTTLS", "NOOP\r\n", (*SAID, ("STARTTLS\r\nNOOP\r\n", "220 ")), reopen=True),
-    Flood("PF-FLD-034", "P4, RFC 3207 4", "starttls", "dear commands", "RCPT with ORCPT inside TLS", MANY, (*SECURED, MAIL), holds=("tls",), reopen=True),
+    Flood("PF-FLD-034", "P4, RFC 3207 4", "starttls", "dear commands", "RCPT with ORCPT inside TLS", MANY, (*SECURED, MAIL), holds=("mail", "tls"), reopen=True),
     Flood("PF-FLD-040", "P4, RFC 8314 3.3", "smtps", "cheap commands", "NOOP", "NOOP\r\n", SAID, holds=("tls",), short="both"),
     Flood("PF-FLD-041", "P4, RFC 8446 4", "smtps", "half handshakes", "a ClientHello and no more", "", ((HELLO, ""),), holds=("tls",), short="process"),
     Flood("PF-FLD-042", "P4, RFC 8446 4", "smtps", "half handshakes", "a ClientHello by the octet", HELLO, (), piece=1, pause=0.02, holds=("tls",)),
