@@ -122,7 +122,7 @@ FLOODS = (
     Flood("PF-FLD-030", "P4, RFC 3207 4", "starttls", "cheap commands", "NOOP inside TLS", "NOOP\r\n", SECURED, holds=("tls",), short="process"),
     Flood("PF-FLD-031", "P4, RFC 8446 5.1", "starttls", "TLS records", "NOOP in records of one octet", "NOOP\r\n", SECURED, piece=1, holds=("tls",)),
     Flood("PF-FLD-032", "P4, RFC 3207 4", "starttls", "half handshakes", "half a ClientHello after STARTTLS", "", (*SAID, ("STARTTLS\r\n", "220 "), (HELLO[:100], "")), holds=("tls",)),
-    Flood("PF-FLD-033", "P4, RFC 3207 5", "starttls", "pipelining", "commands behind STARTTLS", "NOOP\r\n", (*SAID, ("STARTTLS\r\nNOOP\r\n", "220 ")), reopen=True),
+    Flood("PF-FLD-033", "P4, RFC 3207 5", "starttls", "pipelining", "commands behind STARTTLS", "NOOP\r\n", (*SAID, ("STARTTLS\r\nNOOP\r\n", "220 ")), reopen=True, holds=("tls",)),
     Flood("PF-FLD-034", "P4, RFC 3207 4", "starttls", "dear commands", "RCPT with ORCPT inside TLS", MANY, (*SECURED, MAIL), holds=("mail", "tls"), reopen=True),
     Flood("PF-FLD-040", "P4, RFC 8314 3.3", "smtps", "cheap commands", "NOOP", "NOOP\r\n", SAID, holds=("tls",), short="both"),
     Flood("PF-FLD-041", "P4, RFC 8446 4", "smtps", "half handshakes", "a ClientHello and no more", "", ((HELLO, ""),), holds=("tls",), short="process"),

@@ -7,7 +7,7 @@ import pytest
 from tests.repository.play import WORKFLOWS
 
 ROOT = WORKFLOWS.parents[1]
-SESSIONS = ("container", "load", "docs", "package", "durability", "unit")
+SESSIONS = ("container", "load", "floods", "docs", "package", "durability", "unit")
 
 
 @pytest.fixture(scope="module")

@@ -187,12 +187,14 @@ def player(tmp_path):
     return made
 
 
-CONTAINER = ["image", "image"] + 3 * ["image", "container", "docs", "teeth", "durability"]
+CONTAINER = ["image", "image"] + 3 * [
+    *("image", "container", "load", "floods", "docs", "teeth", "durability"),
+]
 CI = ["matrix", "lint", "typecheck", "package", "sbom", *4 * ["unit"]]
 PUBLISH = 2 * ["notes", "image", "container"] + ["index"]
 EXPECTED = {
     "ci.yml": CI + CONTAINER,
-    "load.yml": ["image", "bench", "image", "load"],
+    "load.yml": ["image", "bench", "image", "load", "floods"],
     "release.yml": ["notes", *CI, *CONTAINER, *PUBLISH, "announce"],
     "weekly.yml": ["matrix", "audit", "platforms", "image", "scan", "fuzz", "differential"],
 }
