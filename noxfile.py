@@ -157,6 +157,29 @@ def container(session: nox.Session) -> None:
     session.run("pytest", *_tests(session, "tests/container"), *args)
 
 
+@nox.session
+def load(session: nox.Session) -> None:
+    """Load the container and account for every message; needs Docker.
+
+    [--all] for every scenario in full length, [--soak MINUTES], [--image ID].
+    """
+    _install(session)
+    report = EVIDENCE / "load.xml"
+    session.run("pytest", *_tests(session, "tests/load"), f"--junitxml={report}")
+
+
+@nox.session
+def floods(session: nox.Session) -> None:
+    """Flood every port of a process and of the container, and serve honest clients meanwhile.
+
+    [--all] for every flood in full length and the broken servers, [--image ID]; needs Docker.
+    """
+    _install(session)
+    report = EVIDENCE / "floods.xml"
+    order = ("-p", "no:randomly")  # a server is flooded by one row after the other
+    session.run("pytest", *_tests(session, "tests/floods"), *order, f"--junitxml={report}")
+
+
 # --- for releases, the weekly run, and by hand
 
 
@@ -174,17 +197,6 @@ def teeth(session: nox.Session) -> None:
     _install(session)
     args = ["-n", "auto", f"--junitxml={EVIDENCE / 'teeth.xml'}", "--teeth", "own"]
     session.run("pytest", "tests/container/test_teeth.py", *args, *session.posargs)
-
-
-@nox.session
-def load(session: nox.Session) -> None:
-    """Load the container and account for every message; needs Docker.
-
-    [--all] for every scenario in full length, [--soak MINUTES], [--image ID].
-    """
-    _install(session)
-    report = EVIDENCE / "load.xml"
-    session.run("pytest", *_tests(session, "tests/load"), f"--junitxml={report}")
 
 
 @nox.session
@@ -283,4 +295,6 @@ def announce(session: nox.Session) -> None:
     session.run(sys.executable, "-m", "release.announce", *files)
 
 
-nox.options.sessions = ["lint", "typecheck", "unit", "durability", "container", "package"]
+nox.options.sessions = [
+    *("lint", "typecheck", "unit", "durability", "container", "load", "floods", "package"),
+]

@@ -8,7 +8,7 @@ import uvloop
 from prixfixe.load import run
 from prixfixe.load.outcome import merged
 from prixfixe.load.plan import KIB
-from tests.load import figures, vitals
+from tests.load import figures, trend, vitals
 from tests.load.account import Account
 from tests.load.warm import aimed, fill
 
@@ -18,20 +18,24 @@ PATHS = ("/metrics", "/readyz", "/api/v1/messages?limit=50", "/api/v1/message/la
 
 
 def test_a_soak_loses_nothing_and_grows_nowhere(start, record, soak):
-    """The first half brings the server to where it stays, the second must leave it there."""
+    """The first third brings the server to where it stays, the rounds after it must leave it there."""
     box = start()
     account = Account(box)
     fill(box, account)
-    half = round(RATE * 60 * soak / 2)
-    plan = aimed(box, messages=half, workers=50, rate=RATE, sizes=SIZES, is_own=True)
+    each = round(RATE * 60 * soak / (trend.ROUNDS * 3 / 2))
+    plan = aimed(box, messages=each, workers=50, rate=RATE, sizes=SIZES, is_own=True)
+    outcomes, samples = [], []
     with read_meanwhile(box):
-        first = uvloop.run(run(plan, account.post()))
-        before = vitals.settled(box)
-        second = uvloop.run(run(plan, account.post()))
-    after = vitals.check_back(box, before, vitals.SOAK_LEEWAY)
-    record(figures.row(f"soak, {soak:g} minutes", merged((first, second)), before, after))
-    for outcome in (first, second):
-        assert (outcome.codes, outcome.errors) == ({250: half}, {})
+        for _ in range(trend.ROUNDS * 3 // 2):
+            outcomes.append(uvloop.run(run(plan, account.post())))
+            samples.append(vitals.settled(box))
+    before = samples[-trend.ROUNDS]
+    after = vitals.check_back(box, before)
+    record(figures.row(f"soak, {soak:g} minutes", merged(outcomes), before, after))
+    for outcome in outcomes:
+        assert (outcome.codes, outcome.errors) == ({250: each}, {})
+    found = trend.trend_of([one.rss for one in samples[-trend.ROUNDS :]])
+    assert not trend.is_leak(found, each), f"memory grows: {found}"
     account.settle()
     assert box.health["Status"] == "healthy"
 

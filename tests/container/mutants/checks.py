@@ -19,12 +19,13 @@ __all__ = [
     "TALK",
     "TLS",
     "UNCHANGED",
+    "WAYS",
 ]
 
 CONTENT, CONFIG, RUNS = (f"test_image_{name}.py::" for name in ("content", "config", "runs"))
 RUNNING, HEALTH, LIMITS = (f"test_{name}.py::" for name in ("running", "health", "limits"))
 SETTINGS, TALK, LIFE = (f"test_{name}.py::" for name in ("settings", "conversations", "life"))
-TLS = "test_tls.py::"
+TLS, WAYS = "test_tls.py::", "test_ways.py::"
 
 # What is asked of every mutant besides its own check; its own check apart, all of it stays green.
 STILL = ("test_image_content.py", "test_image_config.py")

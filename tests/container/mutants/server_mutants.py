@@ -6,8 +6,18 @@ its start, and then every check is red, which the test of teeth reports as well.
 
 from __future__ import annotations
 
-from tests.container.mutants.checks import HEALTH, LIFE, LIMITS, RUNNING, SETTINGS, TALK, TLS
+from tests.container.mutants.checks import (
+    HEALTH,
+    LIFE,
+    LIMITS,
+    RUNNING,
+    SETTINGS,
+    TALK,
+    TLS,
+    WAYS,
+)
 from tests.container.mutants.making import Mutant
+from tests.container.ways import WAYS as _WAYS
 
 __all__ = ["MUTANTS"]
 
@@ -389,6 +399,65 @@ keep = Delivery.keep
 def strip(self, envelope, body, *rest):
     keep(self, envelope, body[:-2] if body.endswith(b"\\r\\n\\r\\n") else body, *rest)
 Delivery.keep = strip
+""",
+    ),
+    "DELETE asks for no token": Mutant(
+        "who may not read may destroy",
+        (f"{WAYS}test_every_method_and_path_of_the_api_asks_for_the_token",),
+        code="""
+from prixfixe.http import server
+build = server.build_app
+def lenient(context, mailbox):
+    app = build(context, mailbox)
+    async def asgi(scope, receive, send):
+        if scope["type"] == "http" and scope["method"] == "DELETE" and context.token:
+            others = [one for one in scope["headers"] if one[0] != b"authorization"]
+            token = (b"authorization", b"Bearer " + context.token.encode())
+            scope = {**scope, "headers": [*others, token]}
+        await app(scope, receive, send)
+    return asgi
+server.build_app = lenient
+""",
+    ),
+    "BDAT knows no size": Mutant(
+        "a limit that one of two verbs has",
+        tuple(f"{WAYS}test_every_limit_holds_on_every_way[{way}]" for way in _WAYS),
+        code="""
+from prixfixe.smtp import data as body, commands as verbs
+class Endless(body.ChunkReader):
+    __slots__ = ()
+    def __init__(self, limit):
+        super().__init__(1 << 30)
+verbs.ChunkReader = Endless
+""",
+    ),
+    "BDAT loses dots": Mutant(
+        "chunks are not stuffed, and must not be treated as if they were",
+        tuple(f"{WAYS}test_a_body_is_kept_to_the_octet_on_every_way[{way}]" for way in _WAYS),
+        code="""
+from prixfixe.smtp import data as body, commands as verbs
+class Unstuffing(body.ChunkReader):
+    __slots__ = ()
+    def take(self):
+        return super().take().replace(b"\\r\\n.", b"\\r\\n")
+verbs.ChunkReader = Unstuffing
+""",
+    ),
+    "the TLS port knows no recipients": Mutant(
+        "a limit that one of two ports has",
+        tuple(
+            f"{WAYS}test_every_limit_holds_on_every_way[{way}]" for way in ("smtps", "proxy smtps")
+        ),
+        code="""
+import copy
+from prixfixe.server.app import Server
+listen = Server._listen_smtp
+async def lax(self, port, terms, listener):
+    if listener == "smtps":
+        terms = copy.copy(terms)
+        terms.max_recipients = 1 << 30
+    return await listen(self, port, terms, listener)
+Server._listen_smtp = lax
 """,
     ),
 }

@@ -1,0 +1,1 @@
+"""Floods on every port, judged by memory, by honest clients, and by what is kept."""
