@@ -182,8 +182,9 @@ class Connection(asyncio.Protocol):
         self.phase = Phase.LOST
         self._deadline.stop()
         self._expect_no_header()
-        if self._task is not None:
-            self._task.cancel()
+        task, self._task = self._task, None  # which refers to the frame that it was cancelled in
+        if task is not None:
+            task.cancel()
         if self._handshake:
             self._services.metrics.tls_handshake(self._handshake, None, "error")
             self._services.log.tls_failed(self.session.state, self._handshake, exc)
