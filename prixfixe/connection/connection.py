@@ -208,7 +208,7 @@ class Connection(asyncio.Protocol):
         is_proxied = expects_header(services, seat)
         refusal = seat.take(self._make_room, is_proxied=is_proxied)
         if refusal is not None:
-            self._refuse(refusal.value, _REFUSALS[refusal])
+            self._refuse(refusal.value, _REFUSALS[refusal], is_header_due=is_proxied)
             return
         self._deadline.start(Turn.THEIRS, self._check_time)
         if is_proxied:
@@ -224,7 +224,11 @@ class Connection(asyncio.Protocol):
         services = self._services
         return services.roster.make_room(services.shedding, self._loop.time())
 
-    def _refuse(self, result: str, reply: Reply) -> None:
+    def _refuse(self, result: str, reply: Reply, *, is_header_due: bool = False) -> None:
+        """Turn the client away, with a word if that can be read.
+
+        On the TLS port the word comes after a handshake, and that after a PROXY header that is due.
+        """
         services = self._services
         services.metrics.connection(self._listener, result)
         services.log.refused(self.session.state, self._listener, result)
@@ -232,7 +236,10 @@ class Connection(asyncio.Protocol):
             self._say_farewell(reply)
         elif result != "bad_proxy" and services.roster.explain(MAX_EXPLAINED):
             self._farewell = reply
-            self._begin_implicit_tls(EXPLAINING_SECONDS)
+            if is_header_due:
+                self._expect_header()
+            else:
+                self._begin_implicit_tls(EXPLAINING_SECONDS)
         else:
             self._flow.abort()
 
@@ -261,7 +268,8 @@ class Connection(asyncio.Protocol):
 
     def _expect_header(self) -> None:
         self._arrival = Arrival(is_header_due=True)
-        seconds = min(self._services.limits.idle_seconds, HANDSHAKE_SECONDS)
+        most = HANDSHAKE_SECONDS if self._farewell is None else EXPLAINING_SECONDS
+        seconds = min(self._services.limits.idle_seconds, most)
         self._header_timer = self._loop.call_later(seconds, self._refuse_header)
 
     def _expect_no_header(self) -> None:
@@ -271,7 +279,9 @@ class Connection(asyncio.Protocol):
 
     def _refuse_header(self) -> None:
         self._expect_no_header()
-        if self.phase is Phase.ARRIVING:
+        if self._farewell is not None:
+            self._flow.abort()
+        elif self.phase is Phase.ARRIVING:
             self._refuse("bad_proxy", replies.BAD_PROXY_HEADER)
 
     def _early_came(self) -> None:
@@ -295,6 +305,9 @@ class Connection(asyncio.Protocol):
             self._refuse_header()
 
     def _identify(self, client: tuple[str, int] | None) -> None:
+        if self._farewell is not None:
+            self._begin_implicit_tls(EXPLAINING_SECONDS)
+            return
         if client is not None:
             self._name(client)
         refusal = self._seat.identify()

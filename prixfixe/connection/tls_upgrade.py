@@ -56,9 +56,6 @@ async def shake_hands(
         return await handshake
     finally:
         handshake.cancel()
-        # A failed handshake refers to its exception, whose frames would refer to it in turn: then
-        # TLS objects of 60 KiB each would wait for the collector of cycles.
-        del handshake
 
 
 def _feed(transport: Any, octets: bytes) -> None:  # noqa: ANN401

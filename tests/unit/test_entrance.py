@@ -104,6 +104,18 @@ async def test_a_refused_client_of_implicit_tls_is_told_why_inside(start):
     assert counted(running, "smtp_connections", "smtps", "over_limit") == 1
 
 
+async def test_a_refused_client_behind_proxy_is_told_why_inside_tls(start):
+    running = await start(SMTP_MAX_CONNECTIONS="1", SMTP_PROXY_PROTOCOL="127.0.0.0/8", **IMPLICIT)
+    await running.connect(greet=False)
+    await until(lambda: running.server.admission.connections == 1)
+    wire = await running.connect(greet=False, port=smtps(running))
+    await wire.send(b"PROXY TCP4 192.0.2.1 192.0.2.2 1234 465\r\n")
+    client = TlsClient(wire)
+    await client.shake_hands()
+    assert (await client.read()).startswith(b"421 4.3.2")
+    await until(lambda: not running.server.roster.explained)
+
+
 async def test_refused_handshakes_are_bounded(start, monkeypatch):
     monkeypatch.setattr(connection, "MAX_EXPLAINED", 2)
     running = await start(SMTP_MAX_CONNECTIONS="1", **IMPLICIT)

@@ -58,9 +58,7 @@ WAYS = {
     "nothing inside TLS": lambda plain, tls: say(tls, b"", client_context()),
     "STARTTLS": lambda plain, tls: shake_hands_and_leave(plain),
     "commands behind STARTTLS": lambda plain, tls: say(plain, b"EHLO c\r\nSTARTTLS\r\nNOOP\r\n"),
-    "a wrong password": lambda plain, tls: say(
-        plain, b"EHLO c\r\nAUTH PLAIN AGEAYg==\r\nQUIT\r\n"
-    ),
+    "a wrong password": lambda plain, tls: say(plain, b"EHLO c\r\nAUTH PLAIN AGEAYg==\r\nQUIT\r\n"),
 }
 
 
