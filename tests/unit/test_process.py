@@ -262,14 +262,14 @@ def test_every_output_line_but_the_ready_line_is_json(process):
     ("variables", "events"),
     [
         ({}, ["ready"]),
-        ({"SMTP_PROT": "1"}, ["setting without effect", "ready"]),
+        ({"SMTP_TLS_MIN_VERSION": "1.3"}, ["setting without effect", "ready"]),
         ({"SMTP_TLS_CERT": "self-signed"}, ["certificate in use", "ready"]),
         (
-            {"SMTP_PROT": "1", "SMTP_TLS_CERT": "self-signed", "SMTP_TLS_PORT": "0"},
+            {"SMTP_AUTH_USERS": "u", "SMTP_TLS_CERT": "self-signed", "SMTP_TLS_PORT": "0"},
             ["setting without effect", "certificate in use", "ready"],
         ),
     ],
-    ids=["plain", "misspelt", "TLS", "both"],
+    ids=["plain", "without effect", "TLS", "both"],
 )
 def test_the_ready_line_is_the_first_and_the_records_before_it_follow(
     process, form, variables, events
@@ -290,17 +290,19 @@ def test_the_ready_line_is_the_first_and_the_records_before_it_follow(
 
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_a_start_that_fails_writes_its_records_and_then_the_reason(process, form):
-    server = process(SMTP_LOG_FORMAT=form, SMTP_PROT="1", SMTP_STORE="maildir:/dev/null/x")
+    server = process(
+        SMTP_LOG_FORMAT=form, SMTP_TLS_MIN_VERSION="1.3", SMTP_STORE="maildir:/dev/null/x"
+    )
     assert server.process.wait(PATIENCE) == 3
     warning, reason = server.text().splitlines()
-    assert "SMTP_PROT is not a setting" in warning
+    assert "SMTP_TLS_MIN_VERSION has no effect" in warning
     assert reason.startswith("prixfixe: ")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_a_start_that_is_stopped_writes_its_records(process, secrets, number, code):
     secrets.hang("users")
-    server = process(SMTP_PROT="1", **secrets.variables)
+    server = process(SMTP_STORE="memory:", SMTP_STORE_MIN_FREE="1TiB", **secrets.variables)
     with secrets.read():
         assert server.end(number) == code
     (warning,) = server.text().splitlines()

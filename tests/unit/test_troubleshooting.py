@@ -53,7 +53,7 @@ def test_what_one_sees_when_something_is_wrong_is_what_is_said():
 
 def test_messages_in_the_troubleshooting_table_are_the_servers():
     shown = re.findall(r"^\| `(\d{3}) (\S+) ([^`]+)`", PART, re.MULTILINE)
-    source = (ROOT / "prixfixe" / "replies.py").read_text()
+    source = (ROOT / "prixfixe" / "smtp" / "replies.py").read_text()
     assert len(shown) > 3
     for code, enhanced, words in shown:
         assert re.search(rf'{code},\s*"{re.escape(enhanced)}",\s*"{re.escape(words)}', source), (
