@@ -13,6 +13,7 @@ import errno
 import fcntl
 import os
 import socket
+import stat
 from typing import TYPE_CHECKING
 
 from prixfixe.stores.base import StoreError, StoreOpenError
@@ -25,6 +26,7 @@ __all__ = [
     "explain",
     "is_locked",
     "make_folder",
+    "require_file",
     "store_error",
     "sync_folder",
     "write_probe",
@@ -59,6 +61,21 @@ def explain(path: Path, error: OSError) -> StoreOpenError:
     made = StoreOpenError(f"store {path} is {reason}")
     made.__cause__ = error
     return made
+
+
+def require_file(path: Path) -> None:
+    """Refuse what is no regular file: a pipe would be waited for, a device never ends.
+
+    Raises:
+        StoreOpenError: it is something else.
+        OSError: it is not there, or not to be seen.
+
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        kind = "a directory" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+        msg = f"store {path} is {kind}; name a file"
+        raise StoreOpenError(msg)
 
 
 def sync_folder(folder: Path) -> None:

@@ -10,15 +10,15 @@ from __future__ import annotations
 import os
 import sqlite3
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from prixfixe.stores.base import StoreError, StoreOpenError
-from prixfixe.stores.folder import sync_folder
+from prixfixe.stores.folder import require_file, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 __all__ = [
     "HEAD_OCTETS",
@@ -29,6 +29,7 @@ __all__ = [
     "connect_read_only",
     "count_inserts",
     "create",
+    "index_path",
     "is_ours",
     "lock_path",
     "log_path",
@@ -84,13 +85,23 @@ _FULL = frozenset({sqlite3.SQLITE_FULL})
 
 
 def lock_path(path: Path) -> Path:
-    """Return the lock beside the database."""
-    return path.with_name(path.name + ".lock")
+    """Return the lock beside the database, the same one for every name it has by symbolic links."""
+    return _beside(path, ".lock")
 
 
 def log_path(path: Path) -> Path:
-    """Return the write-ahead log beside the database."""
-    return path.with_name(path.name + "-wal")
+    """Return the write-ahead log beside the database: beside the file itself, as SQLite does."""
+    return _beside(path, "-wal")
+
+
+def index_path(path: Path) -> Path:
+    """Return SQLite's index of the log, which all processes share."""
+    return _beside(path, "-shm")
+
+
+def _beside(path: Path, end: str) -> Path:
+    real = Path(os.path.realpath(path))
+    return real.with_name(real.name + end)
 
 
 def create(path: Path) -> None:
@@ -98,7 +109,9 @@ def create(path: Path) -> None:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except FileExistsError:
-        # SQLite would report no more than "unable to open"; let the system say why.
+        require_file(path)
+        # SQLite would report no more than "unable to open"; let the system say why. SQLite has no
+        # lock on it yet that this `close` could end.
         os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
         return
     sync_folder(path.parent)

@@ -8,6 +8,7 @@ Refuses: to write, to create, and to read around a log it cannot see.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import threading
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from prixfixe.message import Envelope, Message
 from prixfixe.stores import sqlite_file as files
 from prixfixe.stores.base import DamagedError, StoreError, StoreOpenError, Totals
-from prixfixe.stores.folder import explain, is_locked
+from prixfixe.stores.folder import explain, is_locked, require_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +89,8 @@ def open_reading(path: Path) -> sqlite3.Connection:
 
     """
     try:
-        os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        require_file(path)
+        _require_rights(path)
         return _connect(path)
     except FileNotFoundError:
         msg = f"store {path} does not exist; has a server run with it?"
@@ -97,6 +99,16 @@ def open_reading(path: Path) -> sqlite3.Connection:
         raise explain(path, error) from error
     except sqlite3.Error as error:
         raise files.translate(error, path) from error
+
+
+def _require_rights(path: Path) -> None:
+    """Ask without opening: `close` ends every lock that this process has on the file (fcntl(2)).
+
+    Those of a server's writer keep the next program that closes the database from removing the log.
+    """
+    effective = os.access in os.supports_effective_ids
+    if not os.access(path, os.R_OK, effective_ids=effective):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -9,10 +9,12 @@ import os
 import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from store_support import make, opened, reading, url_of
+from store_support import make, opened, reading, run, url_of
 
 from prixfixe.message import Envelope, IdSource, Recipient, trace_headers
 from prixfixe.stores import StoreOptions, open_reader, open_store
@@ -554,3 +556,34 @@ async def test_relative_and_odd_paths_work(tmp_path, monkeypatch):
         with reading(url) as reader:
             assert list(reader.ids()) == ids
     assert url_of("memory", tmp_path) == "memory:"
+
+
+async def test_sqlite_another_program_that_opens_and_closes_leaves_the_log(database):
+    """A reader of the server's own must not end the lock that keeps others off the log."""
+    other = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT 1 FROM message')"
+    url, ids = f"sqlite:{database}", IdSource()
+    async with opened(url) as store:
+        await store.put(make(ids))
+        with reading(url) as reader:
+            assert len(reader.ids()) == 1
+            subprocess.run([sys.executable, "-c", other, database], check=True)
+            await store.put(make(ids))
+            assert run("say(len(open_reader(url).ids()))", url) == ["2"]
+
+
+async def test_sqlite_by_a_symbolic_link_is_the_same_store(database, tmp_path):
+    link = tmp_path / "link.db"
+    link.symlink_to(database)
+    async with opened(f"sqlite:{database}"):
+        with pytest.raises(StoreOpenError, match="in use by pid"):
+            await open_store(f"sqlite:{link}").open()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+async def test_sqlite_that_is_no_file_is_refused_at_once(kind, tmp_path):
+    path = tmp_path / "x.db"
+    path.mkdir() if kind == "folder" else os.mkfifo(path)
+    with pytest.raises(StoreOpenError, match="name a file"):
+        await open_store(f"sqlite:{path}").open()
+    with pytest.raises(StoreOpenError, match="name a file"):
+        open_reader(f"sqlite:{path}")
