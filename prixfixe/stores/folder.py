@@ -17,6 +17,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from prixfixe.stores.base import StoreError, StoreOpenError
+from prixfixe.stores.identity import identify, named
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -156,6 +157,23 @@ class FolderLock:
             os.close(descriptor)
             raise
         self._descriptor = descriptor
+
+    def confirm(self, store: Path) -> None:
+        """See that the lock is the file of its name; take it anew where that was removed.
+
+        Raises:
+            StoreError: another process took it meanwhile.
+            OSError: it cannot be made.
+
+        """
+        held, found = self._descriptor, named(self._path, follow=False)
+        if held is None or (found and identify(found) == identify(os.fstat(held))):
+            return
+        try:
+            self.take(store)
+        except StoreOpenError as error:
+            raise StoreError(str(error), kind="displaced") from error
+        os.close(held)
 
     def release(self) -> None:
         """Let the next process in."""

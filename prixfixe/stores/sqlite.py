@@ -19,6 +19,7 @@ Refuses: decisions on when to write; `writer` groups.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import sqlite3
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,7 +27,9 @@ from prixfixe.stores import sqlite_file as files
 from prixfixe.stores.base import Probe, Recovery, StoreError, StoreOpenError
 from prixfixe.stores.diskspace import DiskSpace
 from prixfixe.stores.folder import FolderLock, explain, make_folder, store_error, write_probe
+from prixfixe.stores.identity import displaced
 from prixfixe.stores.sqlite_log import rescue
+from prixfixe.stores.sqlite_place import Place
 from prixfixe.stores.writer import GroupLimits, GroupStore
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
     from prixfixe.message import Message
     from prixfixe.stores.base import StoreOptions
+    from prixfixe.stores.sqlite_place import Fault
 
 __all__ = ["SqliteStore"]
 
@@ -81,7 +85,9 @@ class _Database:
         self._lock = FolderLock(files.lock_path(path))
         self._space = DiskSpace(path.parent, options.min_free, options.on_space)
         self._connection: sqlite3.Connection | None = None
+        self._place = Place(path)
         self._is_suspect = False  # the disk failed: reopen before the next write
+        self._is_displaced = False  # look where the files are before the next write
         self._has_free_pages = False  # left by a delete: to be given back
         self._is_shrinking = False  # the log too, once they are
         self._logged = 0  # estimate of octets in the log since the last checkpoint
@@ -105,6 +111,8 @@ class _Database:
             raise StoreOpenError(msg)
         files.check_file(connection, self._path)
         files.count_inserts(connection)
+        self._place.note()
+        self._confirm()
         self._has_free_pages = files.pragma(connection, "freelist_count") > 0
         if not rescued.has_commits:
             return Recovery()
@@ -116,6 +124,7 @@ class _Database:
         try:
             self._space.check(size)
             pruned = self._guarded(lambda: self._keep(list(_statements(messages))))
+            self._confirm()
         except OSError as error:
             raise store_error(error) from error
         self._logged += size
@@ -203,16 +212,22 @@ class _Database:
 
     def probe(self) -> Probe:
         try:
+            self._confirm()
+            self._lock.confirm(self._path)
             free = self._space.check()
             write_probe(self._path.parent)
+            self._transact(lambda: self._count(0, 0))  # a write to the log, as a message's
+            self._logged += COMMIT_BYTES
+            self._confirm(self._place.index_fault())
         except OSError as error:
             raise store_error(error) from error
-        self._transact(lambda: None)
         return free
 
     def settle(self) -> bool:
         if self._options.max_age:
             self._report(self._transact(lambda: self._prune(PRUNE_ROWS)))
+        if self._has_free_pages or self._logged >= CHECKPOINT_BYTES:
+            self._confirm()  # what is folded of a log that was cut spoils the database
         if self._has_free_pages:
             self._guarded(self._shrink)
         if self._logged >= CHECKPOINT_BYTES:
@@ -248,11 +263,50 @@ class _Database:
         connection, self._connection = self._connection, None
         try:
             if connection is not None:
-                connection.close()  # the last one out folds the log and removes it
+                self._part(connection)
         except sqlite3.Error as error:
             raise files.store_error(error) from error
         finally:
+            self._place.forget()
             self._lock.release()
+
+    def _part(self, connection: sqlite3.Connection) -> None:
+        """Close: the last one out folds the log and removes it, by name, whoever's it is.
+
+        Where the names lead to other files by now, or the log was cut, that does harm: the
+        connection is left to the kernel then, which only closes.
+        """
+        try:
+            may_close = self._place.may_close()
+        except OSError:
+            may_close = True
+        if may_close:
+            connection.close()
+        else:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+    # --- where the files are
+
+    def _confirm(self, fault: Fault | None = None) -> None:
+        """See that what is written is what a new start finds. Raises `StoreError`."""
+        try:
+            fault = self._place.fault() or fault
+        except OSError as error:
+            raise store_error(error) from error
+        was_displaced, self._is_displaced = self._is_displaced, fault is not None
+        if fault is None:
+            return
+        if fault.is_foldable and not was_displaced:
+            self._bring_home()
+        raise displaced(fault.path, fault.what)
+
+    def _bring_home(self) -> None:
+        """Fold the log, so that the database has all that was acknowledged, wherever it is now.
+
+        The log must not stay with its content where another database may get the name.
+        """
+        with contextlib.suppress(sqlite3.Error, StoreError):
+            _fold(self._db, "TRUNCATE")
 
     # --- transactions, and what becomes of a failed one
 
@@ -297,12 +351,15 @@ class _Database:
         return error
 
     def _mend(self) -> None:
+        if self._is_suspect or self._is_displaced:
+            self._confirm()
         if self._is_suspect:
             self._reopen()
 
     def _reopen(self) -> None:
         fresh = files.connect(self._path)  # while the old one is open: see above
         try:
+            self._confirm()  # the name may lead elsewhere since it was asked before
             _cut(fresh)
             files.count_inserts(fresh)
         except BaseException:
@@ -312,6 +369,11 @@ class _Database:
         self._is_suspect = False
         if old is not None:
             old.close()
+        try:
+            self._place.note()
+        except OSError as error:
+            self._is_suspect = True
+            raise store_error(error) from error
 
     def _report(self, pruned: int) -> None:
         if pruned:

@@ -119,6 +119,10 @@ def create(path: Path) -> None:
 
 def connect_read_only(path: Path, options: str = "mode=ro") -> sqlite3.Connection:
     """Open without the right to write; nothing is checked. Raises `sqlite3.Error`."""
+    return _connect(path, options)
+
+
+def _connect(path: Path, options: str) -> sqlite3.Connection:
     return sqlite3.connect(
         f"file:{quote(os.fsencode(path))}?{options}",
         uri=True,
@@ -129,14 +133,14 @@ def connect_read_only(path: Path, options: str = "mode=ro") -> sqlite3.Connectio
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open for writing, settings applied, schema made or checked.
+    """Open for writing a file that is there, settings applied, schema made or checked.
 
     Raises:
         StoreOpenError: the file is not a store of ours, or of a later version.
         sqlite3.Error: any other trouble.
 
     """
-    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
+    connection = _connect(path, "mode=rw")
     try:
         is_new = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
         if not is_new:  # before any setting is made: some of them write

@@ -18,7 +18,7 @@ from typing import Any
 from prixfixe import message, replies, server
 from prixfixe.cli import main
 from prixfixe.session import delivery
-from prixfixe.stores import folder, maildir, sqlite, sqlite_file, writer
+from prixfixe.stores import folder, maildir, sqlite, sqlite_file, sqlite_place, writer
 from prixfixe.stores.base import StoreError
 
 FAULTS: dict[str, Callable[[], None]] = {}
@@ -219,6 +219,19 @@ def overwrite() -> None:
 def unlocked() -> None:
     """Let a second server in."""
     folder.FolderLock.take = lambda self, store: None  # type: ignore[method-assign]
+
+
+@fault
+def unlooked() -> None:
+    """Believe that the files are where they were."""
+    sqlite._Database._confirm = lambda self, fault=None: None
+    maildir._Maildir._confirm = lambda self: None
+
+
+@fault
+def unread() -> None:
+    """Look at the names of the files, and not into the log."""
+    sqlite_place.Place._is_whole = lambda self, index: True
 
 
 @fault
