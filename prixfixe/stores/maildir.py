@@ -194,7 +194,7 @@ class _Maildir:
         wanted = None if ids is None else set(ids)
         try:
             doomed = [e for e in scan(self._root) if wanted is None or e.name.id in wanted]
-            count = sum(map(self._remove, doomed))
+            count = self._remove_all(doomed)
             for folder in (self._new, self._root / "cur"):
                 sync_folder(folder)
             self._rescan()
@@ -202,11 +202,27 @@ class _Maildir:
             raise store_error(error) from error
         return count
 
+    def _remove_all(self, doomed: Sequence[Entry]) -> int:
+        """Remove what can be removed, then raise the first error: one does not keep the others."""
+        count, failed = 0, None
+        for entry in doomed:
+            try:
+                count += self._remove(entry)
+            except OSError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
+        return count
+
     def _remove(self, entry: Entry) -> bool:
         try:
             entry.path.unlink()
         except FileNotFoundError:  # moved or deleted by a mail program; the next scan will tell
             return False
+        except (IsADirectoryError, PermissionError):
+            if entry.path.is_dir():  # no message, whatever its name says
+                return False
+            raise
         return True
 
     def probe(self) -> Probe:

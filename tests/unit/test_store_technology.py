@@ -7,11 +7,13 @@ import contextlib
 import errno
 import os
 import re
+import resource
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from store_support import make, opened, reading, run, url_of
@@ -20,9 +22,6 @@ from prixfixe.message import Envelope, IdSource, Recipient, trace_headers
 from prixfixe.stores import StoreOptions, open_reader, open_store
 from prixfixe.stores.base import DamagedError, StoreError, StoreOpenError
 from prixfixe.stores.maildir_file import decode, encode, parse_name
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -587,3 +586,74 @@ async def test_sqlite_that_is_no_file_is_refused_at_once(kind, tmp_path):
         await open_store(f"sqlite:{path}").open()
     with pytest.raises(StoreOpenError, match="name a file"):
         open_reader(f"sqlite:{path}")
+
+
+async def test_sqlite_body_of_another_size_than_its_row_says_is_not_read(database):
+    ids = await keep(f"sqlite:{database}")
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        connection.execute("UPDATE message SET body = zeroblob(300000000) WHERE id = ?", ids[:1])
+        connection.commit()
+    program = (
+        "import resource, sys, prixfixe.stores as s\n"
+        "reader = s.open_reader(sys.argv[1])\n"
+        "try: reader.get(sys.argv[2])\n"
+        "except s.base.DamagedError: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    command = [sys.executable, "-c", program, f"sqlite:{database}", ids[0]]
+    peak = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert peak < 100_000  # KiB
+
+
+# --- files in a Maildir that are no mail of ours, whatever their names say
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+
+
+def _link(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def _sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(1 << 30)
+
+
+KINDS = {"pipe": _pipe, "socket": _socket, "folder": Path.mkdir, "link": _link, "sparse": _sparse}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_maildir_what_is_no_file_is_damaged_and_in_nobodys_way(kind, maildir, monkeypatch):
+    ids = await keep(f"maildir:{maildir}")
+    monkeypatch.chdir(maildir / "new")  # the name of a socket is short
+    KINDS[kind](Path("1700000000.planted.host,B=1073741000"))
+    async with opened(f"maildir:{maildir}") as store:
+        with reading(f"maildir:{maildir}") as reader:
+            assert set(reader.ids()) == {"planted", *ids}
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            with pytest.raises(DamagedError, match="planted"):
+                reader.get("planted")
+            assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # KiB
+            assert all(reader.get(each) for each in ids)
+        await store.delete(None)
+        with reading(f"maildir:{maildir}") as reader:
+            assert set(reader.ids()) <= {"planted"}
+            assert (kind == "folder") == bool(reader.ids())
+
+
+async def test_maildir_record_of_another_id_is_damaged(maildir):
+    (first, *_) = await keep(f"maildir:{maildir}")
+    path = next(each for each in (maildir / "new").iterdir() if first in each.name)
+    path.rename(path.with_name(path.name.replace(first, "another")))
+    with (
+        reading(f"maildir:{maildir}") as reader,
+        pytest.raises(DamagedError, match="another id"),
+    ):
+        reader.get("another")
