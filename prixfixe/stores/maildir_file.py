@@ -21,7 +21,7 @@ import stat
 import zlib
 from typing import NamedTuple
 
-from prixfixe.message import Envelope, Message, trace_headers
+from prixfixe.message import Envelope, Message, is_id, trace_headers
 from prixfixe.stores.base import DamagedError
 
 __all__ = ["Name", "decode", "encode", "make_name", "parse_name", "read"]
@@ -46,7 +46,9 @@ class Name(NamedTuple):
 
 
 def make_name(message: Message, host: str) -> str:
-    """Return the name of a message's file; the id makes it unique."""
+    """Return the name of a message's file; the id makes it unique. Raises `ValueError`."""
+    if not is_id(message.id):
+        raise ValueError(f"id {message.id!a} is no name for a file")
     safe = re.sub(r"[^0-9A-Za-z_-]", "-", host) or "localhost"
     return f"{int(message.received_at)}.{message.id}.{safe},B={len(message.body)}"
 
