@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Copied", "prove"]
 
 _ROWS = (
-    "SELECT id, received_at, envelope, crc, iif(length(body) = size, body, NULL), size "
+    "SELECT id, received_at, envelope, crc, iif(length(body) = size, body, NULL), length(body) "
     "FROM message ORDER BY seq"
 )
 
