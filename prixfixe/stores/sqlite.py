@@ -65,6 +65,7 @@ ROW_BYTES = 512
 PRUNE_ROWS = 1000
 VACUUM_PAGES = 1024
 _IDS_IN_STATEMENT = 500
+_IDS_WITHOUT_ROOM = 8
 
 _COLUMNS = "message(id, received_at, size, crc, envelope, body)"
 
@@ -113,6 +114,7 @@ class _Database:
         files.count_inserts(connection)
         self._place.note()
         self._confirm()
+        files.keep_reserve(self._path)
         self._has_free_pages = files.pragma(connection, "freelist_count") > 0
         if not rescued.has_commits:
             return Recovery()
@@ -170,10 +172,55 @@ class _Database:
 
     def delete(self, ids: Sequence[str] | None) -> int:
         self._has_free_pages = True
+        unique = None
+        if ids is not None:  # as in the reader's `get`
+            unique = [each for each in dict.fromkeys(ids) if each.isascii()]
+        try:
+            count = self._delete(unique)
+        except StoreError as error:
+            if not error.is_full:
+                raise
+            count = self._delete_without_room(unique)
+        self._confirm()
+        return count
+
+    def _delete(self, ids: Sequence[str] | None) -> int:
         if ids is None:
-            return self._transact(lambda: self._remove("1"))
-        unique = [each for each in dict.fromkeys(ids) if each.isascii()]  # as in the reader's `get`
-        return self._transact(lambda: sum(map(self._remove_some, _slices(unique))))
+            return self._transact(self._remove_all)
+        return self._transact(lambda: sum(map(self._remove_some, _slices(ids))))
+
+    def _delete_without_room(self, ids: Sequence[str] | None) -> int:
+        """Delete with what the reserve holds: a few at a time, the log folded where it can be.
+
+        Pages of deleted mail are not written over with zeros, which would take as much again.
+        """
+        reserve = files.reserve_path(self._path)
+        with contextlib.suppress(OSError):
+            reserve.unlink()
+        self._guarded(lambda: self._db.execute("PRAGMA secure_delete=OFF").fetchall())
+        try:
+            if ids is None:
+                return self._delete(None)
+            return sum(map(self._delete_few, _slices(ids, _IDS_WITHOUT_ROOM)))
+        finally:
+            self._guarded(lambda: self._db.execute("PRAGMA secure_delete=ON").fetchall())
+            self._logged += CHECKPOINT_BYTES  # the room is made by the next step of `settle`
+
+    def _delete_few(self, ids: Sequence[str]) -> int:
+        count = self._transact(lambda: self._remove_some(ids))
+        self._confirm()
+        # A database that has to grow for it would take what is left of the reserve.
+        needed = files.pragma(self._db, "page_count") * files.pragma(self._db, "page_size")
+        if self._path.stat().st_size >= needed:
+            self._guarded(lambda: _fold(self._db, "TRUNCATE"))
+        return count
+
+    def _remove_all(self) -> int:
+        """Delete every message: without a condition SQLite drops whole pages, unread."""
+        kept = self._db.execute("SELECT messages FROM totals").fetchone()[0]
+        self._db.execute("DELETE FROM message")
+        self._db.execute("UPDATE totals SET messages = 0, bytes = 0")
+        return int(kept)
 
     def _remove_some(self, ids: Sequence[str]) -> int:
         return self._remove(f"id IN ({','.join('?' * len(ids))})", ids)
@@ -219,6 +266,7 @@ class _Database:
             self._transact(lambda: self._count(0, 0))  # a write to the log, as a message's
             self._logged += COMMIT_BYTES
             self._confirm(self._place.index_fault())
+            files.keep_reserve(self._path)
         except OSError as error:
             raise store_error(error) from error
         return free
@@ -391,9 +439,9 @@ def _cut(connection: sqlite3.Connection) -> None:
         raise StoreError("a reader holds the log that must be cut")
 
 
-def _slices(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for at in range(0, len(ids), _IDS_IN_STATEMENT):
-        yield ids[at : at + _IDS_IN_STATEMENT]
+def _slices(ids: Sequence[str], count: int = _IDS_IN_STATEMENT) -> Iterator[Sequence[str]]:
+    for at in range(0, len(ids), count):
+        yield ids[at : at + count]
 
 
 def _statements(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:

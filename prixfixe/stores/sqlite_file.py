@@ -31,9 +31,11 @@ __all__ = [
     "create",
     "index_path",
     "is_ours",
+    "keep_reserve",
     "lock_path",
     "log_path",
     "pragma",
+    "reserve_path",
     "store_error",
     "translate",
 ]
@@ -53,6 +55,8 @@ PAGE_BYTES = 8192
 CACHE_KIB = 8192
 # The log keeps this size between checkpoints instead of growing by each burst for ever.
 LOG_LIMIT_BYTES = 32 << 20
+# Room for the pages that deleting a few messages writes to the log.
+RESERVE_BYTES = 1 << 20
 # Another program (sqlite3, a backup) may hold the database for a moment.
 BUSY_SECONDS = 5.0
 
@@ -97,6 +101,28 @@ def log_path(path: Path) -> Path:
 def index_path(path: Path) -> Path:
     """Return SQLite's index of the log, which all processes share."""
     return _beside(path, "-shm")
+
+
+def reserve_path(path: Path) -> Path:
+    """Return the file that holds room for deleting mail on a full disk."""
+    return _beside(path, ".reserve")
+
+
+def keep_reserve(path: Path) -> None:
+    """Have the reserve, where there is room for it: SQLite needs some to delete."""
+    reserve = reserve_path(path)
+    if os.path.lexists(reserve):
+        return
+    try:
+        descriptor = os.open(reserve, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return
+    try:
+        os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
+    except OSError:
+        reserve.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
 
 
 def _beside(path: Path, end: str) -> Path:

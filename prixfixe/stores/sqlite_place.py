@@ -60,6 +60,7 @@ class Place:
         self._proven = (b"", 0)  # salts and frames of the log that were found whole
         self._is_doubted = True
         self._size = 0
+        self._mark = (b"", 0)
         self._stamp = (0, 0)
         self._head = b""
         self._folded = (b"", 0)
@@ -168,12 +169,15 @@ class Place:
     def _has_size(self, found: os.stat_result, index: _Index | None) -> bool:
         """Whether the file is at least as long as it was.
 
-        What was at the end may have been given back by a vacuum, so no more is expected than the
-        database has pages.
+        Only folding the log makes it shorter, after a vacuum, and that shows in the index. What the
+        log holds alone is not expected of it.
         """
         size = found.st_size
         if index is None:
             return size > 0
+        mark = (index.salts, index.tried)
+        if mark != self._mark:
+            self._mark, self._size = mark, 0
         if index.frames:
             pages = index.pages * index.page
             is_long, self._size = size >= min(self._size, pages), min(max(size, self._size), pages)

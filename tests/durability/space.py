@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     from tests.durability.disks import LoopDisk
     from tests.durability.stand import Running, Stand
 
-__all__ = ["fail_disk", "free_by_deleting", "out_of_blocks", "out_of_inodes", "refuse_writes"]
+__all__ = [
+    "delete_on_full_disk",
+    "fail_disk",
+    "free_by_deleting",
+    "out_of_blocks",
+    "out_of_inodes",
+    "refuse_writes",
+]
 
 _MOST = 20_000
 
@@ -95,6 +102,35 @@ def free_by_deleting(stand: Stand) -> list[str]:
         if not until(lambda: client.send() == 250):
             problems.append("after deleting no mail was taken")
     return problems + stand.problems()
+
+
+def delete_on_full_disk(stand: Stand, disk: Path) -> list[str]:
+    """Fill the disk to its last block from outside; deleting all through the API makes room."""
+    server = stand.start()
+    with stand.client() as client:
+        for _ in range(40):
+            client.send(20_000)
+        with filled(disk, 0):
+            for _ in range(_MOST):  # what the log has room for
+                if client.send(20_000) != 250:
+                    break
+            problems: list[str] = []
+            status = _delete(server, [])
+            problems += [] if status == 200 else [f"deleting all was answered {status}"]
+            stand.ledger.sent.clear()
+            if not until(lambda: client.send(20_000) == 250):
+                problems.append("after deleting no mail was taken")
+    return problems + stand.problems()
+
+
+def _delete(server: Running, ids: list[str]) -> int:
+    connection = http.client.HTTPConnection(server.http.host, server.http.port, timeout=60)
+    try:
+        body = json.dumps({"IDs": ids}) if ids else None
+        connection.request("DELETE", "/api/v1/messages", body)
+        return connection.getresponse().status
+    finally:
+        connection.close()
 
 
 def readiness(server: Running) -> tuple[int, dict[str, object]]:

@@ -44,6 +44,13 @@ def test_f09_deleting_makes_room(make_stand, technology, tmp_path, survived):
     survived("F09", technology, 1, "reserves reached and mail deleted")
 
 
+def test_f09_deleting_on_a_full_disk_without_a_reserve_of_free_space(stand, disk, survived):
+    stand.place(disk)
+    assert space.delete_on_full_disk(stand, disk) == []
+    stand.close()
+    survived("F09", stand.technology, 1, "deletions on a disk without room")
+
+
 def test_f10_start_on_a_read_only_disk_is_refused(stand, tmp_path, survived):
     with disks.loop_disk(tmp_path) as disk:
         stand.place(disk.path)

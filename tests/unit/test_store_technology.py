@@ -70,7 +70,11 @@ async def test_sqlite_setting_is_in_force(database, name, value):
 
 async def test_sqlite_log_is_folded_in_by_close(database):
     await keep(f"sqlite:{database}")
-    assert sorted(path.name for path in database.parent.iterdir()) == ["x.db", "x.db.lock"]
+    assert sorted(path.name for path in database.parent.iterdir()) == [
+        "x.db",
+        "x.db.lock",
+        "x.db.reserve",
+    ]
 
 
 async def test_sqlite_log_stays_bounded_under_a_reader(database):
