@@ -13,7 +13,6 @@ import contextlib
 import ctypes
 import gc
 import os
-import resource
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from prixfixe import __version__
+from prixfixe.descriptors import raise_limit, shortage
 from prixfixe.logs import build_log
 from prixfixe.outlet import Outlet
 from prixfixe.server import Server
@@ -31,6 +31,7 @@ from prixfixe.users import UsersError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from prixfixe.logs import Log
     from prixfixe.settings import Settings
 
 __all__ = ["give_back_memory", "serve"]
@@ -57,6 +58,7 @@ async def _run(settings: Settings, notes: Sequence[str], outlet: Outlet) -> int:
     outlet.resumed = log.dropped
     for note in notes:
         log.say("setting without effect", reason=note)
+    _count_descriptors(settings, log)
     try:
         server = Server(settings, log)
         outlet.dropped = server.metrics.log_dropped
@@ -75,6 +77,16 @@ async def _run(settings: Settings, notes: Sequence[str], outlet: Outlet) -> int:
     log.say("stopped")
     log.flush()
     return EXIT_OK
+
+
+def _count_descriptors(settings: Settings, log: Log) -> None:
+    """Say when there may be too few."""
+    most = 0
+    if settings.http_port is not None:
+        from prixfixe.http import MAX_CONNECTIONS as most  # uvicorn takes long to import
+    missing = shortage(settings, most)
+    if missing is not None:
+        log.say("too few descriptors", **missing._asdict())
 
 
 def _heed_signals(loop: asyncio.AbstractEventLoop, server: Server) -> asyncio.Event:
@@ -112,14 +124,6 @@ def _told(error: Exception) -> str:
     return str(error)
 
 
-def _raise_file_limit() -> None:
-    """Take all the descriptors we may have: one a connection, and 1024 are soon used up."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with contextlib.suppress(ValueError, OSError):  # macOS refuses its own hard limit.
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 def give_back_memory() -> None:
     """Have the buffers of large messages be mappings of their own, gone when they are freed.
 
@@ -149,7 +153,7 @@ def _share_interpreter() -> None:
 
 def serve(settings: Settings, notes: Sequence[str] = ()) -> int:
     """Run a server until a signal ends it; return the exit code."""
-    _raise_file_limit()
+    raise_limit()
     give_back_memory()
     _share_interpreter()
     try:

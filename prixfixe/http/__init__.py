@@ -6,6 +6,7 @@ fetched; parsing and reading happen off the loop; every body and header is bound
 Refuses: writing mail; the only change a client can make is to delete.
 """
 
+from prixfixe.http.connection import MAX_CONNECTIONS
 from prixfixe.http.server import HttpContext, HttpServer
 
-__all__ = ["HttpContext", "HttpServer"]
+__all__ = ["MAX_CONNECTIONS", "HttpContext", "HttpServer"]

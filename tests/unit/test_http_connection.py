@@ -6,7 +6,7 @@ import resource
 
 import pytest
 
-from prixfixe import process
+from prixfixe import descriptors
 from prixfixe.http import connection
 from tests.conftest import PATIENCE, Wire, until
 
@@ -132,7 +132,7 @@ def test_all_descriptors_we_may_have_are_taken():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, soft), hard))
-        process._raise_file_limit()
+        descriptors.raise_limit()
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -20,7 +20,7 @@ LAYERS = [
     {"auth"},
     {"settings", "stores"},
     {"metrics", "readiness", "logs", "listeners"},
-    {"session", "http", "renewal"},
+    {"session", "http", "renewal", "descriptors"},
     {"server"},
     {"process"},
     {"cli", "load", "testing"},
