@@ -81,10 +81,12 @@ async def _run(settings: Settings, notes: Sequence[str], outlet: Outlet) -> int:
 
 def _count_descriptors(settings: Settings, log: Log) -> None:
     """Say when there may be too few."""
-    most = 0
+    http = 0
     if settings.http_port is not None:
-        from prixfixe.http import MAX_CONNECTIONS as most  # uvicorn takes long to import
-    missing = shortage(settings, most)
+        from prixfixe.http import MAX_CONNECTIONS  # uvicorn takes long to import
+
+        http = MAX_CONNECTIONS
+    missing = shortage(settings, http)
     if missing is not None:
         log.say("too few descriptors", **missing._asdict())
 
