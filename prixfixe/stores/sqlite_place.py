@@ -16,7 +16,6 @@ from prixfixe.stores import sqlite_file as files
 from prixfixe.stores.identity import Identity, identify, named
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
     from pathlib import Path
 
 __all__ = ["Fault", "Place"]
@@ -54,6 +53,7 @@ class Place:
     def __init__(self, path: Path) -> None:
         self._path = os.path.abspath(path)  # noqa: PTH100  # a Path costs more at each look
         self._has_links = os.path.realpath(path) != self._path
+        self._at = _beside(self._path)
         # Our own descriptor of the log, where SQLite holds no lock; of the index SQLite's.
         self._log = self._index = -1
         self._ids: tuple[Identity, ...] = ()  # of database, log and index
@@ -70,7 +70,7 @@ class Place:
         self.forget()
         names = self._names()
         self._ids = tuple(identify(os.lstat(each)) for each in names)
-        self._log = os.open(names[1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._log = _open_log(names[1])
         self._index = _descriptor(self._ids[2])
         self._proven, self._is_doubted = (b"", 0), True
         self._size, self._stamp = 0, (0, 0)
@@ -83,8 +83,7 @@ class Place:
             self._log = -1
 
     def _names(self) -> tuple[str, str, str]:
-        base = os.path.realpath(self._path) if self._has_links else self._path
-        return base, base + "-wal", base + "-shm"
+        return _beside(os.path.realpath(self._path)) if self._has_links else self._at
 
     def fault(self) -> Fault | None:
         """Return what a new start would not find as it is here. Raises `OSError`."""
@@ -147,18 +146,26 @@ class Place:
         if index is None or index.frames == 0:
             return True
         salts, proven = self._proven
-        last = index.frames - 1
         if salts == index.salts and 0 < proven <= index.frames:
-            wanted: Collection[int] = {proven - 1, min(proven, last), last}
+            is_whole = self._goes_on(index, proven)
         else:
-            wanted = range(index.frames) if self._is_doubted else {0, last}
-        is_whole = self._has_head(index, wanted) and all(self._has(index, at) for at in wanted)
+            wanted = range(index.frames) if self._is_doubted else {0, index.frames - 1}
+            is_whole = self._has_head(index) and all(self._has(index, at) for at in wanted)
         self._is_doubted = not is_whole
         self._proven = (index.salts, index.frames) if is_whole else (b"", 0)
         return is_whole
 
-    def _has_head(self, index: _Index, wanted: Collection[int]) -> bool:
-        return 0 not in wanted or os.pread(self._log, _LOG_HEAD, 0)[16:24] == index.salts
+    def _goes_on(self, index: _Index, proven: int) -> bool:
+        """Look at the frames next to the seam, in one read, and at the last one."""
+        last, step = index.frames - 1, _FRAME_HEAD + index.page
+        if proven > last:
+            return self._has(index, last)
+        seam = os.pread(self._log, step + _FRAME_HEAD, _LOG_HEAD + (proven - 1) * step)
+        is_joined = seam[8:16] == index.salts == seam[step + 8 : step + 16]
+        return is_joined and (last == proven or self._has(index, last))
+
+    def _has_head(self, index: _Index) -> bool:
+        return os.pread(self._log, _LOG_HEAD, 0)[16:24] == index.salts
 
     def _has(self, index: _Index, frame: int) -> bool:
         place = _LOG_HEAD + frame * (_FRAME_HEAD + index.page)
@@ -200,6 +207,23 @@ class Place:
     def _read_head(self) -> bytes:
         descriptor = _descriptor(self._ids[0])
         return os.pread(descriptor, files.HEAD_OCTETS, 0) if descriptor >= 0 else b""
+
+
+def _beside(base: str) -> tuple[str, str, str]:
+    return base, base + "-wal", base + "-shm"
+
+
+def _open_log(path: str) -> int:
+    """Open the log for reading.
+
+    A read would note its time on disk otherwise, after each write anew: that takes ten times as
+    long as all the rest of a look. Only the owner may leave it out.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(path, flags | os.O_NOATIME)
+    except PermissionError:
+        return os.open(path, flags)
 
 
 def _fate(found: os.stat_result | None) -> str:

@@ -104,8 +104,8 @@ def free_by_deleting(stand: Stand) -> list[str]:
     return problems + stand.problems()
 
 
-def delete_on_full_disk(stand: Stand, disk: Path) -> list[str]:
-    """Fill the disk to its last block from outside; deleting all through the API makes room."""
+def delete_on_full_disk(stand: Stand, disk: Path, *, is_part: bool) -> list[str]:
+    """Fill the disk to its last block from outside; deleting through the API makes room."""
     server = stand.start()
     with stand.client() as client:
         for _ in range(40):
@@ -114,10 +114,12 @@ def delete_on_full_disk(stand: Stand, disk: Path) -> list[str]:
             for _ in range(_MOST):  # what the log has room for
                 if client.send(20_000) != 250:
                     break
-            problems: list[str] = []
-            status = _delete(server, [])
-            problems += [] if status == 200 else [f"deleting all was answered {status}"]
-            stand.ledger.sent.clear()
+            doomed = [each for each in stand.ledger.sent if each.is_kept]
+            doomed = doomed[: len(doomed) * 3 // 4] if is_part else doomed
+            status = _delete(server, [each.id for each in doomed] if is_part else [])
+            problems = [] if status == 200 else [f"deleting was answered {status}"]
+            for each in doomed:
+                stand.ledger.sent.remove(each)
             if not until(lambda: client.send(20_000) == 250):
                 problems.append("after deleting no mail was taken")
     return problems + stand.problems()

@@ -44,9 +44,12 @@ def test_f09_deleting_makes_room(make_stand, technology, tmp_path, survived):
     survived("F09", technology, 1, "reserves reached and mail deleted")
 
 
-def test_f09_deleting_on_a_full_disk_without_a_reserve_of_free_space(stand, disk, survived):
+@pytest.mark.parametrize("is_part", [False, True], ids=["all", "a part"])
+def test_f09_deleting_on_a_full_disk_without_a_reserve_of_free_space(
+    stand, disk, survived, is_part
+):
     stand.place(disk)
-    assert space.delete_on_full_disk(stand, disk) == []
+    assert space.delete_on_full_disk(stand, disk, is_part=is_part) == []
     stand.close()
     survived("F09", stand.technology, 1, "deletions on a disk without room")
 
