@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import sqlite3
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -66,6 +67,7 @@ PRUNE_ROWS = 1000
 VACUUM_PAGES = 1024
 _IDS_IN_STATEMENT = 500
 _IDS_WITHOUT_ROOM = 8
+_SLACK_BYTES = 64 << 10  # what a file system needs to note where a file's blocks are
 
 _COLUMNS = "message(id, received_at, size, crc, envelope, body)"
 
@@ -190,30 +192,43 @@ class _Database:
         return self._transact(lambda: sum(map(self._remove_some, _slices(ids))))
 
     def _delete_without_room(self, ids: Sequence[str] | None) -> int:
-        """Delete with what the reserve holds: a few at a time, the log folded where it can be.
+        """Delete with what the reserve holds. Half of it is left for deleting all.
 
         Pages of deleted mail are not written over with zeros, which would take as much again.
         """
-        reserve = files.reserve_path(self._path)
         with contextlib.suppress(OSError):
-            reserve.unlink()
+            files.reserve_path(self._path).unlink()
         self._guarded(lambda: self._db.execute("PRAGMA secure_delete=OFF").fetchall())
         try:
             if ids is None:
+                self._logged += CHECKPOINT_BYTES  # the room is made by the next step of `settle`
                 return self._delete(None)
             return sum(map(self._delete_few, _slices(ids, _IDS_WITHOUT_ROOM)))
         finally:
             self._guarded(lambda: self._db.execute("PRAGMA secure_delete=ON").fetchall())
-            self._logged += CHECKPOINT_BYTES  # the room is made by the next step of `settle`
+            if ids is not None:
+                files.keep_reserve(self._path)
 
     def _delete_few(self, ids: Sequence[str]) -> int:
+        if self._free() < files.RESERVE_BYTES // 2:
+            raise StoreError("the room for deleting a part is used up", kind="full")
         count = self._transact(lambda: self._remove_some(ids))
         self._confirm()
-        # A database that has to grow for it would take what is left of the reserve.
-        needed = files.pragma(self._db, "page_count") * files.pragma(self._db, "page_size")
-        if self._path.stat().st_size >= needed:
+        # A fold that ends for lack of room has used all there was. What is freed waits then.
+        self._has_free_pages = self._can_fold()
+        if self._has_free_pages:
             self._guarded(lambda: _fold(self._db, "TRUNCATE"))
         return count
+
+    def _can_fold(self) -> bool:
+        """Whether there is room for what the database has to grow by when the log is folded."""
+        needed = files.pragma(self._db, "page_count") * files.pragma(self._db, "page_size")
+        growth = needed - self._path.stat().st_size
+        return growth <= max(self._free() - _SLACK_BYTES, 0)
+
+    def _free(self) -> int:
+        stat = os.statvfs(self._path.parent)
+        return stat.f_bavail * stat.f_frsize
 
     def _remove_all(self) -> int:
         """Delete every message: without a condition SQLite drops whole pages, unread."""

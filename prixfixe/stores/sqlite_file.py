@@ -7,6 +7,7 @@ Refuses: rows; those are the store's and the reader's.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import zlib
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HEAD_OCTETS",
+    "RESERVE_BYTES",
     "check_file",
     "check_version",
     "checksum",
@@ -57,6 +59,7 @@ CACHE_KIB = 8192
 LOG_LIMIT_BYTES = 32 << 20
 # Room for the pages that deleting a few messages writes to the log.
 RESERVE_BYTES = 1 << 20
+_STEP_BYTES = 64 << 10
 # Another program (sqlite3, a backup) may hold the database for a moment.
 BUSY_SECONDS = 5.0
 
@@ -109,20 +112,28 @@ def reserve_path(path: Path) -> Path:
 
 
 def keep_reserve(path: Path) -> None:
-    """Have the reserve, where there is room for it: SQLite needs some to delete."""
+    """Have the reserve, as large as there is room for: SQLite needs some to delete."""
     reserve = reserve_path(path)
-    if os.path.lexists(reserve):
-        return
-    try:
-        descriptor = os.open(reserve, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except OSError:
-        return
-    try:
-        os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
-    except OSError:
-        reserve.unlink(missing_ok=True)
-    finally:
-        os.close(descriptor)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with contextlib.suppress(OSError):
+        if os.path.lexists(reserve) and reserve.lstat().st_size >= RESERVE_BYTES:
+            return
+        descriptor = os.open(reserve, flags, 0o600)
+        try:
+            _grow(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _grow(descriptor: int) -> None:
+    """Take room in steps; a step that is refused leaves nothing."""
+    for end in range(_STEP_BYTES, RESERVE_BYTES + 1, _STEP_BYTES):
+        size = os.fstat(descriptor).st_size
+        try:
+            os.posix_fallocate(descriptor, end - _STEP_BYTES, _STEP_BYTES)
+        except OSError:
+            os.ftruncate(descriptor, size)
+            return
 
 
 def _beside(path: Path, end: str) -> Path:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "delete_on_full_disk",
+    "delete_one_by_one",
     "fail_disk",
     "free_by_deleting",
     "out_of_blocks",
@@ -120,6 +121,26 @@ def delete_on_full_disk(stand: Stand, disk: Path, *, is_part: bool) -> list[str]
             problems = [] if status == 200 else [f"deleting was answered {status}"]
             for each in doomed:
                 stand.ledger.sent.remove(each)
+            if not until(lambda: client.send(20_000) == 250):
+                problems.append("after deleting no mail was taken")
+    return problems + stand.problems()
+
+
+def delete_one_by_one(stand: Stand, disk: Path) -> list[str]:
+    """Delete single messages on a full disk until that is refused; deleting all still is not."""
+    server = stand.start()
+    with stand.client() as client:
+        for _ in range(100):  # a log that takes more room to fold than is set aside
+            client.send(50_000)
+        with filled(disk, 0):
+            for each in list(stand.ledger.sent)[:60]:
+                if _delete(server, [each.id]) != 200:
+                    break
+                stand.ledger.sent.remove(each)
+            problems = stand.problems()
+            status = _delete(server, [])
+            problems += [] if status == 200 else [f"deleting all was answered {status}"]
+            stand.ledger.sent.clear()
             if not until(lambda: client.send(20_000) == 250):
                 problems.append("after deleting no mail was taken")
     return problems + stand.problems()
