@@ -109,7 +109,7 @@ def delete_on_full_disk(stand: Stand, disk: Path, *, is_part: bool) -> list[str]
     """Fill the disk to its last block from outside; deleting through the API makes room."""
     server = stand.start()
     with stand.client() as client:
-        for _ in range(40):
+        for _ in range(20):  # a log that the room set aside is enough to fold
             client.send(20_000)
         with filled(disk, 0):
             for _ in range(_MOST):  # what the log has room for

@@ -223,7 +223,7 @@ async def test_export_of_a_foreign_store_writes_nothing_elsewhere(
     assert "1 messages exported" in said.out
     assert "prixfixe: message " in said.err
     places = {each.name for each in tmp_path.iterdir()} - {"store-wal", "store-shm"}
-    assert places == {"deep", "store", "store.lock"}
+    assert places == {"deep", "store", "store.lock", "store.reserve"}
     assert [each.name for each in out.parent.iterdir()] == ["out"]
     if form == "mbox":
         with contextlib.closing(mailbox.mbox(out)) as copied:
