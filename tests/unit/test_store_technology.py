@@ -598,11 +598,11 @@ async def test_sqlite_body_of_another_size_than_its_row_says_is_not_read(databas
         connection.execute("UPDATE message SET body = zeroblob(300000000) WHERE id = ?", ids[:1])
         connection.commit()
     program = (
-        "import sys, prixfixe.stores.registry as s\n"
+        "import sys, prixfixe.stores.registry as s; from prixfixe.stores import base\n"
         "reader = s.open_reader(sys.argv[1])\n"
         "try: reader.get(sys.argv[2])\n"
         # Not `ru_maxrss`: that begins with what the parent had.
-        "except s.base.DamagedError: print(open('/proc/self/status').read().split('VmHWM:')[1])"
+        "except base.DamagedError: print(open('/proc/self/status').read().split('VmHWM:')[1])"
     )
     command = [sys.executable, "-c", program, f"sqlite:{database}", ids[0]]
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
