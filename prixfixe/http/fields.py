@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from prixfixe.mime import MAX_FIELD_CHARACTERS, Address
-from prixfixe.query import FIELDS, SearchText
+from prixfixe.query import FIELDS, Searchable, fold
 
 if TYPE_CHECKING:
     from prixfixe.message import Message
@@ -70,27 +70,28 @@ def _hidden(
     return [Address("", one) for one in recipients if one.lower() not in known]
 
 
-def search_text(message: Message, parsed: Parsed, fields: Fields) -> SearchText:
+def search_text(message: Message, parsed: Parsed, fields: Fields) -> Searchable:
     """Return what searches look at of a message's fields as listed; the body is not in it."""
 
     def joined(addresses: list[Address], *more: str) -> str:
-        return "\n".join([*(f"{one.name} {one.address}" for one in addresses), *more]).lower()
+        return fold("\n".join([*(f"{one.name} {one.address}" for one in addresses), *more]))
 
     named = fields.named
-    return SearchText(
+    return Searchable(
+        reply_to=joined(named["Reply-To"]),
         to=joined(named["To"], *(one.address for one in message.envelope.recipients)),
         sender=joined(named["From"], message.envelope.sender),
         cc=joined(named["Cc"]),
         bcc=joined(named["Bcc"] + fields.hidden),
-        subject=fields.subject.lower(),
-        message_id=fields.message_id.lower(),
+        subject=fold(fields.subject),
+        message_id=fold(fields.message_id),
         cut=_cut(parsed, fields),
     )
 
 
 def searchable_body(parsed: Parsed) -> str:
     """Return what bare words are looked for in."""
-    return f"{parsed.body('text/plain')}\n{parsed.body('text/html')}".lower()
+    return fold(f"{parsed.body('text/plain')}\n{parsed.body('text/html')}")
 
 
 def _cut(parsed: Parsed, fields: Fields) -> tuple[str, ...]:

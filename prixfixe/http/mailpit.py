@@ -13,17 +13,18 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from prixfixe.http.fields import LISTED, SHOWN, look, search_text
+from prixfixe.http.fields import LISTED, SHOWN, look, search_text, searchable_body
+from prixfixe.index import Described
 from prixfixe.message import render
-from prixfixe.mime import Address
+from prixfixe.mime import Address, parse_message
 
 if TYPE_CHECKING:
     from prixfixe.http.fields import Fields
     from prixfixe.message import Message
     from prixfixe.mime import Parsed, Part
-    from prixfixe.query import SearchText
+    from prixfixe.query import Searchable
 
-__all__ = ["Entry", "Summary", "detail", "envelope", "listing", "summarise"]
+__all__ = ["Entry", "Summary", "described", "detail", "envelope", "listing", "summarise"]
 
 SNIPPET_CHARACTERS = 200
 SNIPPET_OCTETS = 16 * SNIPPET_CHARACTERS  # of each text part; the rest of it is not split in words
@@ -40,7 +41,7 @@ class Summary(NamedTuple):
     """A message in a list, and what searches look at."""
 
     entry: Entry
-    search: SearchText
+    search: Searchable
 
 
 def _contact(address: Address) -> dict[str, str]:
@@ -94,6 +95,24 @@ def summarise(message: Message, parsed: Parsed) -> Summary:
     }
     search = search_text(message, parsed, fields)
     return Summary(Entry(message.id, _encoded(record)), search)
+
+
+def described(message: Message) -> Described:
+    """Return what the index keeps of a message."""
+    parsed = parse_message(message.body)
+    summary = summarise(message, parsed)
+    attached = [part for part in parsed.parts if _is_attachment(part)]
+    inline = [part for part in parsed.parts if _is_inline(part)]
+    return Described(
+        summary.entry.record,
+        summary.search._replace(
+            text=searchable_body(parsed),
+            received_at=message.received_at,
+            size=len(message.body),
+            attachments=len(attached),
+            inline=len(inline),
+        ),
+    )
 
 
 def _encoded(record: dict[str, Any]) -> bytes:

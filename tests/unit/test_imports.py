@@ -19,7 +19,7 @@ LAYERS = [
     {"params", "policy", "units", "limits", "budget", "query", "mime", "arrivals", "users", "tls"},
     {"auth"},
     {"settings", "stores"},
-    {"metrics", "readiness", "logs", "listeners"},
+    {"metrics", "readiness", "logs", "listeners", "index"},
     {"session", "http", "renewal"},
     {"server"},
     {"process"},
