@@ -12,9 +12,14 @@ other prefixes, and a negated word that looks like one (its negation holds for a
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-__all__ = ["FIELDS", "Query", "QueryError", "SearchText", "parse_query"]
+from prixfixe.mail.folding import fold
+
+if TYPE_CHECKING:
+    from prixfixe.mail.summary import SearchText
+
+__all__ = ["FIELDS", "Query", "QueryError", "parse_query"]
 
 FIELDS = ("to", "from", "cc", "bcc", "subject", "message-id")
 UNSUPPORTED = (
@@ -26,31 +31,6 @@ _TERM = re.compile(r'([!-]?)(?:([A-Za-z-]+):("[^"]*"|[^\s"]*)|("[^"]*"|[^\s"]+))
 
 class QueryError(ValueError):
     """The query cannot be understood; the text says what is expected."""
-
-
-class SearchText(NamedTuple):
-    """What a query looks at, all lower-cased; `to` holds the To field and envelope recipients.
-
-    `cut` names the fields of which this may be the beginning only; `text` is the body.
-    """
-
-    to: str
-    sender: str
-    cc: str
-    bcc: str
-    subject: str
-    message_id: str
-    text: str = ""
-    cut: tuple[str, ...] = ()
-
-    def field(self, name: str) -> str:
-        """Return the text a prefix names, or everything for ""."""
-        texts = self[:-1]
-        return texts[FIELDS.index(name)] if name else "\n".join(texts)
-
-    def is_cut(self, name: str) -> bool:
-        """Return whether there may be more of it."""
-        return name in self.cut if name else bool(self.cut)
 
 
 class Term(NamedTuple):
@@ -101,7 +81,8 @@ def parse_query(text: str) -> Query:
 
 def _term(negation: str, name: str, prefixed: str, bare: str) -> Term:
     field = name.lower()
-    value = (prefixed if name else bare).strip('"').lower()
+    value = (prefixed if name else bare).strip('"')
+    value = fold(value)
     if field not in FIELDS and name:
         _check_unknown(negation, field, value)
         field, value = "", f"{field}:{value}"

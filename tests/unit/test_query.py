@@ -2,13 +2,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prixfixe.query import QueryError, SearchText, parse_query
+from prixfixe.mail.summary import SearchText
+from prixfixe.query import QueryError, parse_query
 
 TEXT = SearchText(
     to="bob b@y.test\nhidden@z.test",
     sender="alice a@x.test",
     cc="carol c@y.test",
     bcc="hidden@z.test",
+    reply_to="",
+    files="",
     subject="the quick brown fox",
     message_id="unique-1@x.test",
     text="body words here",
