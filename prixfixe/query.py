@@ -7,10 +7,11 @@ DELETE never takes what a whole look would have kept. docs/api.md describes the 
 from __future__ import annotations
 
 import re
-import unicodedata
 from datetime import UTC, datetime, tzinfo
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
+
+from prixfixe.mail.folding import fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,6 @@ __all__ = [
     "QueryError",
     "Searchable",
     "Term",
-    "fold",
     "parse_query",
 ]
 
@@ -54,14 +54,6 @@ _ZONE = re.compile(r"[A-Za-z0-9_+-]{1,40}(?:/[A-Za-z0-9_+-]{1,40}){0,2}")
 
 class QueryError(ValueError):
     """The query cannot be understood; the text says what is expected."""
-
-
-def fold(text: str) -> str:
-    """Return text as it is compared: composed, then without case (Unicode 3.13, D145)."""
-    if text.isascii():
-        return text.lower()
-    composed = unicodedata.normalize("NFC", text)
-    return unicodedata.normalize("NFC", composed.casefold())
 
 
 class Searchable(NamedTuple):

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from email.parser import BytesHeaderParser
 from typing import TYPE_CHECKING
 
 from prixfixe.cli.environment import store_reader
 from prixfixe.cli.reading import Reading
-from prixfixe.mime import decoded
+from prixfixe.mail.header import read_header
 
 if TYPE_CHECKING:
     import argparse
@@ -66,13 +65,8 @@ def _as_line(message: Message) -> str:
 
 def _subject(body: bytes) -> str:
     """Return the decoded Subject, in one printable line; UTF-8 as it is (RFC 6532)."""
-    end = body.find(b"\r\n\r\n", 0, _MAX_HEADER_OCTETS)
-    head = BytesHeaderParser().parsebytes(body[: end if end >= 0 else _MAX_HEADER_OCTETS])
-    for name, raw in head.raw_items():
-        if name.lower() == "subject":
-            octets = str(raw).encode("utf-8", "surrogateescape")
-            return _printable(decoded(octets.decode("utf-8", "replace")))
-    return ""
+    header = read_header(body, 0, min(len(body), _MAX_HEADER_OCTETS))
+    return _printable(" ".join(header.text("Subject").split()))
 
 
 def _printable(text: str) -> str:

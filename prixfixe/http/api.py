@@ -20,8 +20,9 @@ from prixfixe.arrivals import ArrivalsClosedError, TooManyWaitersError
 from prixfixe.http import mailpit
 from prixfixe.http.answers import Json, number, whole
 from prixfixe.http.named import named_ids
+from prixfixe.mail.file_names import content_disposition
+from prixfixe.mail.mime import header_fields, parse_message
 from prixfixe.message import render
-from prixfixe.mime import header_fields, parse_message
 from prixfixe.query import parse_query
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from prixfixe.http.mailbox import Mailbox
     from prixfixe.http.mailpit import Entry
     from prixfixe.http.server import HttpContext
+    from prixfixe.mail.mime import Part
     from prixfixe.message import Message
     from prixfixe.query import Query
 
@@ -44,6 +46,16 @@ MAX_START = 1_000_000_000
 # RFC 6838 4.2, and `'*%`: whatever else a sender writes there, HTTP may not take for a header.
 _TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+'*%-]{1,127}/[A-Za-z0-9!#$&^_.+'*%-]{1,127}")
 _UNKNOWN_TYPE = "application/octet-stream"
+# What a browser may run; a download keeps its name and content.
+_ACTIVE_TYPES = frozenset(
+    (
+        *("text/html", "text/xml", "text/javascript", "text/ecmascript", "text/xsl"),
+        *("application/xhtml+xml", "application/xml", "application/javascript"),
+        *("application/ecmascript", "application/x-javascript", "application/mathml+xml"),
+        *("application/x-shockwave-flash", "application/rdf+xml", "application/xslt+xml"),
+        *("image/svg+xml", "multipart/x-mixed-replace", "multipart/related", "text/cache-manifest"),
+    )
+)
 
 
 class Api:
@@ -107,9 +119,8 @@ class Api:
 
     async def message(self, request: Request) -> Response:
         """Return a message taken apart."""
-        return Json(
-            await self._view(request, lambda one: mailpit.detail(one, parse_message(one.body)))
-        )
+        record = await self._view(request, _detail)
+        return Response(record, media_type=Json.media_type)
 
     async def envelope(self, request: Request) -> Response:
         """Return what the SMTP session said."""
@@ -131,13 +142,17 @@ class Api:
     async def part(self, request: Request) -> Response:
         """Return one part's decoded content, as a download."""
         wanted = request.path_params["part"]
-        parsed = await self._view(request, lambda one: parse_message(one.body))
-        for part in parsed.parts:
-            if part.number == wanted:
-                kind = part.content_type if _TYPE.fullmatch(part.content_type) else _UNKNOWN_TYPE
-                headers = {"Content-Type": kind, "Content-Disposition": "attachment"}
-                return Response(part.content, headers=headers)
-        raise HTTPException(404, "no such part")
+        found = await self._view(request, lambda one: (_part(one, wanted),))
+        if found[0] is None:
+            raise HTTPException(404, "no such part")
+        part, content = found[0]
+        kind = part.content_type
+        is_safe = _TYPE.fullmatch(kind) and kind not in _ACTIVE_TYPES
+        headers = {
+            "Content-Type": kind if is_safe else _UNKNOWN_TYPE,
+            "Content-Disposition": content_disposition(part.name),
+        }
+        return Response(content, headers=headers)
 
     # --- waiting
 
@@ -181,6 +196,19 @@ class Api:
         """Return the newest that the store has now, by id, oldest first."""
         there, _count = await self._mailbox.search(query, 0, MAX_LIMIT)
         return {entry.id: entry for entry in reversed(there)}
+
+
+def _detail(message: Message) -> bytes:
+    """Return a message taken apart, as JSON; in the reading thread, in short calls."""
+    record = mailpit.detail(message, parse_message(message.body))
+    return b"".join(mailpit.detail_pieces(record))
+
+
+def _part(message: Message, wanted: str) -> tuple[Part, bytes] | None:
+    """Return a part and its content, decoded; in the reading thread."""
+    parts = parse_message(message.body).parts
+    part = next((one for one in parts if one.number == wanted), None)
+    return None if part is None else (part, part.content)
 
 
 def _page(listing: bytes) -> Response:

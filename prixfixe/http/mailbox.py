@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING, TypeVar
 from starlette.exceptions import HTTPException
 
 from prixfixe.http import mailpit
-from prixfixe.http.fields import searchable_body
-from prixfixe.http.summaries import Summaries
-from prixfixe.mime import parse_message
+from prixfixe.http.summaries import Listed, Summaries
+from prixfixe.mail.mime import parse_message
 from prixfixe.stores.base import DamagedError
 from prixfixe.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from prixfixe.http.mailpit import Entry, Summary
+    from prixfixe.http.mailpit import Entry
     from prixfixe.message import Message
     from prixfixe.query import Query
     from prixfixe.stores.base import Reader, Totals
@@ -130,14 +129,16 @@ class Mailbox:
             message_id = next(iter(self._reader.ids(0, 1)), "")
         return self._reader.get(message_id) if message_id else None
 
-    def _summary(self, message_id: str) -> Summary | None:
+    def _summary(self, message_id: str) -> Listed | None:
         known = self._summaries.get(message_id)
         if known is not None:
             return known
         message = self._whole(message_id)
         if message is None:
             return None
-        summary = mailpit.summarise(message, parse_message(message.body))
+        parsed = parse_message(message.body)
+        search = mailpit.searchable(message, parsed, with_body=False)
+        summary = Listed(mailpit.entry(message, parsed), search)
         self._summaries.add(summary)
         return summary
 
@@ -157,6 +158,6 @@ class Mailbox:
                 message = self._whole(message_id)
                 if message is None:
                     continue
-                text = text._replace(text=searchable_body(parse_message(message.body)))
+                text = mailpit.searchable(message, parse_message(message.body))
             if query.matches(text):
                 yield summary.entry

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from prixfixe.index.file import close
 from prixfixe.index.packing import fed, pack_record, pack_text, unpack_text
-from prixfixe.query import FIELDS, fold
+from prixfixe.mail.folding import fold
+from prixfixe.query import FIELDS
 from prixfixe.stores.base import NOWHERE, Place
 
 if TYPE_CHECKING:

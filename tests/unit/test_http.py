@@ -1,6 +1,7 @@
 """The HTTP paths, over a real listener, with mail that came in over SMTP."""
 
 import asyncio
+import hashlib
 import json
 import os
 import socket
@@ -173,11 +174,24 @@ async def test_one_message(serve, client):
     assert detail["Text"] == "hello words"
     assert detail["HTML"] == "<script>alert(1)</script>"
     assert detail["Attachments"] == [
-        {"PartID": "3", "FileName": "a.bin", "ContentType": "application/x-test", "ContentID": "", "Size": 3}
-    ]  # fmt: skip
+        {
+            "PartID": "3",
+            "FileName": "a.bin",
+            "ContentType": "application/x-test",
+            "ContentID": "",
+            "Size": 3,
+            "Checksums": {
+                "MD5": hashlib.md5(b"\0\1\2").hexdigest(),
+                "SHA1": hashlib.sha1(b"\0\1\2").hexdigest(),
+                "SHA256": hashlib.sha256(b"\0\1\2").hexdigest(),
+            },
+        }
+    ]
     part = await client.get(base + "/part/3")
-    assert (part.content, part.headers["content-disposition"]) == (b"\0\1\2", "attachment")
+    assert part.content == b"\0\1\2"
+    assert part.headers["content-disposition"] == 'attachment; filename="a.bin"'
     html = await client.get(base + "/part/2")
+    assert html.headers["content-type"] == "application/octet-stream"
     assert "sandbox" in html.headers["content-security-policy"]
     raw = (await client.get(base + "/raw")).content
     assert raw.startswith(b"Return-Path: <a@x.test>\r\nReceived: from c.test ")

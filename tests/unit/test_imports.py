@@ -12,11 +12,11 @@ LAYERS = [
     {"threads"},
     {
         *("replies", "address", "message", "selfsigned", "passwords", "scram", "reloading"),
-        *("events", "loglines", "linesink", "outlet", "restraint", "charsets", "mimetree"),
+        *("events", "loglines", "linesink", "outlet", "restraint"),
         "proxy",
         "worker",
     },
-    {"params", "policy", "units", "limits", "budget", "query", "mime", "arrivals", "users", "tls"},
+    {"params", "policy", "units", "limits", "budget", "query", "mail", "arrivals", "users", "tls"},
     {"auth"},
     {"settings", "stores"},
     {"metrics", "readiness", "logs", "listeners", "index"},
@@ -30,6 +30,7 @@ SIDEWAYS = {
     ("passwords", "scram"),
     ("cli", "load"),
     ("params", "policy"),
+    ("query", "mail"),
     ("readiness", "metrics"),
 }
 

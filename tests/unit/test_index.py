@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from prixfixe.http.mailpit import described
 from prixfixe.index import Index, IndexOptions, SearchGivenUpError
 from prixfixe.index.file import path_of
+from prixfixe.mail.folding import fold
 from prixfixe.message import Envelope, IdSource, Message, Recipient
-from prixfixe.query import QueryError, fold, parse_query
+from prixfixe.query import QueryError, parse_query
 from prixfixe.stores import StoreOptions, open_reader, open_store
 from tests.conftest import PATIENCE
 from tests.unit.store_support import KEEPING, url_of
