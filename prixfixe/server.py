@@ -14,7 +14,8 @@ import asyncio
 import contextlib
 import math
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from prixfixe import __version__
 from prixfixe.arrivals import Arrivals
@@ -32,9 +33,10 @@ if TYPE_CHECKING:
     import socket
 
     from prixfixe.http import HttpServer
+    from prixfixe.index import Index
     from prixfixe.logs import Log
     from prixfixe.settings import Settings
-    from prixfixe.stores.base import Reader, Store
+    from prixfixe.stores.base import Followed, Reader, Store
 
 __all__ = ["Bound", "Server"]
 
@@ -84,7 +86,7 @@ class Server:
             min_free=settings.store_min_free,
             on_operation=self.metrics.store_operation,
             on_retry=self.metrics.store_retry,
-            on_pruned=self.metrics.pruned,
+            on_pruned=self._pruned,
             on_space=self.metrics.measured,
         )
         self.store = store or open_store(settings.store, options)
@@ -95,6 +97,7 @@ class Server:
         self._listeners: list[asyncio.Server] = []
         self._housekeeping: list[asyncio.Task[None]] = []
         self._http: HttpServer | None = None
+        self._index: Index | None = None
         self._renewal: Renewal | None = None
         self._hurry = asyncio.Event()
 
@@ -194,6 +197,7 @@ class Server:
         from prixfixe.http import HttpContext, HttpServer
 
         context = self.context
+        self._index = self._start_index()
         self._http = HttpServer(
             HttpContext(
                 store=self.store,
@@ -205,11 +209,60 @@ class Server:
                 token=self._settings.http_token,
                 version=__version__,
                 store_url=self._settings.store,
+                index=self._index,
             )
         )
         listener = bind_socket(self._settings.http_bind, self._settings.http_port)
         await self._http.start(listener)
         return written(listener.getsockname())
+
+    def _start_index(self) -> Index | None:
+        """Begin to follow the store, if it is one that can be followed."""
+        from prixfixe.http.mailpit import RECORD_VERSION, described
+        from prixfixe.index import Index, IndexOptions
+        from prixfixe.index.file import is_followed, path_of
+
+        url = self._settings.store
+        if not is_followed(url):
+            return None
+        index = Index(
+            IndexOptions(
+                open_reader=lambda: cast("Followed", self._open_reader()),
+                describe=described,
+                version=RECORD_VERSION,
+                path=path_of(url),
+                is_named=url.startswith("maildir:"),
+                min_free=self._settings.store_min_free,
+                say=self._say_later,
+            )
+        )
+        index.start()
+        self.context.arrivals.follower = index.arrived
+        self.readiness.add("index", self._check_index)
+        return index
+
+    def _say_later(self, event: str, **fields: object) -> None:
+        """Write a record from another thread."""
+        with contextlib.suppress(RuntimeError):  # The loop is closed.
+            self._loop.call_soon_threadsafe(partial(self._log.say, event, **fields))
+
+    def _pruned(self, count: int) -> None:
+        self.metrics.pruned(count)
+        if self._index is not None:
+            self._index.changed()
+
+    def _check_index(self) -> CheckResult:
+        """Tell how far the index is; mail is taken without it."""
+        if self._index is None:
+            return CheckResult(is_ok=True)
+        progress = self._index.progress
+        words = f"{progress.messages} messages indexed"
+        if progress.trouble:
+            return CheckResult(is_ok=True, detail=f"stopped: {progress.trouble}")
+        if not progress.is_in_step:
+            return CheckResult(is_ok=True, detail=f"catching up: {words}")
+        more = f", {progress.unfed} with words to come" if progress.unfed else ""
+        return CheckResult(is_ok=True, detail=f"ok: {words}{more}")
 
     def _open_reader(self) -> Reader:
         return open_reader(self._settings.store, self.store)
@@ -268,6 +321,8 @@ class Server:
             self._renewal.close()
         if self._http is not None:
             await self._http.stop()
+        if self._index is not None:
+            await self._index.close()
         for task in self._housekeeping:
             task.cancel()
 

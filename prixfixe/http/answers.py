@@ -20,7 +20,7 @@ from prixfixe.stores.base import DamagedError, StoreError, StoreOpenError
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ["ERRORS", "Headers", "Json", "number", "whole"]
+__all__ = ["ERRORS", "Headers", "Json", "number", "only", "whole"]
 
 _DIGITS = 20  # more are no number that is asked for, and slow to read
 _SAFE = {
@@ -98,6 +98,14 @@ ERRORS = {
     QueryError: _bad_request,
     Exception: _unexpected,
 }
+
+
+def only(request: Request, *names: str) -> None:
+    """Answer 400 to parameters that are not of these: what is not understood is not passed over."""
+    unknown = sorted(set(request.query_params) - set(names))
+    if unknown:
+        expected = f"expected {', '.join(names)}" if names else "expected none"
+        raise HTTPException(400, f"unknown parameter {unknown[0][:100]!a}: {expected}")
 
 
 def number(request: Request, name: str, default: float, most: float) -> float:

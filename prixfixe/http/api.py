@@ -9,24 +9,28 @@ to be deleted (see `named`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from prixfixe.arrivals import ArrivalsClosedError, TooManyWaitersError
 from prixfixe.http import mailpit
-from prixfixe.http.answers import Json, number, whole
+from prixfixe.http.answers import Json, number, only, whole
+from prixfixe.http.asked import asked_name, asked_state, asked_tags
+from prixfixe.http.mailpit import Listing
 from prixfixe.http.named import named_ids
+from prixfixe.http.wanted import time_of, wanted_of
 from prixfixe.mail.file_names import content_disposition
 from prixfixe.mail.mime import header_fields, parse_message
 from prixfixe.message import render
 from prixfixe.query import parse_query
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from starlette.requests import Request
 
@@ -34,15 +38,19 @@ if TYPE_CHECKING:
     from prixfixe.http.mailbox import Mailbox
     from prixfixe.http.mailpit import Entry
     from prixfixe.http.server import HttpContext
+    from prixfixe.http.wanted import Wanted
     from prixfixe.mail.mime import Part
     from prixfixe.message import Message
     from prixfixe.query import Query
 
 __all__ = ["Api"]
 
+T = TypeVar("T")
+
 MAX_WAIT_SECONDS = 300.0
 MAX_LIMIT = 1000
 MAX_START = 1_000_000_000
+MAX_MILLISECONDS = 1 << 43  # the year 2248
 # RFC 6838 4.2, and `'*%`: whatever else a sender writes there, HTTP may not take for a header.
 _TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+'*%-]{1,127}/[A-Za-z0-9!#$&^_.+'*%-]{1,127}")
 _UNKNOWN_TYPE = "application/octet-stream"
@@ -68,33 +76,50 @@ class Api:
 
     async def messages(self, request: Request) -> Response:
         """List, newest first."""
+        only(request, "start", "limit", "before", "tz")
         start = whole(request, "start", 0, MAX_START)
         limit = whole(request, "limit", 50, MAX_LIMIT)
-        found = await self._mailbox.page(start, limit)
-        total = (await self._mailbox.totals()).messages
-        return _page(mailpit.listing(found, total, total, start))
+        before = whole(request, "before", 0, MAX_MILLISECONDS)
+        page = await self._mailbox.page(start, limit, before / 1000 if before else None)
+        return _page(page, start)
 
     async def delete(self, request: Request) -> Response:
         """Delete the messages named in `IDs`, or all of them without a body."""
-        await self._context.store.delete(await named_ids(request))
+        await self._delete(await named_ids(request))
+        return Response(b"ok", media_type="text/plain")
+
+    async def set_read(self, request: Request) -> Response:
+        """Set the read state of the messages named in `IDs` or found by `Search`, or of all."""
+        only(request, "tz")
+        asked = await asked_state(request)
+        ids = asked.ids
+        if asked.search is not None:
+            ids = await self._mailbox.matching_ids(_parsed(request, asked.search))
+        await self._mailbox.change(lambda catalog: catalog.mark(ids, is_read=asked.is_read))
         return Response(b"ok", media_type="text/plain")
 
     async def search(self, request: Request) -> Response:
-        """List what matches, newest first."""
+        """List what matches, newest first; the search ends when its client is gone."""
+        only(request, "query", "start", "limit", "tz")
         start = whole(request, "start", 0, MAX_START)
         limit = whole(request, "limit", 50, MAX_LIMIT)
-        found, count = await self._mailbox.search(_query(request), start, limit)
-        total = (await self._mailbox.totals()).messages
-        return _page(mailpit.listing(found, total, count, start))
+        searching = self._mailbox.search(_query(request), start, limit)
+        page = await _unless_gone(request, searching)
+        return _page(page, start)
 
     async def delete_found(self, request: Request) -> Response:
         """Delete what matches."""
-        found = await self._mailbox.matching_ids(_query(request))
-        await self._context.store.delete(found)
+        only(request, "query", "tz")
+        await self._delete(await self._mailbox.matching_ids(_query(request)))
         return Response(b"ok", media_type="text/plain")
 
-    async def info(self, _request: Request) -> Response:
+    async def _delete(self, ids: list[str] | None) -> None:
+        await self._context.store.delete(ids)
+        self._mailbox.deleted()
+
+    async def info(self, request: Request) -> Response:
         """Return version and totals."""
+        only(request)
         totals = await self._mailbox.totals()
         return Json(
             {
@@ -103,24 +128,68 @@ class Api:
                 "Database": self._context.store_kind,
                 "DatabaseSize": totals.bytes,
                 "Messages": totals.messages,
-                "Unread": totals.messages,
-                "Tags": {},
+                "Unread": await self._mailbox.unread(totals.messages),
+                "Tags": await self._mailbox.tags(),
                 "RuntimeStats": {"Uptime": int(time.monotonic() - self._since)},
             }
         )
 
+    # --- tags
+
+    async def tags(self, request: Request) -> Response:
+        """Return all tags."""
+        only(request)
+        return Json(list(await self._mailbox.tags()))
+
+    async def set_tags(self, request: Request) -> Response:
+        """Give messages tags in the place of those they have."""
+        only(request)
+        ids, tags = await asked_tags(request)
+        await self._mailbox.change(lambda catalog: catalog.tag(ids, tags))
+        return Response(b"ok", media_type="text/plain")
+
+    async def rename_tag(self, request: Request) -> Response:
+        """Rename a tag wherever it is."""
+        only(request)
+        new = await asked_name(request)
+        await self._mailbox.change(lambda catalog: catalog.retag(request.path_params["tag"], new))
+        return Response(b"ok", media_type="text/plain")
+
+    async def delete_tag(self, request: Request) -> Response:
+        """Take a tag from all messages."""
+        only(request)
+        await self._mailbox.change(lambda catalog: catalog.retag(request.path_params["tag"], None))
+        return Response(b"ok", media_type="text/plain")
+
     # --- one message
 
+    async def _id(self, request: Request) -> str:
+        """Return the id that is asked for; `latest` may be the newest that matches a query."""
+        only(request, "query", "tz")
+        asked: str = request.path_params["id"]
+        if asked != "latest" or not request.query_params.get("query"):
+            return asked
+        found = await self._mailbox.search(_query(request), 0, 1)
+        return found.entries[0].id if found.entries else ""
+
     async def _view(self, request: Request, make: Callable[[Message], Any]) -> Any:  # noqa: ANN401
-        view = await self._mailbox.view(request.path_params["id"], make)
+        view = await self._mailbox.view(await self._id(request), make)
         if view is None:
             raise HTTPException(404, "no such message")
         return view
 
     async def message(self, request: Request) -> Response:
-        """Return a message taken apart."""
-        record = await self._view(request, _detail)
-        return Response(record, media_type=Json.media_type)
+        """Return a message taken apart, and mark it as read."""
+        name: str = await self._view(request, lambda one: one.id)
+        said = await self._mailbox.said(name)
+        if not said.is_read:
+            # A client that only reads is not kept waiting by an index that is behind.
+            with contextlib.suppress(HTTPException):
+                await self._mailbox.change(lambda catalog: catalog.mark([name], is_read=True))
+        view = await self._mailbox.view(name, lambda one: _detail(one, said.tags))
+        if view is None:
+            raise HTTPException(404, "no such message")
+        return Response(view, media_type=Json.media_type)
 
     async def envelope(self, request: Request) -> Response:
         """Return what the SMTP session said."""
@@ -158,49 +227,64 @@ class Api:
 
     async def wait(self, request: Request) -> Response:
         """Answer as soon as `count` messages match, or 408 when the time is up."""
-        query = _query(request)
+        only(request, "query", "to", "from", "subject", "since", "timeout", "count", "tz")
+        wanted = await self._wanted(request)
         timeout = number(request, "timeout", 10, MAX_WAIT_SECONDS)
         count = max(1, whole(request, "count", 1, MAX_LIMIT))
         try:
             with self._context.arrivals.subscribe() as waiter:
-                found = await self._gather(request, query, count, timeout, waiter)
+                found = await self._gather(request, wanted, count, timeout, waiter)
         except TooManyWaitersError:
             raise HTTPException(503, "too many clients wait already") from None
         except ArrivalsClosedError:
             raise HTTPException(503, "the server is shutting down") from None
-        if len(found) < count:
-            raise HTTPException(408, f"{len(found)} of {count} messages came in {timeout:g} s")
         total = (await self._mailbox.totals()).messages
-        return _page(mailpit.listing(list(reversed(found.values())), total, len(found), 0))
+        if len(found) < count:
+            text = f"{len(found)} of {count} messages came in {timeout:g} s"
+            return Json({"Error": text, "Stored": total}, 408)
+        entries = list(reversed(found.values()))
+        unread = await self._mailbox.unread(total)
+        return _page(Listing(entries, total, unread, len(found), len(found)), 0)
+
+    async def _wanted(self, request: Request) -> Wanted:
+        wanted = wanted_of(request)
+        since = request.query_params.get("since", "")
+        if not since:
+            return wanted
+        place = await self._mailbox.view(since, lambda one: (one.received_at, one.id))
+        return wanted.after(place or time_of(since))
 
     async def _gather(
-        self, request: Request, query: Query, count: int, seconds: float, waiter: Subscription
+        self, request: Request, wanted: Wanted, count: int, seconds: float, waiter: Subscription
     ) -> dict[str, Entry]:
         """Collect matches, oldest first: those there are, then those that come."""
         deadline = asyncio.get_running_loop().time() + seconds
-        found = await self._there(query)
+        found, is_whole = await self._there(wanted)
         while len(found) < count:
-            arrived = await _arrived_or_gone(request, waiter, deadline)
-            if not arrived:
+            catching_up = None if is_whole else self._mailbox.catch_up(_left(deadline))
+            arrived = await _arrived_or_gone(request, waiter, deadline, catching_up)
+            if arrived is None:
                 break
-            if waiter.take_missed():  # More came at once than are remembered: look at all again.
-                found |= await self._there(query)
+            if waiter.take_missed() or not arrived:  # Look at all again.
+                more, is_whole = await self._there(wanted)
+                found |= more
                 continue
             for message_id in arrived:
-                entry = await self._mailbox.match(query, message_id)
-                if entry is not None:
+                entry = await self._mailbox.match(wanted.query, message_id)
+                if entry is not None and wanted.takes(entry):
                     found[message_id] = entry
         return found
 
-    async def _there(self, query: Query) -> dict[str, Entry]:
-        """Return the newest that the store has now, by id, oldest first."""
-        there, _count = await self._mailbox.search(query, 0, MAX_LIMIT)
-        return {entry.id: entry for entry in reversed(there)}
+    async def _there(self, wanted: Wanted) -> tuple[dict[str, Entry], bool]:
+        """Return the newest there are, by id, oldest first; and whether all were looked at."""
+        there = await self._mailbox.search(wanted.query, 0, MAX_LIMIT)
+        entries = filter(wanted.takes, reversed(there.entries))
+        return {entry.id: entry for entry in entries}, not there.left_out
 
 
-def _detail(message: Message) -> bytes:
+def _detail(message: Message, tagged: tuple[str, ...] | None) -> bytes:
     """Return a message taken apart, as JSON; in the reading thread, in short calls."""
-    record = mailpit.detail(message, parse_message(message.body))
+    record = mailpit.detail(message, parse_message(message.body), is_read=True, tagged=tagged)
     return b"".join(mailpit.detail_pieces(record))
 
 
@@ -211,27 +295,49 @@ def _part(message: Message, wanted: str) -> tuple[Part, bytes] | None:
     return None if part is None else (part, part.content)
 
 
-def _page(listing: bytes) -> Response:
-    return Response(listing, media_type=Json.media_type)
+def _page(page: Listing, start: int) -> Response:
+    headers = {"X-PrixFixe-Not-Indexed": str(page.left_out)} if page.left_out else {}
+    return Response(mailpit.listing(page, start), media_type=Json.media_type, headers=headers)
 
 
 def _left(deadline: float) -> float:
     return max(0.0, deadline - asyncio.get_running_loop().time())
 
 
-async def _arrived_or_gone(
-    request: Request, waiter: Subscription, deadline: float
-) -> list[str] | None:
-    """Return what arrived next; None when time is up or the client gone."""
-    arrival = asyncio.ensure_future(waiter.arrived())
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Return what work returns; give it up when the client is gone."""
+    working = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_gone(request))
     try:
-        left = _left(deadline)
-        await asyncio.wait({arrival, gone}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-        return arrival.result() if arrival.done() else None
+        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise HTTPException(499, "the client is gone")
+        return working.result()
     finally:
-        arrival.cancel()
+        working.cancel()
         gone.cancel()
+
+
+async def _arrived_or_gone(
+    request: Request,
+    waiter: Subscription,
+    deadline: float,
+    catching_up: Coroutine[Any, Any, bool] | None,
+) -> list[str] | None:
+    """Return what arrived next, nothing when the index caught up; None when it is over."""
+    arrival = asyncio.ensure_future(waiter.arrived())
+    tasks: list[asyncio.Future[Any]] = [arrival, asyncio.ensure_future(_gone(request))]
+    if catching_up is not None:
+        tasks.append(asyncio.ensure_future(catching_up))
+    try:
+        left = _left(deadline)
+        await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        if arrival.done():
+            return arrival.result()
+        return [] if tasks[-1].done() and catching_up is not None else None
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 async def _gone(request: Request) -> None:
@@ -240,4 +346,8 @@ async def _gone(request: Request) -> None:
 
 
 def _query(request: Request) -> Query:
-    return parse_query(request.query_params.get("query", ""))
+    return _parsed(request, request.query_params.get("query", ""))
+
+
+def _parsed(request: Request, text: str) -> Query:
+    return parse_query(text, request.query_params.get("tz", ""))

@@ -31,6 +31,11 @@ def build_app(context: HttpContext, mailbox: Mailbox) -> Starlette:
         routes=[
             Route("/messages", api.messages, methods=["GET"]),
             Route("/messages", api.delete, methods=["DELETE"]),
+            Route("/messages", api.set_read, methods=["PUT"]),
+            Route("/tags", api.tags, methods=["GET"]),
+            Route("/tags", api.set_tags, methods=["PUT"]),
+            Route("/tags/{tag}", api.rename_tag, methods=["PUT"]),
+            Route("/tags/{tag}", api.delete_tag, methods=["DELETE"]),
             Route("/search", api.search, methods=["GET"]),
             Route("/search", api.delete_found, methods=["DELETE"]),
             Route("/wait", api.wait),

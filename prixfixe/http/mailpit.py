@@ -31,12 +31,15 @@ from prixfixe.query import FIELDS, Searchable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from prixfixe.index import Found
     from prixfixe.mail.mime import Address, Parsed, Part
     from prixfixe.mail.summary import Contacts, Summary
     from prixfixe.message import Message
 
 __all__ = [
+    "RECORD_VERSION",
     "Entry",
+    "Listing",
     "described",
     "detail",
     "detail_pieces",
@@ -44,10 +47,12 @@ __all__ = [
     "envelope",
     "listing",
     "searchable",
+    "shown",
     "summary_record",
 ]
 
 _PIECE_CHARACTERS = 32 * 1024  # of a text that one call writes as JSON
+RECORD_VERSION = "1"  # of what `described` makes: an index of another one is built again
 _BETWEEN_TEXTS = "\n--\n"  # as Mailpit joins them
 _quote = json.encoder.encode_basestring_ascii
 
@@ -198,20 +203,47 @@ def detail_pieces(record: dict[str, Any]) -> Iterator[bytes]:
     yield b"}\n"
 
 
-def listing(found: list[Entry], total: int, count: int, start: int) -> bytes:
-    """Return a page of messages; `total` is of the store, `count` of what was asked for."""
-    page = {
-        "total": total,
-        "unread": total,
-        "count": len(found),
-        "messages_count": count,
-        "messages_unread": count,
+class Listing(NamedTuple):
+    """A page of messages. `total` and `unread` are of the store, `matched` of what was asked for.
+
+    `left_out` is how many messages were not looked at, since the index is not there yet.
+    """
+
+    entries: list[Entry]
+    total: int
+    unread: int
+    matched: int
+    matched_unread: int
+    tags: tuple[str, ...] = ()
+    left_out: int = 0
+
+
+def shown(found: Found) -> Entry:
+    """Return an entry of the index with the read state and the tags it has now."""
+    record = found.record
+    # No quote stands bare within a string, so the first of each is the field itself.
+    if found.is_read:
+        record = record.replace(b'"Read":false', b'"Read":true', 1)
+    before, _, rest = record.partition(b',"Tags":')
+    tags = json.dumps(found.tags, separators=(",", ":")).encode("ascii")
+    return Entry(found.id, b"".join((before, b',"Tags":', tags, rest[rest.index(b',"Size":') :])))
+
+
+def listing(page: Listing, start: int) -> bytes:
+    """Return a page of messages as JSON."""
+    fields = {
+        "total": page.total,
+        "unread": page.unread,
+        "count": len(page.entries),
+        "messages_count": page.matched,
+        "messages_unread": page.matched_unread,
         "start": start,
-        "tags": [],
+        "tags": page.tags,
+        **({"NotIndexed": page.left_out} if page.left_out else {}),
         "messages": [],
     }
-    head = _encoded(page).removesuffix(b"]}")
-    return b"".join((head, b",".join(one.record for one in found), b"]}\n"))
+    head = _encoded(fields).removesuffix(b"]}")
+    return b"".join((head, b",".join(one.record for one in page.entries), b"]}\n"))
 
 
 def envelope(message: Message) -> dict[str, Any]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from prixfixe.arrivals import Arrivals
+    from prixfixe.index import Index
     from prixfixe.metrics import Metrics
     from prixfixe.readiness import Readiness
     from prixfixe.stores.base import Reader, Store
@@ -46,6 +47,7 @@ class HttpContext:
     token: str | None
     version: str
     store_url: str
+    index: Index | None = None
 
     @property
     def store_kind(self) -> str:
@@ -57,7 +59,7 @@ class HttpServer:
     """One HTTP listener."""
 
     def __init__(self, context: HttpContext) -> None:
-        self._mailbox = Mailbox(context.open_reader)
+        self._mailbox = Mailbox(context.open_reader, context.index)
         config = uvicorn.Config(
             build_app(context, self._mailbox),
             loop="none",

@@ -19,7 +19,7 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["IndexFile", "close", "is_damage", "path_of"]
+__all__ = ["IndexFile", "close", "is_damage", "is_followed", "path_of"]
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x50724978  # "PrIx"
@@ -87,6 +87,11 @@ def path_of(url: str) -> Path | None:
     if technology == "maildir":
         return Path(path) / ".prixfixe.index"
     return None
+
+
+def is_followed(url: str) -> bool:
+    """Whether an index can be kept beside such a store."""
+    return url.partition(":")[0] in {"sqlite", "maildir", "memory"}
 
 
 class IndexFile:
@@ -214,9 +219,13 @@ def _set(connection: sqlite3.Connection, settings: Sequence[str]) -> None:
         connection.execute(f"PRAGMA {setting}").fetchall()
 
 
-def is_damage(error: Exception) -> bool:
-    """Whether what SQLite complains of is the file itself, so that it must be built again."""
+def is_damage(error: Exception, *, is_reading: bool = False) -> bool:
+    """Whether what SQLite complains of is the file itself, so that it must be built again.
+
+    For who writes that is a missing table too; who reads may come before there is one.
+    """
     if not isinstance(error, sqlite3.DatabaseError):
         return False
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+    is_missing = code == sqlite3.SQLITE_ERROR and not is_reading
+    return is_missing or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

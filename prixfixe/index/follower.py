@@ -156,12 +156,11 @@ class Index:
         """Open a reader; in any thread. Raises `sqlite3.Error`."""
         return IndexReader(self._file)
 
-    def is_damaged(self, error: Exception, generation: int) -> bool:
-        """Have the index built anew if that is what a reader's error asks for."""
-        if is_damage(error) and generation == self.generation:
+    def report(self, error: sqlite3.Error, generation: int) -> None:
+        """Take a reader's error: what is damaged is built again."""
+        if generation == self.generation and is_damage(error, is_reading=True):
             self._damage = str(error)
             self._wakeup.set()
-        return is_damage(error)
 
     def bytes(self) -> int:
         """Return what the index takes on disk."""
