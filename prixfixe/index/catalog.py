@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from prixfixe.index.file import close
-from prixfixe.index.packing import fed, pack_record, pack_text, unpack_text
+from prixfixe.index.packing import grams, pack_record, pack_text, unpack_text
 from prixfixe.mail.folding import fold
 from prixfixe.query import FIELDS
 from prixfixe.stores.base import NOWHERE, Place
@@ -137,7 +137,7 @@ class Catalog:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             self._db.executemany(
-                "INSERT INTO words(rowid, whole) VALUES(?, ?)",
+                "INSERT INTO words(rowid, grams) VALUES(?, ?)",
                 ((doc, self._counted(doc, packed)) for doc, packed in rows if may_go_on()),
             )
             if len(rows) < most and (not rows or self._fed == rows[-1][0]):
@@ -172,7 +172,7 @@ class Catalog:
     def _purge(self, rows: Sequence[tuple[int, bytes]]) -> None:
         if self.messages:
             self._db.executemany(
-                "INSERT INTO words(words, rowid, whole) VALUES('delete', ?, ?)",
+                "INSERT INTO words(words, rowid, grams) VALUES('delete', ?, ?)",
                 ((doc, _fed(packed)) for doc, packed in rows),
             )
             docs = [(doc,) for doc, _packed in rows]
@@ -261,4 +261,4 @@ def _clean(text: str) -> str:
 
 
 def _fed(packed: bytes) -> str:
-    return fed(unpack_text(packed).decode("utf-8"))
+    return grams(unpack_text(packed).decode("utf-8"))

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from prixfixe.index.packing import TOKENIZER
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -33,8 +35,9 @@ _CLOSED = "closed"
 
 # `message` is what conditions look at, in one narrow row, so that a walk over all is short;
 # `key` is the place in the order of listing. `content` holds what bare words look at, packed.
-# `words` holds the trigrams of the same, which narrow a search down; `fed` is the last document
-# that is in it. `gone` names documents that are in it and no more in the store.
+# `words` holds what is three characters long in words, which narrows a search down; `fed` is the
+# last document that is in it. `gone` names documents that are in it and no more in the store.
+_QUOTED_TOKENIZER = "'" + TOKENIZER.replace("'", "''") + "'"
 _SCHEMA = f"""
 CREATE TABLE message(
     doc INTEGER PRIMARY KEY,
@@ -71,7 +74,7 @@ CREATE TABLE state(
     cursor_id TEXT NOT NULL
 );
 CREATE VIRTUAL TABLE words USING fts5(
-    whole, content='', detail=none, columnsize=0, tokenize='trigram case_sensitive 1'
+    grams, content='', detail=none, columnsize=0, tokenize={_QUOTED_TOKENIZER}
 );
 INSERT INTO words(words, rank) VALUES('hashsize', {HASH_BYTES});
 """

@@ -6,10 +6,22 @@ is part of the format: a change of it is a change of `SCHEMA_VERSION`.
 
 from __future__ import annotations
 
+import string
 import zlib
 
-__all__ = ["pack_record", "pack_text", "trigrams", "unpack_record", "unpack_text"]
+__all__ = [
+    "TOKENIZER",
+    "expression",
+    "grams",
+    "is_exact",
+    "pack_record",
+    "pack_text",
+    "unpack_record",
+    "unpack_text",
+]
 
+# Grams come parted by blanks, and may hold any other character.
+TOKENIZER = "ascii tokenchars '" + string.punctuation.replace("'", "''") + "'"
 _SHARED = (
     b'{"ID":"019","MessageID":"@localhost","Read":false,"From":{"Name":"","Address":"@example.org"'
     b'},"To":[{"Name":"","Address":"@example.com"}],"Cc":[],"Bcc":[{"Name":"","Address":"'
@@ -17,6 +29,8 @@ _SHARED = (
     b'"Tags":[],"Size":,"Attachments":0,"Snippet":" the and of to "}'
 )
 _LEVEL = 3
+# The tokenizer parts words at these too.
+_BLANKS = dict.fromkeys((*range(32), 127), " ")
 
 
 def pack_record(record: bytes) -> bytes:
@@ -40,14 +54,30 @@ def unpack_text(packed: bytes) -> bytes:
     return zlib.decompress(packed, wbits=-15)
 
 
-def fed(text: str) -> str:
-    """Return text as the tokenizer is given it: NUL would end it."""
-    return text.replace("\0", "\1")
+def grams(text: str) -> str:
+    """Return what the words of a text are found by: all that is three characters long in them.
+
+    The ends of words, which are shorter, are there too, so that one or two characters are found as
+    the beginning of a gram. Each is there once.
+    """
+    words = set(text.translate(_BLANKS).split())
+    return " ".join({word[at : at + 3] for word in words for at in range(len(word))})
 
 
-def trigrams(text: str) -> str | None:
-    """Return an FTS5 expression that all texts with this one in them meet; None if it is short."""
-    text = fed(text)
-    grams = dict.fromkeys(text[at : at + 3] for at in range(len(text) - 2))
-    quoted = ['"' + gram.replace('"', '""') + '"' for gram in grams]
-    return " AND ".join(quoted) or None
+def expression(text: str) -> str | None:
+    """Return an FTS5 expression that all texts with this one in them meet, if there is one."""
+    wanted: dict[str, None] = {}
+    for word in text.translate(_BLANKS).split():
+        if len(word) < 3:
+            wanted[f"{_quoted(word)}*"] = None
+        wanted.update(dict.fromkeys(_quoted(word[at : at + 3]) for at in range(len(word) - 2)))
+    return " AND ".join(wanted) or None
+
+
+def is_exact(text: str) -> bool:
+    """Whether all texts that meet the expression have this text in them."""
+    return len(text) <= 3 and [text] == text.translate(_BLANKS).split()
+
+
+def _quoted(gram: str) -> str:
+    return '"' + gram.replace('"', '""') + '"'

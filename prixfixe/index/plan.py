@@ -1,8 +1,8 @@
 """From a query to SQL over the index, and to what SQL cannot tell.
 
-Conditions on fields, times, sizes and states are SQL. Bare words are narrowed down by trigrams,
-which never miss and may find too much; where they may, the text itself is looked at. Documents
-whose words are not fed yet are looked at one by one.
+Conditions on fields, times, sizes and states are SQL. Bare words are narrowed down by grams, which
+never miss and may find too much; where they may, the text itself is looked at. Documents whose
+words are not fed yet are looked at one by one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prixfixe.index.catalog import CUTS
-from prixfixe.index.packing import trigrams, unpack_text
+from prixfixe.index.packing import expression, is_exact, unpack_text
 from prixfixe.query import ADDRESSED, FIELDS
 
 if TYPE_CHECKING:
@@ -73,15 +73,15 @@ def plan(query: Query) -> Plan:
     conditions = [_condition(term) for term in query.terms]
     words = [term for term in query.terms if not term.field]
     sure = [term for term in query.terms if not term.is_negated and _is_text(term)]
-    matches = [found for term in sure if (found := trigrams(term.text))]
-    negated = [trigrams(term.text) for term in words if term.is_negated]
+    matches = [found for term in sure if (found := expression(term.text))]
+    negated = [expression(term.text) for term in words if term.is_negated]
     return Plan(
         Sql(
             " AND ".join(one.text for one in conditions if one.text) or "1",
             tuple(value for one in conditions for value in one.values),
         ),
         " AND ".join(matches),
-        tuple(expression for expression in negated if expression),
+        tuple(one for one in negated if one),
         tuple((_octets(term.text), term.is_negated) for term in words),
         any(not _is_settled(term) for term in words),
     )
@@ -96,10 +96,8 @@ def _is_text(term: Term) -> bool:
 
 
 def _is_settled(term: Term) -> bool:
-    """Whether trigrams alone tell that a document need not be looked at for this word."""
-    if term.is_negated:
-        return len(term.text) >= 3
-    return len(term.text) == 3 and "\0" not in term.text and "\1" not in term.text
+    """Whether grams alone tell that a document need not be looked at for this word."""
+    return is_exact(term.text) or (term.is_negated and expression(term.text) is not None)
 
 
 def _condition(term: Term) -> Sql:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Counts", "Found", "IndexReader", "SearchGivenUpError"]
 
-# Above this share of all documents a walk over the narrow rows is shorter than the trigrams' way.
+# Above this share of all documents a walk over the narrow rows is shorter than the grams' way.
 _COMMON = 12
 _LEAST = 2000
 _STEP = 256  # rows between two looks at whether the search was given up
@@ -166,7 +166,7 @@ class IndexReader:
         return self._found([row[0] for row in docs]), counts
 
     def _chosen(self, how: Plan) -> tuple[str, tuple[Any, ...]]:
-        """Return the shorter of two ways: by trigrams, or over all narrow rows."""
+        """Return the shorter of two ways: by grams, or over all narrow rows."""
         messages, fed = self._db.execute("SELECT messages, fed FROM state").fetchone()
         if how.match and not self._is_common(how.match, messages):
             return _narrowed(_HIT, how, fed)
@@ -235,7 +235,7 @@ _HIT = "SELECT m.doc, m.key, m.is_read"
 def _narrowed(
     select: str, how: Plan, fed: int, join: str = "", values: tuple[Any, ...] = ()
 ) -> tuple[str, tuple[Any, ...]]:
-    """Return a statement over what trigrams leave, and over what is not fed yet."""
+    """Return a statement over what grams leave, and over what is not fed yet."""
     where, more = how.where
     every = f"{select} FROM message m {join} WHERE "
     if not how.match:
