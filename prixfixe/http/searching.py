@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from typing import TYPE_CHECKING, TypeVar
 
 from prixfixe.index import SearchGivenUpError
@@ -43,6 +44,11 @@ class IndexView:
             self.close()
             raise StoreError(f"index: {error}") from error
 
+    def begin(self) -> None:
+        """Forget that something was given up."""
+        if self._opened is not None:
+            self._opened.begin()
+
     def give_up(self) -> None:
         """End what is asked; from any thread."""
         reader = self._opened
@@ -64,36 +70,54 @@ class IndexView:
         return self._opened
 
 
+class _Search:
+    """One search: whether its client is gone."""
+
+    def __init__(self) -> None:
+        self.is_given_up = False
+
+
 class Searching:
     """The thread, and the search it is at."""
 
     def __init__(self, index: Index) -> None:
         self._view = IndexView(index)
         self._thread = Worker("prixfixe-search")
-        self._at: asyncio.Future[object] | None = None
+        self._lock = threading.Lock()  # no search ends the next one
+        self._at: _Search | None = None
 
     async def ask(self, work: Callable[[IndexReader], T]) -> T:
         """Ask the index in the thread; when the caller is cancelled, so is the search."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.run_in_executor(
-            self._thread, lambda: self._begun(future, work)
+        search = _Search()
+        asked = asyncio.get_running_loop().run_in_executor(
+            self._thread, lambda: self._searched(search, work)
         )
         try:
-            return await asyncio.shield(future)
+            return await asked
         except asyncio.CancelledError:
-            future.cancel()  # What has not begun never does.
-            if self._at is future:
-                self._view.give_up()
+            self._give_up(search)
             raise
 
-    def _begun(self, future: asyncio.Future[T], work: Callable[[IndexReader], T]) -> T:
-        self._at = future  # type: ignore[assignment]
+    def _give_up(self, search: _Search) -> None:
+        with self._lock:
+            search.is_given_up = True
+            if self._at is search:
+                self._view.give_up()
+
+    def _searched(self, search: _Search, work: Callable[[IndexReader], T]) -> T:
+        self._begin(search)
         try:
-            if future.cancelled():
-                raise SearchGivenUpError
             return self._view.ask(work)
         finally:
-            self._at = None
+            with self._lock:
+                self._at = None
+
+    def _begin(self, search: _Search) -> None:
+        with self._lock:
+            if search.is_given_up:
+                raise SearchGivenUpError
+            self._view.begin()
+            self._at = search
 
     def close(self) -> None:
         """End the search that is under way, and the thread after it."""

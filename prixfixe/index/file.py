@@ -30,6 +30,8 @@ CACHE_KIB = 4096
 # The words of about a thousand messages are sorted in memory before they are written.
 HASH_BYTES = 2 << 20
 BUSY_SECONDS = 10.0
+# The log is folded in early and cut, so that it takes little beside the file.
+_LOG = ("wal_autocheckpoint=256", f"journal_size_limit={2 << 20}")
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _CLOSED = "closed"
 
@@ -179,7 +181,7 @@ def _prepare(connection: sqlite3.Connection, version: str, *, is_file: bool) -> 
     _set(connection, (f"page_size={PAGE_BYTES}", "auto_vacuum=INCREMENTAL") if is_new else ())
     # Readers go on while it is written; a crash may cost it, never mail.
     _set(connection, ("journal_mode=WAL", "synchronous=OFF") if is_file else ("synchronous=OFF",))
-    _set(connection, (f"cache_size=-{CACHE_KIB}", "temp_store=MEMORY"))
+    _set(connection, (f"cache_size=-{CACHE_KIB}", "temp_store=MEMORY", *_LOG))
     if is_new:
         connection.executescript(
             f"BEGIN; {_SCHEMA} PRAGMA application_id={APPLICATION_ID}; COMMIT;"

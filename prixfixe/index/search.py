@@ -71,6 +71,10 @@ class IndexReader:
         """Close the connection."""
         self._db.close()
 
+    def begin(self) -> None:
+        """Forget that something was given up."""
+        self._is_given_up.clear()
+
     def give_up(self) -> None:
         """End the search that is under way, from another thread."""
         self._is_given_up.set()
@@ -135,7 +139,6 @@ class IndexReader:
 
     @contextmanager
     def _search(self) -> Iterator[None]:
-        self._is_given_up.clear()
         self._db.execute("BEGIN")
         try:
             yield

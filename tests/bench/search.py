@@ -81,8 +81,8 @@ class Served:
 
     def __init__(self, url: str) -> None:
         environ = os.environ | {
-            **{"SMTP_STORE": url, "SMTP_BIND": "127.0.0.1", "SMTP_PORT": "0"},
-            **{"SMTP_HTTP_BIND": "127.0.0.1", "SMTP_HTTP_PORT": "0", "SMTP_LOG_LEVEL": "error"},
+            "SMTP_STORE": url, "SMTP_BIND": "127.0.0.1", "SMTP_PORT": "0",
+            "SMTP_HTTP_BIND": "127.0.0.1", "SMTP_HTTP_PORT": "0", "SMTP_LOG_LEVEL": "error",
         }
         began = time.perf_counter()
         self.process = subprocess.Popen(
