@@ -30,6 +30,10 @@ WORDS = 5000
 LETTERS = "etaoinshrdlucmfwypvbgkjqxz"
 
 
+def say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - what it is for
+
+
 class Mail:
     """Messages of random words, the same for the same seed."""
 
@@ -81,8 +85,12 @@ class Served:
 
     def __init__(self, url: str) -> None:
         environ = os.environ | {
-            "SMTP_STORE": url, "SMTP_BIND": "127.0.0.1", "SMTP_PORT": "0",
-            "SMTP_HTTP_BIND": "127.0.0.1", "SMTP_HTTP_PORT": "0", "SMTP_LOG_LEVEL": "error",
+            "SMTP_STORE": url,
+            "SMTP_BIND": "127.0.0.1",
+            "SMTP_PORT": "0",
+            "SMTP_HTTP_BIND": "127.0.0.1",
+            "SMTP_HTTP_PORT": "0",
+            "SMTP_LOG_LEVEL": "error",
         }
         began = time.perf_counter()
         self.process = subprocess.Popen(
@@ -162,9 +170,7 @@ def measure(served: Served, mail: Mail, messages: int) -> None:
         rounds = ROUNDS if "letter" not in name else 6
         took = [get(connection, path()) for _ in range(rounds)]
         times, found = [ms for ms, _ in took], took[-1][1]["messages_count"]
-        print(
-            f"| {name} | {percentile(times, 0.5):.1f} | {percentile(times, 0.95):.1f} | {found} |"
-        )
+        say(f"| {name} | {percentile(times, 0.5):.1f} | {percentile(times, 0.95):.1f} | {found} |")
     _measure_beside(served, paths(mail, messages))
 
 
@@ -183,7 +189,7 @@ def _measure_beside(served: Served, asked: dict) -> None:
     times = [get(connection, "/api/v1/messages")[0] for _ in range(100)]
     is_over.set()
     thread.join()
-    print(
+    say(
         f"| a list while searches run | {percentile(times, 0.5):.1f} | {percentile(times, 0.95):.1f} | |"
     )
 
@@ -200,25 +206,25 @@ def main() -> None:
 
 def run(url: str, messages: int) -> None:
     mail = Mail()
-    print(f"stored: {asyncio.run(fill(url, mail, messages)):.0f} messages/s")
+    say(f"stored: {asyncio.run(fill(url, mail, messages)):.0f} messages/s")
     served = Served(url)
     try:
         seconds = until(served, lambda detail: detail.startswith("ok"))
-        print(f"summaries: {messages / seconds:.0f} messages/s; MiB {served.memory()}")
+        say(f"summaries: {messages / seconds:.0f} messages/s; MiB {served.memory()}")
         seconds = until(served, lambda detail: "to come" not in detail)
-        print(f"words: {messages / seconds:.0f} messages/s; MiB {served.memory()}")
+        say(f"words: {messages / seconds:.0f} messages/s; MiB {served.memory()}")
         size = sum(
             each.stat().st_size for each in path_of(url).parent.glob(path_of(url).name + "*")
         )
-        print(f"index: {size / mail.bytes:.2f} of the mail\n\n| asked | p50 ms | p95 ms | found |")
-        print("|---|---|---|---|")
+        say(f"index: {size / mail.bytes:.2f} of the mail\n\n| asked | p50 ms | p95 ms | found |")
+        say("|---|---|---|---|")
         measure(served, mail, messages)
-        print(f"\nMiB {served.memory()}")
+        say(f"\nMiB {served.memory()}")
     finally:
         served.stop()
     served = Served(url)
     until(served, lambda detail: detail.startswith("ok"))
-    print(f"ready again after {served.ready_seconds:.2f} s; MiB {served.memory()}")
+    say(f"ready again after {served.ready_seconds:.2f} s; MiB {served.memory()}")
     served.stop()
 
 
