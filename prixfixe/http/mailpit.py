@@ -13,7 +13,7 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from prixfixe.mail.html_text import html_text
+from prixfixe.mail.html_text import read_html
 from prixfixe.mail.summary import contacts, message_date, message_id, summarise, tags
 from prixfixe.mail.unsubscribe import read_unsubscribe
 from prixfixe.message import render
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Entry", "detail", "detail_pieces", "entry", "envelope", "listing", "summary_record"]
 
 _PIECE_CHARACTERS = 32 * 1024  # of a text that one call writes as JSON
+_PIECE_ITEMS = 100  # of a list
 _BETWEEN_TEXTS = "\n--\n"  # as Mailpit joins them
 _quote = json.encoder.encode_basestring_ascii
 
@@ -81,7 +82,7 @@ def entry(message: Message, parsed: Parsed) -> Entry:
     return Entry(message.id, _encoded(summary_record(summarise(message, parsed))))
 
 
-def _encoded(record: dict[str, Any]) -> bytes:
+def _encoded(record: Any) -> bytes:  # noqa: ANN401 - whatever JSON can hold
     return json.dumps(record, separators=(",", ":")).encode("ascii")
 
 
@@ -107,7 +108,7 @@ def _texts(parsed: Parsed) -> tuple[str, str]:
     text = _BETWEEN_TEXTS.join(part.text() for part in parsed.plain_texts())
     shown = parsed.html()
     html = "" if shown is None else shown.text()
-    return text or html_text(html, with_links=True), html
+    return text or read_html(html, with_links=True).text, html
 
 
 def detail(
@@ -145,14 +146,28 @@ def detail_pieces(record: dict[str, Any]) -> Iterator[bytes]:
     for name, value in record.items():
         yield f"{before}{_quote(name)}:".encode("ascii")
         if isinstance(value, str):
-            yield b'"'
-            for at in range(0, len(value), _PIECE_CHARACTERS):
-                yield _quote(value[at : at + _PIECE_CHARACTERS])[1:-1].encode("ascii")
-            yield b'"'
+            yield from _string_pieces(value)
+        elif isinstance(value, list):
+            yield from _list_pieces(value)
         else:
-            yield json.dumps(value, separators=(",", ":")).encode("ascii")
+            yield _encoded(value)
         before = ","
     yield b"}\n"
+
+
+def _string_pieces(text: str) -> Iterator[bytes]:
+    yield b'"'
+    for at in range(0, len(text), _PIECE_CHARACTERS):
+        yield _quote(text[at : at + _PIECE_CHARACTERS])[1:-1].encode("ascii")
+    yield b'"'
+
+
+def _list_pieces(items: list[Any]) -> Iterator[bytes]:
+    before = b"["
+    for at in range(0, len(items), _PIECE_ITEMS):
+        yield before + _encoded(items[at : at + _PIECE_ITEMS])[1:-1]
+        before = b","
+    yield b"]" if items else b"[]"
 
 
 def listing(found: list[Entry], total: int, count: int, start: int) -> bytes:

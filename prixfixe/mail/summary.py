@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from prixfixe.mail.folding import fold
-from prixfixe.mail.html_text import html_links, html_text
+from prixfixe.mail.html_text import read_html
 from prixfixe.mail.mime import Address, Parsed, Part, parse_message
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def _html_beginning(part: Part | None) -> str:
     words = ""
     for characters in _SNIPPET_SOURCES:
         source = part.text(characters)
-        text = html_text(source, characters=4 * SNIPPET_CHARACTERS)
+        text = read_html(source, characters=4 * SNIPPET_CHARACTERS).text
         words = " ".join(_BLANKS.split(text)).strip()
         if len(words) > SNIPPET_CHARACTERS or len(source) < characters:
             break
@@ -247,12 +247,9 @@ def body_text(parsed: Parsed) -> str:
     found = [fold("".join(part.text_pieces())) for part in parsed.texts("text/plain")]
     for part in parsed.texts("text/html"):
         source = "".join(part.text_pieces())
-        seen = fold(html_text(source))
-        links = (fold(link) for link in html_links(source))
-        plain = found[0] if found else ""
-        found += [seen] if seen not in plain else []
-        found += [link for link in links if link not in plain]
-    return "\n".join(filter(None, found))
+        seen = read_html(source)
+        found += map(fold, (seen.text, *seen.links))
+    return "\n".join(filter(None, dict.fromkeys(found)))
 
 
 def _cut(parsed: Parsed) -> tuple[str, ...]:
