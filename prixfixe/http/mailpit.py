@@ -53,6 +53,7 @@ __all__ = [
 
 _PIECE_CHARACTERS = 32 * 1024  # of a text that one call writes as JSON
 RECORD_VERSION = "1"  # of what `described` makes: an index of another one is built again
+_PIECE_ITEMS = 100  # of a list
 _BETWEEN_TEXTS = "\n--\n"  # as Mailpit joins them
 _quote = json.encoder.encode_basestring_ascii
 
@@ -129,7 +130,7 @@ def described(message: Message) -> Described:
     return Described(entry(message, parsed).record, searchable(message, parsed))
 
 
-def _encoded(record: dict[str, Any]) -> bytes:
+def _encoded(record: Any) -> bytes:  # noqa: ANN401 - whatever JSON can hold
     return json.dumps(record, separators=(",", ":")).encode("ascii")
 
 
@@ -193,14 +194,28 @@ def detail_pieces(record: dict[str, Any]) -> Iterator[bytes]:
     for name, value in record.items():
         yield f"{before}{_quote(name)}:".encode("ascii")
         if isinstance(value, str):
-            yield b'"'
-            for at in range(0, len(value), _PIECE_CHARACTERS):
-                yield _quote(value[at : at + _PIECE_CHARACTERS])[1:-1].encode("ascii")
-            yield b'"'
+            yield from _string_pieces(value)
+        elif isinstance(value, list):
+            yield from _list_pieces(value)
         else:
-            yield json.dumps(value, separators=(",", ":")).encode("ascii")
+            yield _encoded(value)
         before = ","
     yield b"}\n"
+
+
+def _string_pieces(text: str) -> Iterator[bytes]:
+    yield b'"'
+    for at in range(0, len(text), _PIECE_CHARACTERS):
+        yield _quote(text[at : at + _PIECE_CHARACTERS])[1:-1].encode("ascii")
+    yield b'"'
+
+
+def _list_pieces(items: list[Any]) -> Iterator[bytes]:
+    before = b"["
+    for at in range(0, len(items), _PIECE_ITEMS):
+        yield before + _encoded(items[at : at + _PIECE_ITEMS])[1:-1]
+        before = b","
+    yield b"]" if items else b"[]"
 
 
 class Listing(NamedTuple):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import sqlite3
 import time
 import unicodedata
@@ -119,8 +120,10 @@ class IndexFile:
             sqlite3.DatabaseError: it is damaged, or of another version: remove it.
 
         """
-        if self.path is None and self._held is None:
-            self._held = self._connect("rwc")
+        if self.path is None:
+            self._held = self._held or self._connect("rwc")
+        else:  # SQLite gives its log the same mode; it is mail, and nobody else's.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = self._connect("rwc")
         try:
             _prepare(connection, version, is_file=self.path is not None)

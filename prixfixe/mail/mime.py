@@ -18,7 +18,7 @@ from prixfixe.mail.addresses import Address, read_addresses
 from prixfixe.mail.charsets import PIECE_OCTETS, decode_pieces
 from prixfixe.mail.file_names import clean_file_name, made_up_name
 from prixfixe.mail.header import Header, read_header
-from prixfixe.mail.mime_limits import Budget, TooMuchError
+from prixfixe.mail.mime_limits import MAX_PARTS, Budget, TooMuchError
 from prixfixe.mail.parameters import Structured, read_structured
 from prixfixe.mail.transfer import decoded_pieces, encoding_name
 
@@ -240,6 +240,8 @@ class _Parser:
         for start, after, is_closing in self._delimiters(node, b"--" + boundary):
             if opened is not None:
                 ranges.append((opened, max(opened, start)))
+            if len(ranges) > MAX_PARTS:
+                raise TooMuchError
             opened = None if is_closing else after
         if opened is not None:
             ranges.append((opened, node.end))

@@ -241,6 +241,53 @@ async def test_a_part_of_any_type_can_be_fetched(serve, client, written, sent):
     assert answer.headers["content-type"] == sent
 
 
+@pytest.mark.parametrize(
+    ("header", "kind", "disposition"),
+    [
+        (b"Content-Type: image/png; name=a.png", "image/png", 'attachment; filename="a.png"'),
+        (b"Content-Type: image/svg+xml", "application/octet-stream", 'attachment; filename="part-1.svg"'),
+        (b"Content-Type: text/html; name=x.html", "application/octet-stream", 'attachment; filename="x.html"'),
+        (b"Content-Type: message/rfc822", "message/rfc822", 'attachment; filename="part-1.eml"'),
+        (
+            b'Content-Disposition: attachment; filename="../=?utf-8?q?=C3=A4_b?=.txt"',
+            "text/plain",
+            "attachment; filename=\"_ b.txt\"; filename*=UTF-8''%C3%A4%20b.txt",
+        ),
+        (
+            b"Content-Disposition: attachment; filename*=utf-8''a%0D%0AX%3A%20y%22%E2%80%AE.txt",
+            "text/plain",
+            "attachment; filename=\"aX_ y_.txt\"; filename*=UTF-8''aX%3A%20y%22.txt",
+        ),
+    ],
+    ids=["named", "active", "html", "message", "beyond ASCII", "hostile"],
+)  # fmt: skip
+async def test_a_download_has_its_name_and_a_safe_type(serve, client, header, kind, disposition):
+    running = await serve()
+    await deliver(running, header + b"\r\n\r\nhi\r\n")
+    answer = await client.get(running.http + "/api/v1/message/latest/part/1")
+    assert (answer.status_code, answer.content) == (200, b"hi\r\n")
+    assert answer.headers["content-type"] == kind
+    said = answer.headers["content-disposition"]
+    assert said == disposition
+
+
+async def test_words_that_html_hides_are_not_found(serve, client):
+    running = await serve()
+    html = (
+        b"<style>p{color:red}</style><p>Click <a href='http://l.test'>here</a>, Stra\xc3\x9fe</p>"
+    )
+    await deliver(running, b"Content-Type: text/html; charset=utf-8\r\n\r\n" + html + b"\r\n")
+
+    async def count(query):
+        answer = await client.get(running.http + "/api/v1/search", params={"query": query})
+        return answer.json()["messages_count"]
+
+    for query in ('"Click here"', "STRASSE", "l.test", '"click  HERE"'):
+        assert await count(query) == 1, query
+    for query in ("color", "href", "style"):
+        assert await count(query) == 0, query
+
+
 async def test_search(serve, client):
     running = await serve()
     name = await deliver(running)
