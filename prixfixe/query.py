@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, tzinfo
 from email.utils import parsedate_to_datetime
+from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
 from prixfixe.mail.folding import fold
@@ -176,14 +177,13 @@ class Query(NamedTuple):
 
 def _zone(name: str) -> tzinfo:
     """Return a time zone by its name, such as `Europe/Berlin`; "" is UTC."""
-    from zoneinfo import ZoneInfo
-
     if not name or name.upper() == "UTC":
         return UTC
-    try:
-        return ZoneInfo(name)
-    except (OSError, ValueError, LookupError):
+    try:  # The image has neither the module nor the zones.
+        found: tzinfo = import_module("zoneinfo").ZoneInfo(name)
+    except (ImportError, OSError, ValueError, LookupError):
         raise _no_zone(name) from None
+    return found
 
 
 def _no_zone(name: str) -> QueryError:

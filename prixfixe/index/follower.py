@@ -189,7 +189,6 @@ class Index:
     def _turn(self) -> bool:
         """Do a piece of work; tell whether more is due."""
         self._urgent.clear()
-        self._is_in_step = False
         asked = [self._asked.popleft() for _ in range(len(self._asked))]
         try:
             more = self._work([future for _work, future in asked])
@@ -208,6 +207,7 @@ class Index:
             raise sqlite3.DatabaseError(damage)
         steps = self._opened()
         if not asked and not self._is_calm():
+            self._is_in_step = False
             return True
         if self._is_doubted:
             self._is_doubted = False
@@ -257,6 +257,7 @@ class Index:
             self._urgent.wait(LOOK_SECONDS)
         elif not more:
             self._wakeup.wait()
+            self._urgent.wait(LOOK_SECONDS)  # More may come, and they share a transaction.
 
     # --- the file
 
@@ -289,6 +290,7 @@ class Index:
 
     def _met(self, error: Exception) -> bool:
         """Do what an error asks for; tell whether a new index is begun, else wait a while."""
+        self._is_in_step = False
         if is_damage(error) and self._is_rebuilt(str(error)):
             return True
         trouble = "no room" if getattr(error, "kind", "") == "full" else "a disk error"

@@ -211,7 +211,7 @@ def run(url: str, messages: int) -> None:
     try:
         seconds = until(served, lambda detail: detail.startswith("ok"))
         say(f"summaries: {messages / seconds:.0f} messages/s; MiB {served.memory()}")
-        seconds = until(served, lambda detail: "to come" not in detail)
+        seconds = until(served, lambda detail: detail.startswith("ok") and "to come" not in detail)
         say(f"words: {messages / seconds:.0f} messages/s; MiB {served.memory()}")
         size = sum(
             each.stat().st_size for each in path_of(url).parent.glob(path_of(url).name + "*")
