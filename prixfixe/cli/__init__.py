@@ -59,11 +59,19 @@ def _wait_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _messages_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", metavar="ADDRESS", help="only those with this envelope recipient")
+    parser.add_argument(
+        "--query",
+        metavar="QUERY",
+        help="only what matches, as in docs/api.md; --query=-to:x where it begins so",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line, with envelope")
 
 
 def _show_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", metavar="ID", help="a message's id, or latest")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--text", action="store_true", help="only what a reader sees of its body")
+    what.add_argument("--part", metavar="N", help="only one part, decoded, such as 2 or 1.2")
 
 
 def _export_arguments(parser: argparse.ArgumentParser) -> None:

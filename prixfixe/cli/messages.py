@@ -9,10 +9,12 @@ Refuses: more of a message than its header.
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from prixfixe.cli.environment import store_reader
+from prixfixe.cli.finding import matching
 from prixfixe.cli.reading import Reading
 from prixfixe.mail.header import read_header
 
@@ -24,14 +26,17 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 _MAX_HEADER_OCTETS = 65536
+_HEADER = f"{'ID':28}  {'RECEIVED':20}  SENDER  RECIPIENTS  BYTES  SUBJECT"
 
 
 def run(args: argparse.Namespace) -> int:
     """List."""
-    with store_reader() as reader:
+    with store_reader() as reader, matching(args.query, reader) as matches:
+        if sys.stdout.isatty() and not args.json:
+            print(_HEADER)
         messages = Reading(reader, reader.ids())
         for message in messages:
-            if _is_wanted(message, args.to):
+            if _is_wanted(message, args.to) and matches(message):
                 print(_as_json(message) if args.json else _as_line(message))
     return 1 if messages.damaged else 0
 

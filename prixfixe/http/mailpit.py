@@ -48,6 +48,7 @@ __all__ = [
     "listing",
     "searchable",
     "shown",
+    "shown_text",
     "summary_record",
 ]
 
@@ -149,6 +150,11 @@ def _part(part: Part) -> dict[str, Any]:
         "Size": size,
         "Checksums": {one.name.upper(): one.hexdigest() for one in sums},
     }
+
+
+def shown_text(parsed: Parsed) -> str:
+    """Return the text of a message as a reader sees it."""
+    return _texts(parsed)[0]
 
 
 def _texts(parsed: Parsed) -> tuple[str, str]:

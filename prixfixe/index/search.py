@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from prixfixe.index.file import IndexFile
     from prixfixe.index.plan import Plan
     from prixfixe.query import Query
+    from prixfixe.stores.base import State
 
 __all__ = ["Counts", "Found", "IndexReader", "SearchGivenUpError"]
 
@@ -79,6 +80,12 @@ class IndexReader:
         """End the search that is under way, from another thread."""
         self._is_given_up.set()
         self._db.interrupt()
+
+    def is_of(self, state: State) -> bool:
+        """Whether the index holds just what a store in the order of arrival does."""
+        sql = "SELECT messages, cursor, cursor_id FROM state"
+        messages, key, name = self._db.execute(sql).fetchone()
+        return (messages, (key, name)) == (state.messages, state.last)
 
     # --- lists
 
