@@ -238,7 +238,7 @@ class Server:
         )
         index.start()
         self.context.arrivals.follower = index.arrived
-        self.readiness.add("index", self._check_index)
+        self.readiness.add_note("index", self._check_index)
         return index
 
     def _say_later(self, event: str, **fields: object) -> None:
