@@ -1,0 +1,1 @@
+"""What a mail says: its parts, addresses, words and summary, computed from its bytes."""
