@@ -20,6 +20,7 @@ _DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _NO_DIGITS = bytes(byte for byte in range(256) if byte not in _DIGITS + b"=")
 _MAX_ENDS = 1000  # in one base64 text: each costs as much as a kilobyte
 _TRAILING_BLANKS = re.compile(rb"(?<![ \t])[ \t]++(?=\r?\n)")
+_BEGIN = re.compile(rb"(?<![^\n])begin [0-7]{3,4} [^\n]*+\n")
 _MAX_UU_LINE = 128  # bytes; a full line has 61
 
 
@@ -95,7 +96,7 @@ def _line_end(octets: bytes, at: int, end: int) -> int:
 
 def _uuencoded(octets: bytes, start: int, end: int) -> Iterator[bytes]:
     """Decode the lines between `begin` and `end`; without a `begin`, yield the bytes themselves."""
-    begin = re.compile(rb"(?<![^\n])begin [0-7]{3,4} [^\n]*+\n").search(octets, start, end)
+    begin = _BEGIN.search(octets, start, min(end, start + PIECE_OCTETS))
     if begin is None:
         yield from _pieces(octets, start, end)
         return
