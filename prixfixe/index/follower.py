@@ -107,7 +107,8 @@ class Index:
         steps = self._steps
         if steps is None:
             return Progress(0, 0, is_in_step=False, trouble=self._trouble)
-        catalog, is_in_step = steps.catalog, self._is_in_step and not self._trouble
+        catalog = steps.catalog
+        is_in_step = self._is_in_step and not (self._trouble or steps.is_behind)
         return Progress(catalog.messages, catalog.unfed, is_in_step, self._trouble)
 
     # --- the event loop's side

@@ -66,11 +66,12 @@ def grams(text: str) -> str:
 
 def expression(text: str) -> str | None:
     """Return an FTS5 expression that all texts with this one in them meet, if there is one."""
-    wanted: dict[str, None] = {}
-    for word in text.translate(_BLANKS).split():
-        if len(word) < 3:
-            wanted[f"{_quoted(word)}*"] = None
-        wanted.update(dict.fromkeys(_quoted(word[at : at + 3]) for at in range(len(word) - 2)))
+    words = text.translate(_BLANKS).split()
+    wanted = dict.fromkeys(
+        _quoted(word[at : at + 3]) for word in words for at in range(len(word) - 2)
+    )
+    # What begins with one or two characters takes long to gather, and narrows little down.
+    wanted = wanted or dict.fromkeys(f"{_quoted(word)}*" for word in words)
     return " AND ".join(wanted) or None
 
 

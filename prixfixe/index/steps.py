@@ -40,6 +40,7 @@ class Steps:
     ) -> None:
         self.catalog = catalog
         self.synced: State | None = None
+        self.is_behind = False  # messages are being taken
         self._reader = reader
         self._describe = describe
         self._skipped: set[str] = set()  # damaged: in the store, and in no list
@@ -59,12 +60,17 @@ class Steps:
         """Take what is new, take out what is gone; tell whether all is done."""
         self._may_go_on = may_go_on
         try:
-            if self._reader.is_in_order_of_arrival:
-                return self._append()
-            self._take([self._reader.expect(each) for each in arrived])
-            return self._look()
+            is_done = self._followed(arrived)
         except StoppedError:
-            return False
+            is_done = False
+        self.is_behind = not is_done
+        return is_done
+
+    def _followed(self, arrived: Sequence[Arrival]) -> bool:
+        if self._reader.is_in_order_of_arrival:
+            return self._append()
+        self._take([self._reader.expect(each) for each in arrived])
+        return self._look()
 
     # --- in the order of arrival
 
@@ -147,6 +153,7 @@ class Steps:
 
     def _take(self, places: Sequence[Place], *, is_next: bool = False) -> None:
         """Add messages. Raises `StoppedError` between two batches."""
+        self.is_behind = self.is_behind or bool(places)
         for at in range(0, len(places), BATCH):
             some = places[at : at + BATCH]
             described = [(place, found) for place in some if (found := self._described(place))]

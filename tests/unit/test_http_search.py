@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from prixfixe.cli import main
 from tests.conftest import PATIENCE, until
 from tests.unit.test_http import client, deliver, serve
 
@@ -164,6 +165,7 @@ async def stuck(serve, client, tmp_path, monkeypatch):
 
     def take_later(steps, places, **more):
         if places:
+            steps.is_behind = True
             may_go_on.wait(PATIENCE)
         take(steps, places, **more)
 
@@ -235,3 +237,35 @@ async def test_a_search_holds_up_no_list_and_ends_with_its_client(searched):
         await searching
     await until(lambda: ended)
     assert await api.found("hello") == [name]
+
+
+# --- the commands that ask a running server
+
+
+async def command(api, *words):
+    return await asyncio.to_thread(main, [*words[:1], "--http", api.running.http, *words[1:]])
+
+
+async def test_await_prints_what_comes(api, capsys):
+    waiting = asyncio.create_task(command(api, "await", "subject:last", "--timeout", "60"))
+    await until(lambda: api.running.server.context.arrivals.waiters)
+    name = await deliver(api.running, letter("the last\x1b[1m"))
+    assert await waiting == 0
+    words = capsys.readouterr().out.split()
+    assert (words[0], words[2:5]) == (name, ["a@x.test", "the", "last"])
+    assert await command(api, "await", "subject:none", "--timeout", "0.01") == 1
+    assert capsys.readouterr().err == "prixfixe: 0 of 1 messages came in 0.01 s\n"
+    assert await command(api, "await", "is:x") == 2
+
+
+async def test_delete_deletes_what_matches(api, capsys):
+    names = [await deliver(api.running, letter(f"n{n}")) for n in range(3)]
+    assert await command(api, "delete", "subject:n1") == 0
+    assert await api.ids("messages") == [names[2], names[0]]
+    assert await command(api, "delete", "--", "-subject:n2") == 0
+    assert await api.ids("messages") == [names[2]]
+
+
+def test_a_command_says_that_no_server_answers(capsys, closed_port):
+    assert main(["delete", "x", "--http", f"http://127.0.0.1:{closed_port}"]) == 1
+    assert "no answer from http://127.0.0.1" in capsys.readouterr().err
