@@ -238,13 +238,12 @@ class Api:
             raise HTTPException(503, "too many clients wait already") from None
         except ArrivalsClosedError:
             raise HTTPException(503, "the server is shutting down") from None
-        total = (await self._mailbox.totals()).messages
+        stored, unread = await self._mailbox.counts()
         if len(found) < count:
             text = f"{len(found)} of {count} messages came in {timeout:g} s"
-            return Json({"Error": text, "Stored": total}, 408)
+            return Json({"Error": text, "Stored": stored}, 408)
         entries = list(reversed(found.values()))
-        unread = await self._mailbox.unread(total)
-        return _page(Listing(entries, total, unread, len(found), len(found)), 0)
+        return _page(Listing(entries, stored, unread, len(found), len(found)), 0)
 
     async def _wanted(self, request: Request) -> Wanted:
         wanted = wanted_of(request)

@@ -17,7 +17,7 @@ from prixfixe.http import mailpit
 from prixfixe.http.mailpit import Listing
 from prixfixe.http.searching import IndexView, Searching
 from prixfixe.http.summaries import Listed, Summaries
-from prixfixe.index import IndexReader
+from prixfixe.index import Counts, IndexReader
 from prixfixe.mail.mime import parse_message
 from prixfixe.stores.base import DamagedError, StoreError
 from prixfixe.worker import Worker
@@ -90,6 +90,10 @@ class Mailbox:
     async def unread(self, total: int) -> int:
         """Return how many of so many messages are not read."""
         return await self._run(lambda: self._unread(total))
+
+    async def counts(self) -> Counts:
+        """Return how many messages there are, and how many of them are not read."""
+        return await self._run(self._counts)
 
     async def get(self, message_id: str) -> Message | None:
         """Return a message; `latest` is the newest."""
@@ -240,6 +244,14 @@ class Mailbox:
                     entries = self._view.ask(partial(IndexReader.entries, ids=some))
                     found |= {name: mailpit.shown(one) for name, one in entries.items()}
         return found
+
+    def _counts(self) -> Counts:
+        # A Maildir counts by reading its folders; the index knows as of its last look.
+        if self._view is not None and not getattr(self._reader, "is_in_order_of_arrival", False):
+            with contextlib.suppress(StoreError):
+                return self._view.ask(lambda index: index.counts())
+        total = self._reader.totals().messages
+        return Counts(total, self._unread(total))
 
     def _unread(self, total: int) -> int:
         if self._view is not None:

@@ -6,9 +6,10 @@ It stands above the stores, which keep bytes and know nothing of what they say.
 
 from prixfixe.index.catalog import Described
 from prixfixe.index.follower import Index, IndexOptions
-from prixfixe.index.search import Found, IndexReader, SearchGivenUpError
+from prixfixe.index.search import Counts, Found, IndexReader, SearchGivenUpError
 
 __all__ = [
+    "Counts",
     "Described",
     "Found",
     "Index",
