@@ -46,6 +46,8 @@ class Steps:
         self._skipped: set[str] = set()  # damaged: in the store, and in no list
         self._looked_at, self._look_cost = float("-inf"), 0.0
         self._may_go_on: Callable[[], bool] = lambda: True
+        # The store may be another than the index saw last: a copy that was put back.
+        self._is_compared = catalog.messages == 0
 
     def close(self) -> None:
         """Close both."""
@@ -79,7 +81,7 @@ class Steps:
             state = self._reader.state()
             if state == self.synced:
                 return True
-            if self._is_cursor_true():
+            if self._is_compared and self._is_cursor_true():
                 self._take_until(state.last.key)
                 if self._agrees(state):
                     self.synced = state
@@ -135,13 +137,14 @@ class Steps:
             places = self._reader.places(after, COMPARED)
             is_last = len(places) < COMPARED
             until = None if is_last else places[-1].key
-            listed |= self._skipped & {place.id for place in places}
             self._compare_some(places, self.catalog.between(after, until))
+            listed |= self._skipped & {place.id for place in places}
             last = places[-1] if places else last
             if until is None:
                 break
             after = until
         self._skipped &= listed
+        self._is_compared = True
         if self._reader.is_in_order_of_arrival:
             self.catalog.add((), last)
 

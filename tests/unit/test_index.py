@@ -212,6 +212,23 @@ async def test_an_index_that_is_gone_is_built_again(tmp_path):
         assert await rig.found("hello") == [kept]
 
 
+async def test_a_copy_that_is_put_back_is_seen_though_it_is_as_long_and_ends_the_same(tmp_path):
+    async with rigged("sqlite", tmp_path) as rig:
+        kept = [await rig.keep(subject=f"number {n}") for n in range(4)]
+        database = Path(rig.url.partition(":")[2])
+        await rig.store.delete(kept[:1])
+        assert await rig.found("number") == kept[:0:-1]
+        await rig.index.close()
+        with contextlib.closing(sqlite3.connect(database)) as db:
+            row = db.execute("SELECT * FROM message WHERE id = ?", kept[1:2]).fetchone()
+            db.execute("DELETE FROM message WHERE id = ?", kept[1:2])
+            db.execute("INSERT INTO message VALUES(?,?,?,?,?,?,?)", (1, kept[0], *row[2:]))
+            db.commit()
+        rig.make()
+        rig.index.start()
+        assert await rig.listed() == [kept[3], kept[2]]  # the other is there, and damaged
+
+
 async def test_what_other_programs_do_in_a_maildir_is_seen(tmp_path):
     async with rigged("maildir", tmp_path) as rig:
         kept = [await rig.keep(subject=f"number {n}") for n in range(4)]
