@@ -59,7 +59,8 @@ def read_addresses(text: str) -> Iterator[Address]:
         if at >= len(text):
             return
     waiting: list[_Token] = []
-    for tokens in _members(_tokens(text, at)):
+    for member in _members(_tokens(text, at)):
+        tokens = member
         if waiting and _is_rest_of_a_name(tokens):
             tokens = [*waiting, _Token("special", ",", ","), *tokens]
             waiting = []

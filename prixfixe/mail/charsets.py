@@ -37,7 +37,7 @@ _KNOWN = frozenset(
     if aliases.get(name, name) not in _NO_TEXT
 )
 # What senders mean is often the superset that Windows has: the WHATWG Encoding Standard, section
-# 4.2, says so of most of these. US-ASCII is read as UTF-8: it is what unlabelled mail is written in.
+# 4.2, says so of most of these. US-ASCII is read as UTF-8, as unlabelled mail is.
 _SUPERSETS = {
     **dict.fromkeys(("ascii", "us_ascii", "utf_8_sig"), "utf_8"),
     **dict.fromkeys(("latin_1", "iso8859_1"), "cp1252"),
@@ -159,7 +159,7 @@ def _table(codec: str) -> str:
 def _quietly(decode: Callable[[bytes, bool], str]) -> Callable[[bytes, bool], str]:
     """Return a decoder that raises nothing: some codecs do not honour "replace" everywhere."""
 
-    def decode_quietly(octets: bytes, final: bool) -> str:
+    def decode_quietly(octets: bytes, final: bool) -> str:  # noqa: FBT001 - as codecs have it
         try:
             return decode(octets, final)
         except ValueError:
@@ -172,7 +172,7 @@ def _without_surrogates(decode: Callable[[bytes, bool], str]) -> Callable[[bytes
     """Return a decoder of UTF-7, which writes lone surrogates, and is slow where it is wrong."""
     quietly = _quietly(decode)
 
-    def decode_utf_7(octets: bytes, final: bool) -> str:
+    def decode_utf_7(octets: bytes, final: bool) -> str:  # noqa: FBT001 - as codecs have it
         text = quietly(octets.translate(_SEVEN_BITS), final)
         return text.encode("utf-8", "replace").decode("utf-8").replace("\x1a", "\ufffd")
 

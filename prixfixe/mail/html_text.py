@@ -29,11 +29,47 @@ _PIECE = 64 * 1024  # characters of text that are handled at once
 _UNSHOWN = ("script", "style", "title", "noscript", "template", "textarea", "iframe", "object")
 _CLOSING = {name: re.compile(rf"</{name}(?=[\s/>]|\Z)", re.IGNORECASE) for name in _UNSHOWN}
 _BLOCKS = frozenset(
-    "address article aside blockquote body br center dd div dl dt fieldset figcaption figure footer"
-    " form h1 h2 h3 h4 h5 h6 header hr li main nav ol p pre section table tbody tfoot thead tr ul"
-    .split()
+    [
+        "address",
+        "article",
+        "aside",
+        "blockquote",
+        "body",
+        "br",
+        "center",
+        "dd",
+        "div",
+        "dl",
+        "dt",
+        "fieldset",
+        "figcaption",
+        "figure",
+        "footer",
+        "form",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "header",
+        "hr",
+        "li",
+        "main",
+        "nav",
+        "ol",
+        "p",
+        "pre",
+        "section",
+        "table",
+        "tbody",
+        "tfoot",
+        "thead",
+        "tr",
+        "ul",
+    ]
 )
-_PARAGRAPHS = frozenset(("p", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "ul", "ol", "table"))
+_PARAGRAPHS = frozenset(("p", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "ul", "ol"))
 _GAPS = {
     **dict.fromkeys(("td", "th", "img", "option"), " "),
     **dict.fromkeys(_BLOCKS, "\n"),
@@ -147,7 +183,7 @@ def _search(wanted: re.Pattern[str], html: str, at: int) -> re.Match[str] | None
 
 
 def _after(html: str, found: re.Match[str], failures: int) -> tuple[int, int]:
-    """Return where a tag or a comment ends, -1 for one that is text; and how often none was found."""
+    """Return where a tag or a comment ends, -1 for one that is text, and how many failed."""
     if found[0] == "<!--":
         end = html.find("-->", found.end() - 2)  # `<!-->` is a whole one.
         return (len(html) if end < 0 else end + 3), failures

@@ -29,7 +29,9 @@ __all__ = ["Address", "Parsed", "Part", "header_fields", "parse_message"]
 
 _WINDOW = 1024 * 1024  # bytes that one call searches
 _DEFAULT_TYPE = "text/plain"
-_META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]{1,40})", re.I)
+_META_CHARSET = re.compile(
+    rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE
+)
 _META_OCTETS = 4096
 _FIRST_BOUNDARY = re.compile(rb"(?<![^\n])--([^\s][^\n]{0,98}?)[ \t\r]*+\n")
 _REST_OF_BOUNDARY = re.compile(rb"(--)?[ \t]*+\r*+(?:\n|\Z)")

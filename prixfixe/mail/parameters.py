@@ -46,7 +46,9 @@ def read_structured(field: str) -> Structured:
     value = " ".join(_COMMENT.sub(" ", value).split()).lower()
     if not rest:
         return Structured(value, {})
-    pieces = [_piece(*found.groups("")) for found in islice(_PARAMETER.finditer(rest), MAX_PARAMETERS)]
+    pieces = [
+        _piece(*found.groups("")) for found in islice(_PARAMETER.finditer(rest), MAX_PARAMETERS)
+    ]
     names = dict.fromkeys(piece.name for piece in pieces)
     return Structured(value, {name: _decoded(pieces, name) for name in names})
 

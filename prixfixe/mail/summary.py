@@ -239,7 +239,9 @@ def search_text(message: Message, parsed: Parsed, *, with_body: bool = True) -> 
 
 
 def _joined(found: Iterable[Address], *more: str) -> str:
-    return "\n".join(fold(text) for text in (*(f"{one.name} {one.address}" for one in found), *more))
+    return "\n".join(
+        fold(text) for text in (*(f"{one.name} {one.address}" for one in found), *more)
+    )
 
 
 def body_text(parsed: Parsed) -> str:
