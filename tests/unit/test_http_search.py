@@ -184,6 +184,8 @@ async def test_what_is_left_out_is_told_and_lists_are_whole(stuck):
     assert (answer.json()["NotIndexed"], answer.json()["total"]) == (3, 3)
     assert await api.ids("messages") == names[::-1]
     await api.ask("DELETE", "search", 503, params={"query": "hello"})
+    for path in ("messages?before=4000000000000", "message/latest?query=hello"):
+        assert "not all messages are indexed" in (await api.ask("GET", path, 503)).text
     ready = (await api.client.get(api.running.http + "/readyz")).json()
     assert ready["checks"]["index"] == {"ok": True, "detail": "catching up: 0 messages indexed"}
     waiting = asyncio.create_task(api.ids("wait", query="subject:n1", timeout=PATIENCE))

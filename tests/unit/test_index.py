@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import os
 import sqlite3
+import subprocess
+import sys
 from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
@@ -17,7 +19,7 @@ from prixfixe.mail.folding import fold
 from prixfixe.mail.message import Envelope, IdSource, Message, Recipient
 from prixfixe.mail.query import QueryError, parse_query
 from prixfixe.stores.index import Index, IndexOptions, SearchGivenUpError
-from prixfixe.stores.index.file import path_of
+from prixfixe.stores.index.file import IndexFile, path_of
 from prixfixe.stores.registry import StoreOptions, open_reader, open_store
 from tests.conftest import PATIENCE
 from tests.support.store_cases import KEEPING, url_of
@@ -440,3 +442,23 @@ def _sendable(fields):
 def test_folding_is_done_once_and_for_all():
     for text in ("STRASSE", "Straße", "ΣΊΣΥΦΟΣ", "a\u0308RGER", "İ", "\u0345"):
         assert fold(fold(text)) == fold(text)
+
+
+# --- the file and its locks
+
+TAKE = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 510, 0x40000002)  # SQLite's shared range
+"""
+
+
+def test_a_second_opening_leaves_the_locks_of_readers(tmp_path):
+    file = IndexFile(tmp_path / "x.index")
+    file.writing(VERSION).close()
+    with contextlib.closing(file.reading()) as reader:
+        reader.execute("SELECT * FROM state").fetchall()
+        file.writing(VERSION).close()
+        taken = subprocess.run([sys.executable, "-c", TAKE, file.path], check=False, timeout=60)
+        assert taken.returncode == 1
+    subprocess.run([sys.executable, "-c", TAKE, file.path], check=True, timeout=60)

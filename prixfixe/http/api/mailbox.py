@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from prixfixe.stores.index import Index, IndexReader
     from prixfixe.stores.index.catalog import Catalog
 
-__all__ = ["Mailbox"]
+__all__ = ["NOT_INDEXED", "STEP_SECONDS", "Mailbox"]
+
+NOT_INDEXED = "not all messages are indexed yet; try again"
 
 STEP_SECONDS = 2.0  # that a question waits for the index to have all there is
 CHANGE_SECONDS = 10.0
@@ -143,19 +145,27 @@ class Mailbox:
         """Return the read state and the tags of a message."""
         return await self._run(lambda: self._said(message_id))
 
-    async def page(self, start: int, limit: int, before: float | None = None) -> Listing:
-        """Return a page of all messages, newest first; `before` is a time in seconds."""
-        page = await self._run(lambda: self._indexed_page(start, limit, before, is_sure=False))
-        if page is None and before is None and self._is_in_order_of_arrival():
-            page = await self._run(lambda: self._stored_page(start, limit))
-        if page is None and self._index is not None:
-            is_sure = await self._index.in_step(STEP_SECONDS)
-            page = await self._run(
-                lambda: self._indexed_page(start, limit, before, is_sure=is_sure)
-            )
-        if page is None:
-            page = await self._run(lambda: self._stored_page(start, limit))
-        return page
+    async def can_list(self, before: float | None = None) -> bool:
+        """Whether the index has all that is kept now; waits for it where only it can list."""
+        if self._index is None or (before is None and await self._run(self._is_in_order)):
+            return False
+        return await self.can_search()
+
+    async def page(
+        self, start: int, limit: int, before: float | None = None, *, is_sure: bool = False
+    ) -> Listing:
+        """Return a page of all messages, newest first; `before` is a time in seconds.
+
+        `is_sure` is what `can_list` said. Without `before` the store can list too.
+        """
+
+        def work() -> Listing:
+            page = self._indexed_page(start, limit, before, is_sure=is_sure)
+            if page is None and before is not None:
+                raise HTTPException(503, NOT_INDEXED)
+            return page or self._stored_page(start, limit)
+
+        return await self._run(work)
 
     async def entries(self, ids: list[str]) -> Listing:
         """Return a page of these messages, as far as they are there."""
@@ -166,11 +176,17 @@ class Mailbox:
 
         return await self._run(work)
 
-    async def search(self, query: Query, start: int, limit: int) -> Listing:
-        """Return a page of what matches, newest first."""
+    async def can_search(self) -> bool:
+        """Whether the index has all that is kept now; waits for it, a while."""
+        index = self._index
+        if index is None or await self._run(self._is_in_step):
+            return True
+        return await index.in_step(STEP_SECONDS)
+
+    async def search(self, query: Query, start: int, limit: int, *, is_sure: bool) -> Listing:
+        """Return a page of what matches, newest first; `is_sure` is what `can_search` said."""
         if self._index is None or self._searching is None:
             return await self._run(lambda: self._slow_search(query, start, limit))
-        is_sure = await self._is_sure()
         kept = await self._run(lambda: self._kept(is_sure=is_sure))
         with contextlib.suppress(StoreError):
             found, counts, all_counts, tags = await self._searched(
@@ -196,8 +212,8 @@ class Mailbox:
             return await self._run(
                 lambda: [entry.id for entry in self._matching(query, self._reader.ids())]
             )
-        if not await self._is_sure():
-            raise HTTPException(503, "not all messages are indexed yet; try again")
+        if not await self.can_search():
+            raise HTTPException(503, NOT_INDEXED)
         return await self._searched(self._searching, lambda index: index.matching(query))
 
     async def newest(self, condition: WaitCondition, limit: int) -> tuple[list[str], bool]:
@@ -207,7 +223,7 @@ class Mailbox:
         """
         if self._index is None or self._searching is None:
             return await self._run(lambda: self._slow_newest(condition, limit)), True
-        is_sure = await self._is_sure()
+        is_sure = await self.can_search()
         takes = condition.takes if condition.looks_at_entries else None
         with contextlib.suppress(StoreError):
             return await self._searched(
@@ -232,11 +248,11 @@ class Mailbox:
         try:
             return await self._index.ask(work, seconds)
         except (TimeoutError, StoreError):
-            raise HTTPException(503, "not all messages are indexed yet; try again") from None
+            raise HTTPException(503, NOT_INDEXED) from None
 
     async def tags(self) -> dict[str, int]:
         """Return all tags and how many messages have each."""
-        if self._searching is None or not await self._is_sure():
+        if self._searching is None or not await self.can_search():
             return {}
         return await self._searched(self._searching, lambda index: index.tags())
 
@@ -257,15 +273,8 @@ class Mailbox:
 
     # --- the index
 
-    async def _is_sure(self) -> bool:
-        """Whether the index has all that is kept now; waits for it, a while."""
-        index = self._index
-        if index is None or await self._run(self._is_in_step):
-            return True
-        return await index.in_step(STEP_SECONDS)
-
-    def _is_in_order_of_arrival(self) -> bool:
-        return bool(getattr(self._opened, "is_in_order_of_arrival", False))
+    def _is_in_order(self) -> bool:
+        return bool(getattr(self._reader, "is_in_order_of_arrival", False))
 
     def _is_in_step(self) -> bool:
         state = getattr(self._reader, "state", None)
@@ -319,7 +328,7 @@ class Mailbox:
 
     def _counts(self) -> Counts:
         # A Maildir counts by reading its folders; the index knows as of its last look.
-        if self._view is not None and not getattr(self._reader, "is_in_order_of_arrival", False):
+        if self._view is not None and not self._is_in_order():
             with contextlib.suppress(StoreError):
                 return self._view.ask(lambda index: index.counts())
         total = self._reader.totals().messages

@@ -21,7 +21,7 @@ from starlette.responses import Response
 from prixfixe.http.api import mailpit
 from prixfixe.http.api.change_request import read_change, tag_change, tag_name
 from prixfixe.http.api.delete_request import named_ids
-from prixfixe.http.api.mailbox import STEP_SECONDS
+from prixfixe.http.api.mailbox import NOT_INDEXED, STEP_SECONDS
 from prixfixe.http.api.wait_condition import time_of, wait_condition
 from prixfixe.http.pieces import cut, json_pieces
 from prixfixe.http.responses import InPieces, Json, number, only, whole
@@ -106,9 +106,12 @@ class Api:
         limit = whole(request, "limit", 50, MAX_LIMIT)
         before = whole(request, "before", 0, MAX_MILLISECONDS)
         seconds = before / 1000 if before else None
-        return await self._listed(
-            request, self._shelf, lambda: self._mailbox.page(start, limit, seconds), start
-        )
+        is_sure = await self._mailbox.can_list(seconds)
+
+        def page() -> Awaitable[Listing]:
+            return self._mailbox.page(start, limit, seconds, is_sure=is_sure)
+
+        return await self._listed(request, self._shelf, page, start)
 
     async def delete(self, request: Request) -> Response:
         """Delete the messages named in `IDs`, or all of them without a body."""
@@ -130,9 +133,12 @@ class Api:
         start = whole(request, "start", 0, MAX_START)
         limit = whole(request, "limit", 50, MAX_LIMIT)
         query = _query(request)
-        return await self._listed(
-            request, self._searches, lambda: self._mailbox.search(query, start, limit), start
-        )
+        is_sure = await self._mailbox.can_search()  # No other search waits for that.
+
+        def page() -> Awaitable[Listing]:
+            return self._mailbox.search(query, start, limit, is_sure=is_sure)
+
+        return await self._listed(request, self._searches, page, start)
 
     async def _listed(
         self, request: Request, shelf: Shelf, ask: Callable[[], Awaitable[Listing]], start: int
@@ -213,7 +219,10 @@ class Api:
         asked: str = request.path_params["id"]
         if asked != "latest" or not request.query_params.get("query"):
             return await self._mailbox.id_of(asked)
-        found = await self._mailbox.search(_query(request), 0, 1)
+        query = _query(request)
+        if not await self._mailbox.can_search():  # An older one would be a wrong answer.
+            raise HTTPException(503, NOT_INDEXED)
+        found = await self._mailbox.search(query, 0, 1, is_sure=True)
         return found.entries[0].id if found.entries else ""
 
     async def _lent(
