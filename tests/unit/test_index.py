@@ -18,7 +18,7 @@ from prixfixe.http.api.mailpit import described
 from prixfixe.mail.folding import fold
 from prixfixe.mail.message import Envelope, IdSource, Message, Recipient
 from prixfixe.mail.query import QueryError, parse_query
-from prixfixe.stores.index import Index, IndexOptions, SearchGivenUpError
+from prixfixe.stores.index import Index, IndexOptions, SearchGivenUpError, search
 from prixfixe.stores.index.file import IndexFile, path_of
 from prixfixe.stores.registry import StoreOptions, open_reader, open_store
 from tests.conftest import PATIENCE
@@ -442,6 +442,21 @@ def _sendable(fields):
 def test_folding_is_done_once_and_for_all():
     for text in ("STRASSE", "Straße", "ΣΊΣΥΦΟΣ", "a\u0308RGER", "İ", "\u0345"):
         assert fold(fold(text)) == fold(text)
+
+
+async def test_a_list_names_a_bounded_number_of_tags(rig, monkeypatch):
+    monkeypatch.setattr(search, "_MAX_TAGS", 3)
+    names = [await rig.keep() for _ in range(4)]
+    for at, name in enumerate(names):
+        tags = [f"t{at}{n}" for n in range(2)]
+        await rig.index.ask(lambda catalog, name=name, tags=tags: catalog.tag([name], tags))
+    with contextlib.closing(rig.index.reading()) as reader:
+        assert list(reader.tags()) == ["t00", "t01", "t10"]
+        page = reader.page(0, 10, None, 1)
+        assert [one.id for one in page] == names[:-2:-1]  # The first is there whatever it takes.
+        most = page[0].octets + reader.page(1, 1)[0].octets
+        assert [one.id for one in reader.page(0, 10, None, most)] == names[:-3:-1]
+        assert reader.newest(parse_query("tag:t10"), 10) == [names[1]]
 
 
 # --- the file and its locks
