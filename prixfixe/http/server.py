@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from prixfixe.stores.arrivals import Arrivals
     from prixfixe.stores.base import Reader, Store
+    from prixfixe.stores.index import Index
     from prixfixe.telemetry.metrics import Metrics
     from prixfixe.telemetry.readiness import Readiness
 
@@ -50,6 +51,7 @@ class HttpContext:
     hosts: tuple[str, ...]
     version: str
     store_url: str
+    index: Index | None = None
 
     @property
     def store_kind(self) -> str:
@@ -61,7 +63,7 @@ class HttpServer:
     """One HTTP listener."""
 
     def __init__(self, context: HttpContext) -> None:
-        self._mailbox = Mailbox(context.open_reader)
+        self._mailbox = Mailbox(context.open_reader, context.index)
         turns = Turns(asyncio.get_running_loop())
         config = uvicorn.Config(
             build_app(context, self._mailbox),

@@ -14,7 +14,8 @@ import asyncio
 import contextlib
 import math
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from prixfixe import __version__
 from prixfixe.connection.connection import Connection
@@ -46,7 +47,8 @@ if TYPE_CHECKING:
 
     from prixfixe.http.server import HttpServer
     from prixfixe.settings import Settings
-    from prixfixe.stores.base import Reader, Store
+    from prixfixe.stores.base import Followed, Reader, Store
+    from prixfixe.stores.index import Index
     from prixfixe.telemetry.log import Log
 
 __all__ = ["Bound", "Server", "offer_of"]
@@ -98,7 +100,7 @@ class Server:
             min_free=settings.store_min_free,
             on_operation=self.metrics.store_operation,
             on_retry=self.metrics.store_retry,
-            on_pruned=self.metrics.pruned,
+            on_pruned=self._pruned,
             on_space=self.metrics.measured,
         )
         self.store = store or open_store(settings.store, options)
@@ -118,6 +120,7 @@ class Server:
         self._listeners: list[asyncio.Server] = []
         self._housekeeping: list[asyncio.Task[None]] = []
         self._http: HttpServer | None = None
+        self._index: Index | None = None
         self._renewal: Renewal | None = None
         self._hurry = asyncio.Event()
 
@@ -172,6 +175,7 @@ class Server:
             bound = await self._listen()
         except BaseException:
             await self._stop_listening()
+            await self._close_index()
             await self.store.close()
             raise
         looks = [self._look_for_changes(renewal, source) for source in renewal.sources]
@@ -217,6 +221,7 @@ class Server:
             return None
         from prixfixe.http.server import HttpContext, HttpServer
 
+        self._index = self._start_index()
         self._http = HttpServer(
             HttpContext(
                 store=self.store,
@@ -229,6 +234,7 @@ class Server:
                 hosts=(self._settings.domain, *self._settings.http_hosts),
                 version=__version__,
                 store_url=self._settings.store,
+                index=self._index,
             )
         )
         listener = bind_socket(self._settings.http_bind, self._settings.http_port)
@@ -237,6 +243,54 @@ class Server:
         if self._settings.http_bind in _ALL_ADDRESSES and self._settings.http_token is None:
             self._log.say("http without token", http=where)
         return where
+
+    def _start_index(self) -> Index | None:
+        """Begin to follow the store, if it is one that can be followed."""
+        from prixfixe.http.api.mailpit import RECORD_VERSION, described
+        from prixfixe.stores.index import Index, IndexOptions
+        from prixfixe.stores.index.file import is_followed, path_of
+
+        url = self._settings.store
+        if not is_followed(url):
+            return None
+        index = Index(
+            IndexOptions(
+                open_reader=lambda: cast("Followed", self._open_reader()),
+                describe=described,
+                version=RECORD_VERSION,
+                path=path_of(url),
+                is_named=url.startswith("maildir:"),
+                min_free=self._settings.store_min_free,
+                say=self._say_later,
+            )
+        )
+        index.start()
+        self.arrivals.follower = index.arrived
+        self.readiness.add_note("index", self._check_index)
+        return index
+
+    def _say_later(self, event: str, **fields: object) -> None:
+        """Write a record from another thread."""
+        with contextlib.suppress(RuntimeError):  # The loop is closed.
+            self._loop.call_soon_threadsafe(partial(self._log.say, event, **fields))
+
+    def _pruned(self, count: int) -> None:
+        self.metrics.pruned(count)
+        if self._index is not None:
+            self._index.changed()
+
+    def _check_index(self) -> CheckResult:
+        """Tell how far the index is; mail is taken without it."""
+        if self._index is None:
+            return CheckResult(is_ok=True)
+        progress = self._index.progress
+        words = f"{progress.messages} messages indexed"
+        if progress.trouble:
+            return CheckResult(is_ok=True, detail=f"stopped: {progress.trouble}")
+        if not progress.is_in_step:
+            return CheckResult(is_ok=True, detail=f"catching up: {words}")
+        more = f", {progress.unfed} with words to come" if progress.unfed else ""
+        return CheckResult(is_ok=True, detail=f"ok: {words}{more}")
 
     def _open_reader(self) -> Reader:
         return open_reader(self._settings.store, self.store)
@@ -292,6 +346,7 @@ class Server:
             self._renewal.close()
         if self._http is not None:
             await self._http.stop()
+        await self._close_index()
         for task in self._housekeeping:
             task.cancel()
 
@@ -306,6 +361,10 @@ class Server:
     async def _stop_listening(self) -> None:
         for listener in self._listeners:
             listener.close()
+
+    async def _close_index(self) -> None:
+        if self._index is not None:
+            await self._index.close()
 
     async def _wait_for_connections(self) -> None:
         waits = [asyncio.create_task(one.wait()) for one in (self.roster.is_empty, self._hurry)]

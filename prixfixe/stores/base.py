@@ -22,10 +22,15 @@ if TYPE_CHECKING:
     from prixfixe.mail.message import Message
 
 __all__ = [
+    "NOWHERE",
+    "Arrival",
     "DamagedError",
+    "Followed",
+    "Place",
     "Probe",
     "Reader",
     "Recovery",
+    "State",
     "Store",
     "StoreError",
     "StoreOpenError",
@@ -147,6 +152,57 @@ class Reader(Protocol):
 
     def close(self) -> None:
         """Release files."""
+        ...
+
+
+class Place(NamedTuple):
+    """Where a message stands in the order of listing: a higher `key` is newer."""
+
+    key: int
+    id: str
+
+
+NOWHERE = Place(-1, "")  # before the first message
+
+
+class State(NamedTuple):
+    """What a store holds, told apart from any other: equal states hold the same messages.
+
+    `last` is the newest place; `mark` is whatever a technology needs besides.
+    """
+
+    messages: int
+    last: Place
+    mark: object = None
+
+
+class Arrival(NamedTuple):
+    """What a kept message is found by: its id, its time in seconds, its bytes."""
+
+    id: str
+    received_at: float
+    size: int
+
+
+class Followed(Reader, Protocol):
+    """A reader that an index can follow.
+
+    Where `is_in_order_of_arrival`, a new message has a higher key than every other there is, and
+    a key is used again only when its message and all above it are gone.
+    """
+
+    is_in_order_of_arrival: bool
+
+    def state(self) -> State:
+        """Return what is there now; cheap."""
+        ...
+
+    def places(self, after: int, limit: int) -> Sequence[Place]:
+        """Return the places above a key, lowest first, at most so many (and all of one key)."""
+        ...
+
+    def expect(self, arrival: Arrival) -> Place:
+        """Return the place of a message that was just kept, and know where to find it."""
         ...
 
 

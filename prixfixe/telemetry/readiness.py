@@ -45,6 +45,7 @@ class Readiness:
         self._metrics = metrics
         self._clock = clock
         self._checks: dict[str, Callable[[], CheckResult]] = {}
+        self._notes: dict[str, Callable[[], CheckResult]] = {}
         self._verdict = CheckResult(is_ok=False, detail="not probed yet")
         self._probed_at = float("-inf")
         self._probing: asyncio.Task[None] | None = None
@@ -52,6 +53,14 @@ class Readiness:
     def add(self, name: str, check: Callable[[], CheckResult]) -> None:
         """Take a further condition."""
         self._checks[name] = check
+
+    def add_note(self, name: str, check: Callable[[], CheckResult]) -> None:
+        """Take something to tell beside the conditions, on which readiness does not depend."""
+        self._notes[name] = check
+
+    def notes(self) -> dict[str, CheckResult]:
+        """Return what there is to tell beside the conditions."""
+        return {name: check() for name, check in self._notes.items()}
 
     def doubt(self) -> None:
         """Forget the last verdict: the store just failed a message."""

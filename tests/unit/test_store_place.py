@@ -13,8 +13,8 @@ import pytest
 from prixfixe.mail.message import IdSource
 from prixfixe.stores.base import StoreError
 from prixfixe.stores.registry import StoreOptions, open_reader
-from prixfixe.stores.sqlite import store as sqlite
 from prixfixe.stores.sqlite import place as sqlite_place
+from prixfixe.stores.sqlite import store as sqlite
 from tests.support.store_cases import make
 
 if TYPE_CHECKING:
