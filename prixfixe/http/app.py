@@ -20,7 +20,7 @@ from prixfixe.http.responses import ERRORS, Framing
 
 if TYPE_CHECKING:
     from prixfixe.http.api.mailbox import Mailbox
-    from prixfixe.http.server import HttpContext
+    from prixfixe.http.context import HttpContext
 
 __all__ = ["build_app"]
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from prixfixe.http.api.mailbox import Mailbox
-    from prixfixe.http.server import HttpContext
+    from prixfixe.http.context import HttpContext
 
 __all__ = ["Health"]
 

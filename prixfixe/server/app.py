@@ -32,6 +32,7 @@ from prixfixe.server.listeners import (
     bind_socket,
     is_listening,
     keep_replies_small,
+    keep_requests_small,
     written,
 )
 from prixfixe.server.reload import Renewal, Source
@@ -219,7 +220,8 @@ class Server:
     async def _listen_http(self) -> str | None:
         if self._settings.http_port is None:
             return None
-        from prixfixe.http.server import HttpContext, HttpServer
+        from prixfixe.http.context import HttpContext
+        from prixfixe.http.server import HttpServer
 
         self._index = self._start_index()
         self._http = HttpServer(
@@ -238,6 +240,8 @@ class Server:
             )
         )
         listener = bind_socket(self._settings.http_bind, self._settings.http_port)
+        keep_replies_small(listener)
+        keep_requests_small(listener)
         await self._http.start(listener)
         where = written(listener.getsockname())
         if self._settings.http_bind in _ALL_ADDRESSES and self._settings.http_token is None:

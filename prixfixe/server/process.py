@@ -84,7 +84,7 @@ def _count_descriptors(settings: Settings, log: Log) -> None:
     """Say when there may be too few."""
     http = 0
     if settings.http_port is not None:
-        from prixfixe.http import MAX_CONNECTIONS  # uvicorn takes long to import
+        from prixfixe.http.uvicorn_connection import MAX_CONNECTIONS  # uvicorn takes long to import
 
         http = MAX_CONNECTIONS
     missing = shortage(settings, http)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from prixfixe.http.api.mailbox import Mailbox
     from prixfixe.http.api.mailpit import Listing
     from prixfixe.http.api.wait_condition import WaitCondition
-    from prixfixe.http.server import HttpContext
+    from prixfixe.http.context import HttpContext
     from prixfixe.http.shelf import Loan
     from prixfixe.mail.message import Message
     from prixfixe.mail.query import Query
