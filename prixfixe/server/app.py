@@ -37,7 +37,8 @@ from prixfixe.server.reload import Renewal, Source
 from prixfixe.smtp.offer import RECIPIENT_OCTETS, Offer
 from prixfixe.smtp.recipients import RecipientPolicy
 from prixfixe.stores.arrivals import Arrivals
-from prixfixe.stores.registry import StoreOptions, open_reader, open_store
+from prixfixe.stores.base import DiskOptions, StoreOptions
+from prixfixe.stores.registry import open_store
 from prixfixe.telemetry.metrics import Metrics
 from prixfixe.telemetry.readiness import CheckResult, Readiness
 
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
     from prixfixe.http.server import HttpServer
     from prixfixe.settings import Settings
-    from prixfixe.stores.base import Reader, Store
+    from prixfixe.stores.base import Store
     from prixfixe.telemetry.log import Log
 
 __all__ = ["Bound", "Server", "offer_of"]
@@ -95,11 +96,10 @@ class Server:
         options = StoreOptions(
             max_messages=settings.store_max_messages,
             max_age=settings.store_max_age,
-            min_free=settings.store_min_free,
+            disk=DiskOptions(settings.store_min_free, self.metrics.measured),
             on_operation=self.metrics.store_operation,
             on_retry=self.metrics.store_retry,
             on_pruned=self.metrics.pruned,
-            on_space=self.metrics.measured,
         )
         self.store = store or open_store(settings.store, options)
         self._loop = asyncio.get_running_loop()
@@ -220,7 +220,7 @@ class Server:
         self._http = HttpServer(
             HttpContext(
                 store=self.store,
-                open_reader=self._open_reader,
+                open_reader=self.store.open_reader,
                 metrics=self.metrics,
                 arrivals=self.arrivals,
                 readiness=self.readiness,
@@ -237,9 +237,6 @@ class Server:
         if self._settings.http_bind in _ALL_ADDRESSES and self._settings.http_token is None:
             self._log.say("http without token", http=where)
         return where
-
-    def _open_reader(self) -> Reader:
-        return open_reader(self._settings.store, self.store)
 
     def _check_listeners(self) -> CheckResult:
         sockets = [one for listener in self._listeners for one in listener.sockets]

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from prixfixe.mail.message import Envelope, IdSource, Message, Recipient
-from prixfixe.stores.registry import StoreOptions, open_reader, open_store
+from prixfixe.stores.registry import open_reader, open_store
 from tests.durability import disks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from prixfixe.stores.base import Reader, Store
+    from prixfixe.stores.base import Reader, Store, StoreOptions
 
 DURABLE = ("sqlite", "maildir")
 KEEPING = (*DURABLE, "memory")
@@ -62,7 +62,7 @@ async def opened(url: str, options: StoreOptions | None = None) -> AsyncIterator
 
 @contextlib.contextmanager
 def reading(url: str, store: Store | None = None) -> Iterator[Reader]:
-    reader = open_reader(url, store)
+    reader = store.open_reader() if store else open_reader(url)
     try:
         yield reader
     finally:
@@ -74,7 +74,8 @@ def reading(url: str, store: Store | None = None) -> Iterator[Reader]:
 PROGRAM = """
 import asyncio, sys, os
 from prixfixe.mail.message import Envelope, IdSource, Message, Recipient
-from prixfixe.stores.registry import StoreOptions, open_reader, open_store
+from prixfixe.stores.base import StoreOptions
+from prixfixe.stores.registry import open_reader, open_store
 from tests.durability import disks
 from prixfixe.stores.maildir import store as maildir, reader as maildir_reader; from prixfixe.stores.sqlite import store as sqlite, reader as sqlite_reader# before setuid
 from prixfixe.stores.base import StoreError, StoreOpenError

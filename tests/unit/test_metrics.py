@@ -5,9 +5,8 @@ import threading
 
 import pytest
 
-from prixfixe.stores.base import Probe, Recovery, StoreError, StoreOpenError, Totals
+from prixfixe.stores.base import Probe, Recovery, StoreError, StoreOpenError, StoreOptions, Totals
 from prixfixe.stores.group_commit import GroupLimits, GroupStore
-from prixfixe.stores.registry import StoreOptions
 from prixfixe.telemetry.metrics import Metrics
 from prixfixe.telemetry.metrics_table import TABLE
 from tests.conftest import PATIENCE

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prixfixe.mail.message import Envelope, IdSource, Message, Recipient
-from prixfixe.stores.base import Recovery, StoreError, StoreOpenError
-from prixfixe.stores.registry import StoreOptions, open_reader, open_store
+from prixfixe.stores.base import DiskOptions, Recovery, StoreError, StoreOpenError, StoreOptions
+from prixfixe.stores.registry import open_reader, open_store
 from tests.support.store_cases import DURABLE, KEEPING, make, opened, reading, run, url_of
 
 BODIES = {
@@ -281,7 +281,7 @@ async def test_discard_says_yes_and_keeps_nothing():
 async def test_probe_tells_free_space_and_refuses_below_the_reserve(durable):
     async with opened(durable) as store:
         assert (await store.probe()).free_bytes > 0
-    async with opened(durable, StoreOptions(min_free=1 << 60)) as store:
+    async with opened(durable, StoreOptions(disk=DiskOptions(1 << 60))) as store:
         for call in (store.probe(), store.put(make(IdSource()))):
             with pytest.raises(StoreError) as caught:
                 await call

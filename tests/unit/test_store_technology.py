@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from prixfixe.mail.message import Envelope, IdSource, Recipient, trace_headers
-from prixfixe.stores.base import DamagedError, StoreError, StoreOpenError
+from prixfixe.stores.base import DamagedError, StoreError, StoreOpenError, StoreOptions
 from prixfixe.stores.maildir.file import decode, encode, parse_name
-from prixfixe.stores.registry import StoreOptions, open_reader, open_store
+from prixfixe.stores.registry import open_reader, open_store
 from tests.support.store_cases import make, opened, reading, url_of
 
 if TYPE_CHECKING:
