@@ -16,7 +16,7 @@ from prixfixe.cli.messages import _subject
 from prixfixe.mail.message import Envelope, Message, Recipient, render
 from prixfixe.stores.base import StoreError
 from prixfixe.stores.registry import open_store
-from tests.support.store_cases import opened
+from prixfixe.testing.store_contract import opened
 
 BODIES = (
     b"Subject: first\r\n\r\nFrom me\r\n>From you\r\n",

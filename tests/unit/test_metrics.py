@@ -5,12 +5,13 @@ import threading
 
 import pytest
 
+from prixfixe.mail.message import IdSource
 from prixfixe.stores.base import Probe, Recovery, StoreError, StoreOpenError, StoreOptions, Totals
 from prixfixe.stores.group_commit import GroupLimits, GroupStore
 from prixfixe.telemetry.metrics import Metrics
 from prixfixe.telemetry.metrics_table import TABLE
+from prixfixe.testing.store_contract import make
 from tests.conftest import PATIENCE
-from tests.support.store_cases import IdSource, make
 
 
 @pytest.fixture

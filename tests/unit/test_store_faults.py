@@ -15,17 +15,10 @@ from prixfixe.mail.message import IdSource
 from prixfixe.stores.base import DiskOptions, StoreError, StoreOpenError, StoreOptions
 from prixfixe.stores.disk.free_space import DiskSpace
 from prixfixe.stores.registry import open_reader, open_store
+from prixfixe.testing.store_contract import make, opened, reading
 from tests.conftest import PATIENCE
 from tests.durability.disks import remount
-from tests.support.store_cases import (
-    DURABLE,
-    make,
-    opened,
-    reading,
-    run,
-    small_disk,
-    url_of,
-)
+from tests.support.store_cases import DURABLE, run, small_disk, url_of
 
 
 @pytest.fixture(params=DURABLE)
