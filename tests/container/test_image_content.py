@@ -223,5 +223,5 @@ def test_all_times_are_one(tree, layers):
 
 def test_modules_compiled_are_those_a_server_loads(tree):
     compiled = [name for name in tree.files() if name.endswith(".pyc")]
-    assert any(name.startswith(f"{WHEELS}/prixfixe/__pycache__/server.") for name in compiled)
+    assert any(name.startswith(f"{WHEELS}/prixfixe/server/__pycache__/app.") for name in compiled)
     assert {tree.read(name)[4:8] for name in compiled} == {struct.pack("<I", 0b01)}
