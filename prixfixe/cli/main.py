@@ -21,12 +21,17 @@ from prixfixe.cli.environment import Failure, complain, take_env_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import ModuleType
 
 __all__ = ["main"]
 
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
+_NO_LOAD = (
+    "the image carries the server and its commands, not the load driver: install PrixFixe where"
+    " the load is to come from (in a checkout: python3 -m venv .venv && .venv/bin/pip install .)"
+)
 
 
 def _probe_arguments(parser: argparse.ArgumentParser, timeout: float) -> None:
@@ -117,15 +122,21 @@ def _config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _load_arguments(parser: argparse.ArgumentParser) -> None:
-    from prixfixe.cli.load_options import add_load  # scenarios are of no other command
-
-    add_load(parser)
+    _load_options(parser).add_load(parser)
 
 
 def _load_report_arguments(parser: argparse.ArgumentParser) -> None:
-    from prixfixe.cli.load_options import add_report
+    _load_options(parser).add_report(parser)
 
-    add_report(parser)
+
+def _load_options(parser: argparse.ArgumentParser) -> ModuleType:
+    """Return the module of the options; end where the load driver was left out."""
+    try:
+        return import_module("prixfixe.cli.load_options")  # scenarios are of no other command
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith("prixfixe."):
+            raise
+        parser.error(_NO_LOAD)
 
 
 def _hash_arguments(parser: argparse.ArgumentParser) -> None:

@@ -39,7 +39,8 @@ from prixfixe.server.reload import Renewal, Source
 from prixfixe.smtp.offer import RECIPIENT_OCTETS, Offer
 from prixfixe.smtp.recipients import RecipientPolicy
 from prixfixe.stores.arrivals import Arrivals
-from prixfixe.stores.registry import StoreOptions, open_reader, open_store
+from prixfixe.stores.base import DiskOptions, StoreOptions
+from prixfixe.stores.registry import open_store
 from prixfixe.telemetry.metrics import Metrics
 from prixfixe.telemetry.readiness import CheckResult, Readiness
 
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
     from prixfixe.http.server import HttpServer
     from prixfixe.settings import Settings
-    from prixfixe.stores.base import Followed, Reader, Store
+    from prixfixe.stores.base import Followed, Store
     from prixfixe.stores.index import Index
     from prixfixe.telemetry.log import Log
 
@@ -98,11 +99,10 @@ class Server:
         options = StoreOptions(
             max_messages=settings.store_max_messages,
             max_age=settings.store_max_age,
-            min_free=settings.store_min_free,
+            disk=DiskOptions(settings.store_min_free, self.metrics.measured),
             on_operation=self.metrics.store_operation,
             on_retry=self.metrics.store_retry,
             on_pruned=self._pruned,
-            on_space=self.metrics.measured,
         )
         self.store = store or open_store(settings.store, options)
         self._loop = asyncio.get_running_loop()
@@ -227,7 +227,7 @@ class Server:
         self._http = HttpServer(
             HttpContext(
                 store=self.store,
-                open_reader=self._open_reader,
+                open_reader=self.store.open_reader,
                 metrics=self.metrics,
                 arrivals=self.arrivals,
                 readiness=self.readiness,
@@ -259,7 +259,7 @@ class Server:
             return None
         index = Index(
             IndexOptions(
-                open_reader=lambda: cast("Followed", self._open_reader()),
+                open_reader=lambda: cast("Followed", self.store.open_reader()),
                 describe=described,
                 version=RECORD_VERSION,
                 path=path_of(url),
@@ -295,9 +295,6 @@ class Server:
             return CheckResult(is_ok=True, detail=f"catching up: {words}")
         more = f", {progress.unfed} with words to come" if progress.unfed else ""
         return CheckResult(is_ok=True, detail=f"ok: {words}{more}")
-
-    def _open_reader(self) -> Reader:
-        return open_reader(self._settings.store, self.store)
 
     def _check_listeners(self) -> CheckResult:
         sockets = [one for listener in self._listeners for one in listener.sockets]

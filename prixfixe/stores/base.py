@@ -25,6 +25,7 @@ __all__ = [
     "NOWHERE",
     "Arrival",
     "DamagedError",
+    "DiskOptions",
     "Followed",
     "Place",
     "Probe",
@@ -34,6 +35,7 @@ __all__ = [
     "Store",
     "StoreError",
     "StoreOpenError",
+    "StoreOptions",
     "Totals",
 ]
 
@@ -81,24 +83,34 @@ def _ignore_space(space: Probe) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class StoreOptions:
-    """What every technology is told: retention, free space, hooks for metrics, and the clock.
+class DiskOptions:
+    """What only a store on a file system reads.
 
-    0 means no limit. `max_age` is in seconds, `min_free` in bytes. The hooks run in the writer
+    `min_free` is in bytes, and 0 means no limit. `on_space(space)` is called in the writer thread
+    whenever the file system was asked, also when there is too little for the probe to succeed.
+    """
+
+    min_free: int = 0
+    on_space: Callable[[Probe], None] = _ignore_space
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """What every technology is told: retention, hooks for metrics, the clock, and of the disk.
+
+    0 means no limit. `max_age` is in seconds. The hooks run in the writer
     thread, so they must be quick and safe there: `on_operation(op, seconds, result)` with op
     commit, delete, probe, open, settle, undo or close, and result ok or the kind of the
     `StoreError`; `on_retry(kind)` when a group failed by that and is tried message by message;
-    `on_pruned(count)` whenever retention took messages away; `on_space(space)` whenever the file
-    system was asked, also when there is too little for the probe to succeed.
+    `on_pruned(count)` whenever retention took messages away.
     """
 
     max_messages: int = 0
     max_age: float = 0
-    min_free: int = 0
+    disk: DiskOptions = DiskOptions()
     on_operation: Callable[[str, float, str], None] = _ignore_operation
     on_retry: Callable[[str], None] = _ignore_retry
     on_pruned: Callable[[int], None] = _ignore_pruned
-    on_space: Callable[[Probe], None] = _ignore_space
     clock: Callable[[], float] = time.time
 
 
@@ -207,7 +219,7 @@ class Followed(Reader, Protocol):
 
 
 class Store(Protocol):
-    """The write side, used from the event loop only."""
+    """The write side, used from the event loop only, but for `open_reader`."""
 
     async def open(self) -> Recovery:
         """Open, lock and recover. Raises `StoreOpenError`."""
@@ -227,4 +239,13 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Finish what was put, then release files and lock."""
+        ...
+
+    def open_reader(self) -> Reader:
+        """Open a reader of this store, which is open; blocking, in the thread that reads.
+
+        Raises:
+            StoreOpenError: it is not readable.
+
+        """
         ...

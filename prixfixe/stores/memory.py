@@ -101,7 +101,7 @@ class MemoryStore:
         """Refuse what comes next; what is kept stays readable."""
         self._is_closed = True
 
-    def reader(self) -> MemoryReader:
+    def open_reader(self) -> MemoryReader:
         """Return a reader of this store, for any thread of this process."""
         return MemoryReader(self)
 

@@ -20,7 +20,7 @@ from prixfixe.stores.base import StoreError
 from prixfixe.stores.index import Index, IndexOptions
 from prixfixe.stores.index.file import path_of
 from prixfixe.stores.registry import open_reader, open_store
-from tests.support.store_cases import opened
+from prixfixe.testing.store_contract import opened
 
 BODIES = (
     b"Subject: first\r\n\r\nFrom me\r\n>From you\r\n",

@@ -18,10 +18,11 @@ from pathlib import Path
 import pytest
 
 from prixfixe.mail.message import Envelope, IdSource, Recipient, trace_headers
-from prixfixe.stores.base import DamagedError, StoreError, StoreOpenError
+from prixfixe.stores.base import DamagedError, StoreError, StoreOpenError, StoreOptions
 from prixfixe.stores.maildir.file import decode, encode, parse_name
-from prixfixe.stores.registry import StoreOptions, open_reader, open_store
-from tests.support.store_cases import make, opened, reading, run, url_of
+from prixfixe.stores.registry import open_reader, open_store
+from prixfixe.testing.store_contract import make, opened, reading, run
+from tests.support.store_cases import url_of
 
 
 @pytest.fixture
