@@ -9,13 +9,14 @@ Refuses: more of a message than its header.
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime
-from email.parser import BytesHeaderParser
 from typing import TYPE_CHECKING
 
 from prixfixe.cli.environment import store_reader
+from prixfixe.cli.query_filter import matching
 from prixfixe.cli.reading import Reading
-from prixfixe.mail.mime import decoded
+from prixfixe.mail.header import read_header
 
 if TYPE_CHECKING:
     import argparse
@@ -25,14 +26,17 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 _MAX_HEADER_OCTETS = 65536
+_HEADER = f"{'ID':28}  {'RECEIVED':20}  SENDER  RECIPIENTS  BYTES  SUBJECT"
 
 
 def run(args: argparse.Namespace) -> int:
     """List."""
-    with store_reader() as reader:
+    with store_reader() as reader, matching(args.query, reader) as matches:
+        if sys.stdout.isatty() and not args.json:
+            print(_HEADER)
         messages = Reading(reader, reader.ids())
         for message in messages:
-            if _is_wanted(message, args.to):
+            if _is_wanted(message, args.to) and matches(message):
                 print(_as_json(message) if args.json else _as_line(message))
     return 1 if messages.damaged else 0
 
@@ -66,13 +70,8 @@ def _as_line(message: Message) -> str:
 
 def _subject(body: bytes) -> str:
     """Return the decoded Subject, in one printable line; UTF-8 as it is (RFC 6532)."""
-    end = body.find(b"\r\n\r\n", 0, _MAX_HEADER_OCTETS)
-    head = BytesHeaderParser().parsebytes(body[: end if end >= 0 else _MAX_HEADER_OCTETS])
-    for name, raw in head.raw_items():
-        if name.lower() == "subject":
-            octets = str(raw).encode("utf-8", "surrogateescape")
-            return _printable(decoded(octets.decode("utf-8", "replace")))
-    return ""
+    header = read_header(body, 0, min(len(body), _MAX_HEADER_OCTETS))
+    return _printable(" ".join(header.text("Subject").split()))
 
 
 def _printable(text: str) -> str:

@@ -4,17 +4,37 @@ Owns: telling that files are others than before, and the result of reading them 
 Promises: symbolic links are followed, so a swapped directory as in Kubernetes is seen; files are
 others once two looks in a row find them the same, so that one being written is not read by halves,
 nor a new certificate with the old key.
-Refuses: reading, and deciding when to look.
+Refuses: reading, and deciding when to look; what is no regular file.
 """
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
-__all__ = ["ReloadResult", "Watch"]
+__all__ = ["ReloadResult", "Watch", "open_plain"]
 
 _Stamp = tuple[int, ...] | None  # None: there is no such file, or we may not see it.
+
+
+def open_plain(path: str | Path) -> BinaryIO:
+    """Open a regular file for reading. A pipe would be waited for, a device never ends.
+
+    Raises:
+        OSError: it is something else, or cannot be opened.
+
+    """
+    file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: PTH123, SIM115
+    mode = os.fstat(file.fileno()).st_mode
+    if stat.S_ISREG(mode):
+        return file
+    file.close()
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
 class ReloadResult(NamedTuple):

@@ -18,6 +18,8 @@ from ipaddress import (
 )
 from typing import TYPE_CHECKING
 
+from prixfixe.stores.registry import forms, named
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -57,8 +59,6 @@ _DOMAIN = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
     r"(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*"
 )
-_FILE_STORES = ("sqlite", "maildir")
-_STORE_FORMS = "sqlite:PATH, maildir:PATH, memory: or discard:"
 # What a file system, SQLite and struct statvfs count in 64 bits, with room for sums.
 _MAX_OCTETS = 2**60
 # Beyond a century nobody means it, and timers count milliseconds.
@@ -250,12 +250,9 @@ def networks(text: str) -> tuple[Network, ...]:
 
 
 def store_url(text: str) -> str:
-    """Read a store URL; a file technology needs a path."""
+    """Read the URL of a store that is built in or installed."""
     url = text.strip()
-    scheme, colon, path = url.partition(":")
-    # SQLite would keep ":memory:" in memory and call it durable.
-    is_path = bool(path) and path.isprintable() and path != ":memory:"
-    is_file = scheme in _FILE_STORES and is_path
-    if not colon or not (is_file or url in ("memory:", "discard:")):
-        raise ValueError(_STORE_FORMS)
+    if not url.isprintable():  # it is in the ready line and in errors
+        raise ValueError(forms())
+    named(url)
     return url

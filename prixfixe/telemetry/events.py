@@ -77,6 +77,9 @@ FIELDS: dict[str, Field] = {
     "mechanism": Field("string", "the SASL mechanism", MECHANISMS),
     "what": Field("string", "the certificate or the users", ("tls", "auth")),
     "names": Field("string", "whom the certificate names"),
+    "files": Field("integer", "descriptors that the process may open (RLIMIT_NOFILE)"),
+    "needed": Field("integer", "descriptors that the settings can take"),
+    "connections": Field("integer", "connections of SMTP that fit"),
     "expires": Field("string", "when the certificate ends, in UTC"),
     "of": Field("string", "the event whose records were withheld"),
     "suppressed": Field("integer", "how many records were withheld since the last such record"),
@@ -194,11 +197,25 @@ EVENTS: dict[str, Event] = {
     "setting without effect": Event(
         "warning", "a variable is set and has no effect beside the others", ("reason",)
     ),
+    "too few descriptors": Event(
+        "warning",
+        "the system allows fewer than all connections, HTTP and the store can take",
+        ("files", "needed", "connections", "reason"),
+    ),
     "store recovered": Event(
         "warning",
         "the store was not closed well the last time",
         ("complete", "discarded_partial", "quarantined", "saved"),
         nullable=("saved",),
+    ),
+    "index rebuilt": Event(
+        "warning", "the search index was damaged or old, and is built again", ("reason",)
+    ),
+    "index stopped": Event(
+        "warning",
+        "the search index cannot go on for now; mail is kept, and searches say what they left out",
+        ("reason",),
+        is_limited=True,
     ),
     "certificate in use": Event(
         "info", "at the start, and when it is another one than before", ("names", "expires")

@@ -20,10 +20,14 @@ if TYPE_CHECKING:
     from prixfixe.stores.base import Store
     from prixfixe.telemetry.metrics import Metrics
 
-__all__ = ["CheckResult", "Readiness"]
+__all__ = ["DETAILS", "CheckResult", "Readiness"]
 
 FRESH_SECONDS = 5.0  # a probe's verdict is repeated this long
 ANSWER_SECONDS = 4.0  # below the timeout of a health check
+DETAILS = {
+    "full": "no room",
+    "displaced": "a file of it was removed, moved, cut or replaced",
+}
 
 
 class CheckResult(NamedTuple):
@@ -41,6 +45,7 @@ class Readiness:
         self._metrics = metrics
         self._clock = clock
         self._checks: dict[str, Callable[[], CheckResult]] = {}
+        self._notes: dict[str, Callable[[], CheckResult]] = {}
         self._verdict = CheckResult(is_ok=False, detail="not probed yet")
         self._probed_at = float("-inf")
         self._probing: asyncio.Task[None] | None = None
@@ -48,6 +53,14 @@ class Readiness:
     def add(self, name: str, check: Callable[[], CheckResult]) -> None:
         """Take a further condition."""
         self._checks[name] = check
+
+    def add_note(self, name: str, check: Callable[[], CheckResult]) -> None:
+        """Take something to tell beside the conditions, on which readiness does not depend."""
+        self._notes[name] = check
+
+    def notes(self) -> dict[str, CheckResult]:
+        """Return what there is to tell beside the conditions."""
+        return {name: check() for name, check in self._notes.items()}
 
     def doubt(self) -> None:
         """Forget the last verdict: the store just failed a message."""
@@ -75,6 +88,6 @@ class Readiness:
             await self._store.probe()
             self._verdict = CheckResult(is_ok=True)
         except StoreError as error:
-            detail = "no room" if error.is_full else "a write failed"
+            detail = DETAILS.get(error.kind, "a write failed")
             self._verdict = CheckResult(is_ok=False, detail=detail)
         self._probed_at = self._clock()

@@ -11,9 +11,9 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prixfixe.stores.base import DamagedError, Recovery
+from prixfixe.stores.base import DamagedError, Recovery, StoreOptions
 from prixfixe.stores.maildir.file import parse_name
-from prixfixe.stores.registry import StoreOptions, open_reader, open_store
+from prixfixe.stores.registry import open_reader, open_store
 from tests.durability.ledger import Evidence, Found, digest
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def from_api(server: PrixFixeProcess) -> Evidence:
 def _residue(url: str) -> list[str]:
     path = path_of(url)
     if url.startswith("sqlite:"):
-        known = {path.name + end for end in ("", "-wal", "-shm", ".lock")}
+        known = {path.name + end for end in ("", "-wal", "-shm", ".lock", ".reserve")}
         # What a power cut may leave of a last commit; a log called damaged is never due to one.
         known |= {f"{path.name}-wal.torn.{number}" for number in (1, 2, 3)}
         return sorted(each.name for each in path.parent.iterdir() if each.name not in known)

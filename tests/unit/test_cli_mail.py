@@ -1,5 +1,6 @@
 """`prixfixe messages`, `show` and `export`: reading a store that runs or not."""
 
+import contextlib
 import json
 import mailbox
 import os
@@ -13,10 +14,13 @@ import pytest
 
 from prixfixe.cli.main import main
 from prixfixe.cli.messages import _subject
+from prixfixe.http.api.mailpit import RECORD_VERSION, described
 from prixfixe.mail.message import Envelope, Message, Recipient, render
 from prixfixe.stores.base import StoreError
-from prixfixe.stores.registry import open_store
-from tests.support.store_cases import opened
+from prixfixe.stores.index import Index, IndexOptions
+from prixfixe.stores.index.file import path_of
+from prixfixe.stores.registry import open_reader, open_store
+from prixfixe.testing.store_contract import opened
 
 BODIES = (
     b"Subject: first\r\n\r\nFrom me\r\n>From you\r\n",
@@ -123,6 +127,56 @@ async def test_escape_sequences_in_an_envelope_do_not_reach_the_terminal(store, 
 # --- show
 
 
+@pytest.mark.parametrize("is_indexed", [False, True])
+async def test_messages_that_match_a_query(store, url, capsys, is_indexed):
+    if is_indexed:
+        index = index_of(url, store)
+        await index.ask(lambda catalog: catalog.mark([MAIL[2].id], is_read=True))
+        await index.close()
+    for query, found in [("GRÜSSE", [1]), ("-to:box1", [2, 0]), ("is:read", [2] * is_indexed)]:
+        assert main(["messages", f"--query={query}"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split()[0] for line in lines] == [MAIL[each].id for each in found], query
+    assert main(["messages", "--query", "is:x"]) == 2
+    assert "is:x is not known" in capsys.readouterr().err
+
+
+def index_of(url, store):
+    options = IndexOptions(
+        open_reader=lambda: open_reader(url, store),
+        describe=described,
+        version=RECORD_VERSION,
+        path=path_of(url),
+        is_named=url.startswith("maildir"),
+    )
+    index = Index(options)
+    index.start()
+    return index
+
+
+def test_a_terminal_gets_a_row_of_headings(kept, capsys, monkeypatch):
+    main(["messages"])
+    plain = capsys.readouterr().out
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    main(["messages"])
+    heading, rest = capsys.readouterr().out.split("\n", 1)
+    assert (heading.split()[:2], rest) == (["ID", "RECEIVED"], plain)
+
+
+async def test_show_prints_the_text_or_one_part(store, capfdbinary):
+    body = (
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nhello\x1b[1m\r\n--b\r\n"
+        b"Content-Type: application/x\r\nContent-Transfer-Encoding: base64\r\n\r\nAAEC\r\n--b--\r\n"
+    )
+    await store.put(message(9, body))
+    assert main(["show", "latest", "--text"]) == 0
+    assert capfdbinary.readouterr().out.startswith(b"hello")
+    assert main(["show", "latest", "--part", "2"]) == 0
+    assert capfdbinary.readouterr().out == b"\x00\x01\x02"
+    assert main(["show", "latest", "--part", "9"]) == 1
+    assert capfdbinary.readouterr().err == b"prixfixe: no part '9' in this message; it has 1, 2\n"
+
+
 @pytest.mark.parametrize("number", range(len(MAIL)))
 def test_show_prints_the_message_to_the_octet(kept, capfdbinary, number):
     assert main(["show", MAIL[number].id]) == 0
@@ -193,6 +247,48 @@ def test_a_file_may_be_named_like_standard_output(kept, tmp_path, capfdbinary, m
     assert main(["export", "./-", "--format", "mbox"]) == 0
     assert (tmp_path / "-").read_bytes().startswith(b"From ")
     assert capfdbinary.readouterr().out == b"3 messages exported to -\n"
+
+
+HOSTILE = {
+    "id": {"id": "../../outside"},
+    "absolute id": {"id": "/tmp/outside"},
+    "sender": {"envelope": MAIL[0].envelope._replace(sender="a@b\r\nFrom x@y now\r\n\r\nBcc: c@d")},
+    "helo": {"envelope": MAIL[0].envelope._replace(helo="x\r\n\r\nbody")},
+    "half a character": {"envelope": MAIL[0].envelope._replace(sender="\ud800@b")},
+    "time": {"received_at": 1e300},
+}
+
+
+@pytest.mark.parametrize("form", ["eml", "mbox", "maildir"])
+@pytest.mark.parametrize("what", HOSTILE)
+async def test_export_of_a_foreign_store_writes_nothing_elsewhere(
+    what, form, tmp_path, monkeypatch, capsys
+):
+    """A store that somebody else made is copied without what would lead out of the copy."""
+    url = f"sqlite:{tmp_path / 'store'}"
+    monkeypatch.setenv("SMTP_STORE", url)
+    async with opened(url) as store:
+        for one in (MAIL[0]._replace(**HOSTILE[what]), MAIL[1]):
+            await store.put(one)
+    out = tmp_path / "deep" / "er" / "out"
+    assert main(["export", str(out), "--format", form]) == 1
+    said = capsys.readouterr()
+    assert "1 messages exported" in said.out
+    assert "prixfixe: message " in said.err
+    places = {each.name for each in tmp_path.iterdir()} - {"store-wal", "store-shm"}
+    assert places == {"deep", "store", "store.lock", "store.reserve"}
+    assert [each.name for each in out.parent.iterdir()] == ["out"]
+    if form == "mbox":
+        with contextlib.closing(mailbox.mbox(out)) as copied:
+            assert len(copied) == 1
+
+
+async def test_an_id_that_leads_out_of_a_maildir_is_refused(tmp_path):
+    async with opened(f"maildir:{tmp_path / 'store'}") as store:
+        with pytest.raises(StoreError):
+            await store.put(MAIL[0]._replace(id="../../outside"))
+        await store.put(MAIL[1])
+    assert [each.name for each in tmp_path.iterdir()] == ["store"]
 
 
 @pytest.mark.parametrize(("path", "code"), [("-", 1), ("out.mbox", 0)])

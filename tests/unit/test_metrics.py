@@ -5,13 +5,13 @@ import threading
 
 import pytest
 
-from prixfixe.stores.base import Probe, Recovery, StoreError, StoreOpenError, Totals
+from prixfixe.mail.message import Envelope, IdSource, Message, Recipient
+from prixfixe.stores.base import Probe, Recovery, StoreError, StoreOpenError, StoreOptions, Totals
 from prixfixe.stores.group_commit import GroupLimits, GroupStore
-from prixfixe.stores.registry import StoreOptions
 from prixfixe.telemetry.metrics import Metrics
 from prixfixe.telemetry.metrics_table import TABLE
+from prixfixe.testing.store_contract import make
 from tests.conftest import PATIENCE
-from tests.support.store_cases import IdSource, make
 
 
 @pytest.fixture
@@ -44,7 +44,8 @@ def test_commands_are_counted_by_class_and_replies_by_code(metrics):
 
 
 def test_an_accepted_message_is_in_every_series_that_speaks_of_it(metrics):
-    metrics.accepted("smtp", 2000, 3, 0.01, 0.002)
+    envelope = Envelope("a@x.test", (Recipient("b@y.test"),) * 3)
+    metrics.accepted("smtp", Message("ID1", 5.0, envelope, bytes(2000)), 0.01, 0.002)
     text = page(metrics)
     for line in (
         'prixfixe_messages_total{listener="smtp",reason="none",result="accepted"} 1.0',
