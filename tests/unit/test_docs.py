@@ -128,3 +128,10 @@ def test_the_architecture_document_has_the_layers_of_the_contract():
     [layers] = [one["layers"] for one in contracts["contracts"] if one["type"] == "layers"]
     wanted = {(str(n), name) for n, row in enumerate(layers, 1) for name in row.split(" | ")}
     assert set(rows) == wanted
+
+
+def test_the_architecture_document_names_files_that_exist():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    named = set(re.findall(r"`(\w+/[\w/]+\.py)`", text))
+    assert len(named) > 30
+    assert [name for name in sorted(named) if not (ROOT / "prixfixe" / name).exists()] == []
