@@ -1,11 +1,7 @@
-"""The server: start order and drain.
+"""The server: its parts, the order of start and stop, and the drain.
 
-Owns: the life of everything else. Start: certificate and users, store, listeners, HTTP. Stop: not
-ready, listeners closed, 421 to idle sessions, messages under way finished until the deadline, store
-closed.
-Promises: `start` returns only when every listener is bound; stopping loses no message that was or
-will be answered 250; `hurry` ends the drain.
-Refuses: SMTP, HTTP and storage themselves, and the process (see `process`).
+`Server.start` returns once every listener is bound. `Server.stop` loses no message that was or will
+be answered 250.
 """
 
 from __future__ import annotations
@@ -147,7 +143,7 @@ class Server:
                 store_seconds=settings.store_timeout,
             ),
             shedding=Shedding(settings.stress_timeout),
-            doubt=self.readiness.doubt,
+            invalidate=self.readiness.invalidate,
             certificates=renewal.certificates,
             authenticator=renewal.authenticator,
             proxy_networks=settings.proxy_protocol,

@@ -49,7 +49,7 @@ class Readiness:
         """Take a further condition."""
         self._checks[name] = check
 
-    def doubt(self) -> None:
+    def invalidate(self) -> None:
         """Forget the last verdict: the store just failed a message."""
         self._probed_at = float("-inf")
 
