@@ -501,7 +501,7 @@ class Connection(asyncio.Protocol):
             return Verdict.UNAVAILABLE
         if isinstance(claim, Proof):
             is_proven = bool(claim.signature)
-            return await authenticator.settle(
+            return await authenticator.verify_proof(
                 claim.user, claim.keys, is_proven=is_proven, peer=host
             )
         return await authenticator.verify(claim.user, claim.password, peer=host)
