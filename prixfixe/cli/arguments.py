@@ -1,8 +1,4 @@
-"""Words of the command line as values: addresses, durations, numbers, sizes.
-
-Owns: what argparse calls to read them. Promises: a wrong word is named with what was expected.
-Refuses: defaults; those are where the options are.
-"""
+"""Parsers of command-line arguments: addresses, durations, numbers, sizes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""`prixfixe backup`: copy the store to one file while mail arrives.
+"""`prixfixe backup` and `prixfixe restore`: copy a SQLite store to one file, and back.
 
-Owns: where the copy goes, and what is said. Promises: the report goes to standard error when the
-copy goes to standard output. Refuses: stores that any tool for files can copy.
+A backup can be made while mail arrives. `restore` changes nothing unless it exits with 0.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`prixfixe check`: the health probe of the image. Exit 0, or 1 and one line why."""
+"""`prixfixe check`, the health probe of the image, and `prixfixe wait`, which repeats it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`prixfixe config`: what the settings are and where each came from."""
+"""`prixfixe config`: show the settings and where each came from."""
 
 from __future__ import annotations
 

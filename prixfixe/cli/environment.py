@@ -1,7 +1,4 @@
-"""Settings and store for the commands, with the exit codes of their failures.
-
-A `Failure` carries the exit code and the whole message; `main` prints it.
-"""
+"""Settings and store for the commands, and the exit codes of failures."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""`prixfixe export`: copy every message out, oldest first.
+"""`prixfixe export`: copy every message out as eml, mbox (mboxrd) or maildir, oldest first.
 
-Owns: the forms eml (a folder of ID.eml), mbox (mboxrd; `-` is standard output) and maildir.
-Promises: nothing that exists is overwritten; each file is the message as `show` prints it (mbox
-quotes `From ` lines, reversibly, and ends lines with LF, as its format demands).
-Refuses: damaged messages: they are named, the rest is copied, the exit code is 1.
+No existing file is overwritten. A damaged message is named, the rest is exported, the exit code is
+1.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`prixfixe load HOST:PORT`: send many messages to any SMTP server and say how it went."""
+"""`prixfixe load`: send many messages to SMTP servers; `prixfixe load report`: show the results."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
 """The command line: `prixfixe COMMAND`.
 
-Owns: arguments, the choice of command, and exit codes (0 ok, 1 the check failed, 2 wrong usage or
-settings, 3 cannot bind or open the store).
-Promises: a command imports only what it needs, since `check` runs every few seconds.
-Refuses: doing the work; each command has its module.
+Exit codes: 0 success, 1 the command failed, 2 wrong usage or settings, 3 cannot bind or open the
+store. A command imports only what it needs, because `check` runs every few seconds.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""`prixfixe messages`: list what a store holds, newest first.
+"""`prixfixe messages` and `prixfixe show`: list the messages of a store, print one.
 
-Owns: the listing's two forms, columns for people and JSON lines for programs.
-Promises: nothing a sender chose reaches a terminal but printable characters; one damaged message
-is named on standard error, the rest is listed, the exit code is 1.
-Refuses: more of a message than its header.
+Nothing a sender chose reaches a terminal except printable characters. A damaged message is named on
+standard error, the rest is listed, the exit code is 1.
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
 """Ask a running server whether it is ready, and whether it speaks SMTP.
 
-Owns: the shortest HTTP request and the shortest SMTP session that can tell.
-Promises: no mail is sent; nothing lasts longer than the time given; the server counts the probe
-as no client, for it announces its source port to `/readyz` before it connects (the server lets
-one connection from that port of this machine pass its limits and its wait for a PROXY header).
-Refuses: heavy imports; it runs every few seconds inside the container's memory limit.
+No mail is sent. The probe announces its source port to `/readyz` first, so that the server does not
+count it as a client. It runs every few seconds in the container, so it imports little.
 """
 
 from __future__ import annotations

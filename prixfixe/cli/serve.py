@@ -1,4 +1,4 @@
-"""`prixfixe serve`: run the server until a signal."""
+"""`prixfixe serve`: run the server until a signal; `prixfixe version`: print the version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`prixfixe show`: print one message as a file, octet for octet."""
+"""`prixfixe show`: print one message as a file, byte for byte."""
 
 from __future__ import annotations
 

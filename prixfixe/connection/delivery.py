@@ -131,7 +131,7 @@ class Delivery:
 
     def _put_ended_too_late(self, message: Message, error: BaseException | None) -> None:
         self._has_given_up = False
-        self._services.log.settled_late(message, self._state, error)
+        self._services.log.stored_late(message, self._state, error)
         if error is None:
             self._services.arrivals.publish(message)
 

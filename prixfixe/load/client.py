@@ -1,9 +1,4 @@
-"""A small SMTP client: one connection, as fast as asyncio's streams go.
-
-Owns: the dialogue of a client that sends valid mail, and what the driver needs of any client.
-Promises: a reply that was not hoped for is a `ReplyError` with its code; every wait has a limit.
-Refuses: retrying, and judging what came back.
-"""
+"""A small SMTP client for one connection, on asyncio's streams."""
 
 from __future__ import annotations
 

@@ -1,10 +1,7 @@
-"""Send many messages: in a closed loop as fast as answers come, or in an open one by the clock.
+"""Send the messages of a plan, in a closed loop (as fast as replies come) or an open one (by time).
 
-Owns: the workers, and the count of what became of every message.
-Promises: `accepted + refused + failed` is the number of messages that were started, and that is
-those of the plan unless the run is cancelled; latency of an open loop counts from when a message
-was due, and it includes the connection where one has to be opened.
-Refuses: presentation (see `report`), and more than the plan's workers at a time.
+Every started message ends in exactly one count: accepted, refused or failed. The latency of an open
+loop counts from when a message was due, so a server that stalls cannot hide the delay.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""What only the extra `load` brings, asked for when it is needed.
-
-A missing package is an error whose command works as it is printed: for this Python, in a checkout
-and beside an installed package.
-"""
+"""Packages of the extra `load`, looked for when they are needed."""
 
 from __future__ import annotations
 

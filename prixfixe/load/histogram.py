@@ -1,8 +1,6 @@
-"""Latencies, counted in buckets: as many as there are, in room for a few thousand numbers.
+"""A histogram of latencies in the buckets of HdrHistogram, with three significant digits.
 
-Owns: the buckets, those of an HdrHistogram of microseconds with three significant digits.
-Promises: no value is told more than a thousandth above what it was, nor below it; adding two
-histograms loses nothing. Refuses: drawing them.
+A percentile is at most a thousandth above the true value and never below it.
 """
 
 from __future__ import annotations

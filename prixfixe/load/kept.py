@@ -1,8 +1,6 @@
-"""Whether a server has what it accepted: a run beside the listing of the server's store.
+"""Compare a run with the messages in the server's store, as `prixfixe messages --json` lists them.
 
-Owns: the comparison, number by number: of a message the driver made, number and size are known.
-Promises: no fault means that every accepted message is kept once and whole, and none that was
-refused. Refuses: fetching the listing; `prixfixe messages --json` on the server writes it.
+No fault means that every accepted message is stored exactly once and whole, and no refused one is.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""What became of the messages of a run, and of several runs together.
-
-Owns: the counts. Promises: every message that was started is in exactly one of `codes` and
-`errors`; a sum of outcomes has all of each. Refuses: judging them, and showing them.
-"""
+"""The counts of a run, and their sum over several runs."""
 
 from __future__ import annotations
 

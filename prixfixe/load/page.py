@@ -1,8 +1,4 @@
-"""Results as one HTML page that needs nothing else: no network, no script, no other file.
-
-Owns: the page. Promises: whatever a result calls itself is text in it; drawings are images inside.
-Refuses: figures of its own; those of the table are in `report`.
-"""
+"""Results as one self-contained HTML page, without scripts."""
 
 from __future__ import annotations
 

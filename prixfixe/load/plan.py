@@ -1,8 +1,4 @@
-"""What to send: the plan of a run, and its part for one of several servers.
-
-Owns: the numbers of a run and their division. Promises: the parts of a plan add up to it, and a
-plan never changes. Refuses: carrying it out (see `driver`).
-"""
+"""The plan of a run, and its parts for several servers."""
 
 from __future__ import annotations
 
@@ -26,7 +22,7 @@ class Plan:
     port: int = 2525
     messages: int = 100
     workers: int = 10
-    sizes: tuple[int, ...] = (KIB,)  # octets, taken in turn
+    sizes: tuple[int, ...] = (KIB,)  # bytes, taken in turn
     rate: float | None = None
     phase: float = 0.0  # how much later an open loop begins, in parts of its interval
     is_own: bool = False  # a connection of its own for each message

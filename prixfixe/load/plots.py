@@ -1,7 +1,6 @@
-"""Results as drawings: latency by percentile, throughput over time, answers that were not 250.
+"""Results as SVG drawings: latency by percentile, throughput over time, replies other than 250.
 
-Owns: the three drawings, as SVG. Promises: names in them are drawn as they are, never read as
-markup; the module loads where matplotlib is not installed. Refuses: tables, and the page around.
+matplotlib is imported only when a drawing is made.
 """
 
 from __future__ import annotations

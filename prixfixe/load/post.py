@@ -1,8 +1,4 @@
-"""What is posted: a plan's letters, and who is told what became of each.
-
-Owns: the letters of a run, and the `Post` a caller may give instead of the plan's own.
-Promises: a letter depends on its number and size alone. Refuses: sending (see `driver`).
-"""
+"""The messages of a run, and the interface for callers that supply their own."""
 
 from __future__ import annotations
 
@@ -29,7 +25,7 @@ class Post(Protocol):
     """Who writes the letters and keeps account of them: a test that compares with what is kept."""
 
     def letter(self, number: int, size: int) -> Letter:
-        """Return letter `number`, of about `size` octets; it is asked for once."""
+        """Return letter `number`, of about `size` bytes; it is asked for once."""
         ...
 
     def answered(self, number: int, code: int) -> None:
@@ -44,7 +40,7 @@ def letter_to(sender: str, recipient: str, data: bytes) -> Letter:
 
 
 def message(number: int, size: int) -> bytes:
-    """Return message `number` of about `size` octets, with its final dot."""
+    """Return message `number` of about `size` bytes, with its final dot."""
     head = f"From: <load@example.com>\r\nSubject: load {number}\r\n\r\n".encode("ascii")
     lines, rest = divmod(max(0, size - len(head)), len(_LINE))
     body = head + _LINE * lines + (b"x" * max(0, rest - 2) + b"\r\n" if rest else b"")

@@ -1,8 +1,4 @@
-"""A bar on a terminal while a load goes on.
-
-Owns: what people see while they wait. Promises: nothing is written where standard error is no
-terminal, or where rich is not installed. Refuses: figures that scripts could want; they come last.
-"""
+"""A progress bar on standard error, if that is a terminal and rich is installed."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""What is told of results as a table: of one run by lines, of several by rows with their sum.
-
-Owns: the columns. Promises: the table says what the JSON says.
-Refuses: judging; that is for who reads it.
-"""
+"""Results as a text table."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
-"""Results as JSON: what `prixfixe load --json` writes and `prixfixe load report` reads.
+"""Results as JSON: written by `prixfixe load --json`, read by `prixfixe load report`.
 
-Owns: the format and its version. Promises: what is read back has the same counts, buckets and
-seconds; no password is written; a text of another kind is a `FormatError` that says so.
-Refuses: files; it takes and gives text.
+No password is written.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What must hold between settings that are each right by themselves, and which have no effect.
+"""Rules between settings that are each valid by themselves, and settings that have no effect.
 
-A rule with a setting that could not be read is not asked. No rule looks at a file.
+A rule is skipped if one of its settings could not be read. No rule reads a file.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 __all__ = ["IDLE", "RULES", "Rule", "broken", "idle"]
 
-# A row of SQLite ends at 10**9 octets; the envelope and the rest of the row have the difference.
+# A row of SQLite has at most 10**9 bytes; the difference is for the envelope and other columns.
 SQLITE_MESSAGE_OCTETS = 900_000_000
 
 
 class Rule(NamedTuple):
-    """A forbidden combination: the attributes it looks at, the one to blame first.
+    """A forbidden combination of attributes; an error names the first one.
 
-    `expected` may name their values by position: `{1}` is the second attribute's.
+    `expected` may refer to their values by position: `{1}` is the value of the second attribute.
     """
 
     attributes: tuple[str, ...]
@@ -90,7 +90,7 @@ RULES: tuple[Rule, ...] = (
 
 
 def broken(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
-    """Yield attribute, value and all that is expected of it, for each that breaks a rule."""
+    """Yield attribute, value and what was expected for each attribute that breaks a rule."""
     found: dict[str, list[str]] = {}
     for attributes, is_broken, expected in RULES:
         if all(attribute in values for attribute in attributes):
@@ -109,7 +109,7 @@ def _has_no_tls(settings: Settings) -> bool:
     return settings.tls_cert is None
 
 
-# Attribute, when it has no effect, and why. A user who gave it is told; a default is not.
+# Attribute, when it has no effect, and why. Only a changed setting causes a warning.
 IDLE: tuple[tuple[str, Callable[[Settings], bool], str], ...] = (
     (
         "auth_users",
