@@ -66,6 +66,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", *CODE)
     session.run("ruff", "format", "--check", *CODE)
     session.run("codespell")
+    session.run("lint-imports", env={"PYTHONPATH": "."})
     scripts = _files("scripts/*.sh", "deployment/**/*.sh", ".ci/*", f"{PEERS}/start")
     session.run("shellcheck", *scripts, external=True)  # Debian's where no wheel is
     session.run("shfmt", "-i", "4", "-d", *scripts)

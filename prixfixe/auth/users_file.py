@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from codecs import BOM_UTF8
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prixfixe.auth.hashes import composed, parse_hash
+from prixfixe.runtime.watch import open_plain
 from prixfixe.smtp.scram import Decoys, Keys
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def read_users(path: str) -> Users:
 
     """
     try:
-        with Path(path).open("rb") as file:
+        with open_plain(path) as file:
             octets = file.read(_MAX_FILE_OCTETS + 1)
     except OSError as error:
         msg = f"SMTP_AUTH_USERS: cannot read {path!r}: {error.strerror}"

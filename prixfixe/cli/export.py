@@ -1,7 +1,7 @@
 """`prixfixe export`: copy every message out as eml, mbox (mboxrd) or maildir, oldest first.
 
-No existing file is overwritten. A damaged message is named, the rest is exported, the exit code is
-1.
+No existing file is overwritten. A damaged message, or one whose id or envelope would write outside
+its place, is named; the rest is exported, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from prixfixe.cli.environment import Failure, store_reader
 from prixfixe.cli.reading import Reading
-from prixfixe.mail.message import render
+from prixfixe.mail.message import is_id, render, trace_headers
 
 if TYPE_CHECKING:
     import argparse
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 _FROM = re.compile(rb"^(>*From )", re.MULTILINE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_LAST_SECOND = 253402300799  # of the year 9999
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,11 +44,34 @@ def run(args: argparse.Namespace) -> int:
     with store_reader() as reader, writer(path) as write:
         messages = Reading(reader, reversed(reader.ids()))
         for message in messages:
+            fault = _fault(message)
+            if fault:
+                messages.name_damaged(f"message {message.id!a} {fault}")
+                continue
             write(message)
             count += 1
     where = "standard output" if is_mail else path
     print(f"{count} messages exported to {where}", file=sys.stderr if is_mail else sys.stdout)
     return 1 if messages.damaged else 0
+
+
+def _fault(message: Message) -> str:
+    """Return what keeps a message from being copied out: a store may come from anybody.
+
+    An id becomes the name of a file, the envelope lines of its header.
+    """
+    if not is_id(message.id):
+        return "has an id that is no name for a file"
+    if not 0 <= message.received_at <= _LAST_SECOND:
+        return f"was received at {message.received_at!a}, which is no time"
+    try:
+        head = trace_headers(message).decode()
+    except UnicodeError:
+        return "has an envelope that is not Unicode"
+    lines = head.removesuffix("\r\n").replace("\r\n\t", "").split("\r\n")
+    if len(lines) != 2 or _CONTROL.search("".join(lines)):
+        return "has an envelope with line ends or control characters"
+    return ""
 
 
 @contextmanager
@@ -103,7 +128,7 @@ def _standard_output(_path: Path) -> Iterator[Write]:
 
 
 def _as_mboxrd(message: Message) -> bytes:
-    sender = message.envelope.sender.replace(" ", "-") or "MAILER-DAEMON"
+    sender = re.sub(r"\s", "-", message.envelope.sender) or "MAILER-DAEMON"
     date = time.asctime(time.gmtime(message.received_at))
     text = _FROM.sub(rb">\1", render(message).replace(b"\r\n", b"\n"))
     end = b"" if text.endswith(b"\n") else b"\n"

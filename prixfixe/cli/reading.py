@@ -36,7 +36,7 @@ class Reading:
             try:
                 message = self._reader.get(message_id)
             except DamagedError as error:
-                self._name(error)
+                self.name_damaged(error)
                 continue
             if message is None:
                 missing.append(message_id)
@@ -45,8 +45,9 @@ class Reading:
         listed = set(self._reader.ids()) if missing else set()
         for message_id in missing:
             if message_id in listed:  # else deleted while we read
-                self._name(f"message {message_id!a} is listed and not there")
+                self.name_damaged(f"message {message_id!a} is listed and not there")
 
-    def _name(self, fault: object) -> None:
+    def name_damaged(self, fault: object) -> None:
+        """Say of a message that it cannot be had, and count it."""
         complain(fault)
         self.damaged += 1

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from prixfixe.cli.backup import failures, report
 from prixfixe.cli.environment import Failure, complain, settings
+from prixfixe.runtime.watch import open_plain
 from prixfixe.stores.registry import database_path
 from prixfixe.stores.sqlite.restore import DamagedCopyError, ForeignCopyError, restore
 
@@ -55,5 +55,10 @@ def _opened(file: str) -> Iterator[IO[bytes]]:
     if file == "-":
         yield sys.stdin.buffer
         return
-    with Path(file).open("rb") as stream:
+    try:
+        stream = open_plain(file)
+    except OSError as error:
+        msg = f"{file}: {error.strerror}; expected a file that backup made, or - for standard input"
+        raise Failure(1, msg) from None
+    with stream:
         yield stream

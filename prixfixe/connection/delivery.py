@@ -142,14 +142,7 @@ class Delivery:
         services, metrics = self._services, self._services.metrics
         services.arrivals.publish(message)
         taken = services.loop.time() - self.ended_at
-        metrics.accepted(
-            self._listener,
-            len(message.body),
-            len(message.envelope.recipients),
-            self.ended_at - self._data_since,
-            taken,
-        )
-        metrics.last_accepted = message.received_at
+        metrics.accepted(self._listener, message, self.ended_at - self._data_since, taken)
         services.log.message_kept(message, self._state, taken)
         waiting.kept(message.id)
 

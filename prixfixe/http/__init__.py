@@ -7,5 +7,6 @@ Refuses: writing mail; the only change a client can make is to delete.
 """
 
 from prixfixe.http.server import HttpContext, HttpServer
+from prixfixe.http.uvicorn_connection import MAX_CONNECTIONS
 
-__all__ = ["HttpContext", "HttpServer"]
+__all__ = ["MAX_CONNECTIONS", "HttpContext", "HttpServer"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from email.utils import formatdate
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,7 +19,16 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Envelope", "IdSource", "Message", "Params", "Recipient", "render", "trace_headers"]
+__all__ = [
+    "Envelope",
+    "IdSource",
+    "Message",
+    "Params",
+    "Recipient",
+    "is_id",
+    "render",
+    "trace_headers",
+]
 
 _quote = json.encoder.encode_basestring_ascii
 
@@ -104,6 +114,14 @@ class Message(NamedTuple):
     received_at: float
     envelope: Envelope
     body: bytes
+
+
+_ID = re.compile(r"[0-9A-Za-z_-]{1,32}")
+
+
+def is_id(text: str) -> bool:
+    """Whether this may be an id: of letters that mean nothing in a path, a URL or a header."""
+    return _ID.fullmatch(text) is not None
 
 
 class IdSource:

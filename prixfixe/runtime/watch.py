@@ -1,4 +1,4 @@
-"""Detection of changed files.
+"""Reading of files that may change while the server runs, and detection of changes.
 
 Symbolic links are followed, so that the swapped directory of a Kubernetes secret is noticed. Files
 count as changed once two looks in a row find them the same, so that none is read half written.
@@ -6,12 +6,32 @@ count as changed once two looks in a row find them the same, so that none is rea
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
-__all__ = ["ReloadResult", "Watch"]
+__all__ = ["ReloadResult", "Watch", "open_plain"]
 
 _Stamp = tuple[int, ...] | None  # None: the file does not exist or is not accessible.
+
+
+def open_plain(path: str | Path) -> BinaryIO:
+    """Open a regular file for reading: a pipe would block, and a device may never end.
+
+    Raises:
+        OSError: the file is not a regular file, or cannot be opened.
+
+    """
+    file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: PTH123, SIM115
+    mode = os.fstat(file.fileno()).st_mode
+    if stat.S_ISREG(mode):
+        return file
+    file.close()
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
 class ReloadResult(NamedTuple):

@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import gc
 import os
-import resource
 import signal
 import sys
 from functools import partial
@@ -22,6 +21,7 @@ import uvloop
 from prixfixe import __version__
 from prixfixe.auth.users_file import UsersError
 from prixfixe.server.app import Server
+from prixfixe.server.descriptors import raise_limit, shortage
 from prixfixe.stores.base import StoreOpenError
 from prixfixe.telemetry.log import build_log
 from prixfixe.telemetry.log_output import OutputThread
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from prixfixe.settings import Settings
+    from prixfixe.telemetry.log import Log
 
 __all__ = ["give_back_memory", "serve"]
 
@@ -57,6 +58,7 @@ async def _run(settings: Settings, notes: Sequence[str], output: OutputThread) -
     output.on_resumed = log.dropped
     for note in notes:
         log.say("setting without effect", reason=note)
+    _count_descriptors(settings, log)
     try:
         server = Server(settings, log)
         output.on_dropped = server.metrics.log_dropped
@@ -76,6 +78,18 @@ async def _run(settings: Settings, notes: Sequence[str], output: OutputThread) -
     log.say("stopped")
     log.flush()
     return EXIT_OK
+
+
+def _count_descriptors(settings: Settings, log: Log) -> None:
+    """Log it if there may be too few file descriptors."""
+    http = 0
+    if settings.http_port is not None:
+        from prixfixe.http import MAX_CONNECTIONS  # slow to import because of uvicorn
+
+        http = MAX_CONNECTIONS
+    missing = shortage(settings, http)
+    if missing is not None:
+        log.say("too few descriptors", **missing._asdict())
 
 
 def _heed_signals(loop: asyncio.AbstractEventLoop, server: Server) -> asyncio.Event:
@@ -131,14 +145,6 @@ def _error_text(error: Exception) -> str:
     return str(error)
 
 
-def _raise_file_limit() -> None:
-    """Raise the limit on file descriptors to its maximum: each connection needs one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with contextlib.suppress(ValueError, OSError):  # macOS refuses its own maximum.
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 def give_back_memory() -> None:
     """Make glibc allocate buffers of large messages by mmap, so that freeing them returns memory.
 
@@ -167,7 +173,7 @@ def _share_interpreter() -> None:
 
 def serve(settings: Settings, notes: Sequence[str] = ()) -> int:
     """Run a server until a signal ends it; return the exit code."""
-    _raise_file_limit()
+    raise_limit()
     give_back_memory()
     _share_interpreter()
     try:

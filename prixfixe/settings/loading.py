@@ -57,9 +57,9 @@ class _FileError(ValueError):
 
 
 def _read_file(path: str) -> str:
-    from pathlib import Path  # a start without `_FILE`, such as a probe's, does not need it
+    from prixfixe.runtime.watch import open_plain  # a start without `_FILE` does not need it
 
-    with Path(path).open("rb") as file:
+    with open_plain(path) as file:
         octets = file.read(_MAX_FILE_OCTETS + 1)
     if len(octets) > _MAX_FILE_OCTETS:
         msg = f"more than {_MAX_FILE_OCTETS} octets"

@@ -37,7 +37,8 @@ class StoreError(Exception):
     """A message could not be kept. Always temporary: the client is told 4xx and may retry.
 
     `is_full` distinguishes no room (452 4.3.1) from any other failure (451 4.3.0). `kind` is a
-    word of a closed list, fit for a metric label: full, io, closed, conflict, internal, timeout.
+    word of a closed list, fit for a metric label: full, io, closed, conflict, internal, timeout,
+    displaced (a file of the store was removed, moved, cut or replaced under it).
     """
 
     def __init__(self, text: str, *, kind: str = "io") -> None:

@@ -77,6 +77,9 @@ FIELDS: dict[str, Field] = {
     "mechanism": Field("string", "the SASL mechanism", MECHANISMS),
     "what": Field("string", "the certificate or the users", ("tls", "auth")),
     "names": Field("string", "whom the certificate names"),
+    "files": Field("integer", "descriptors that the process may open (RLIMIT_NOFILE)"),
+    "needed": Field("integer", "descriptors that the settings can take"),
+    "connections": Field("integer", "connections of SMTP that fit"),
     "expires": Field("string", "when the certificate ends, in UTC"),
     "of": Field("string", "the event whose records were withheld"),
     "suppressed": Field("integer", "how many records were withheld since the last such record"),
@@ -193,6 +196,11 @@ EVENTS: dict[str, Event] = {
     ),
     "setting without effect": Event(
         "warning", "a variable is set and has no effect beside the others", ("reason",)
+    ),
+    "too few descriptors": Event(
+        "warning",
+        "the system allows fewer than all connections, HTTP and the store can take",
+        ("files", "needed", "connections", "reason"),
     ),
     "store recovered": Event(
         "warning",

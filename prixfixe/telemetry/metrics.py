@@ -17,6 +17,7 @@ from prixfixe.telemetry.metrics_table import CODES, TABLE, VERBS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from prixfixe.mail.message import Message
     from prixfixe.stores.base import Probe, Recovery, Totals
 
 __all__ = ["Metrics"]
@@ -103,15 +104,16 @@ class Metrics:
         self._count("messages", (listener, result, reason))
 
     def accepted(
-        self, listener: str, size: int, recipients: int, receive_seconds: float, ack_seconds: float
+        self, listener: str, message: Message, receive_seconds: float, ack_seconds: float
     ) -> None:
         """Record one accepted message in all its series."""
         self._messages[listener, "accepted", "none"] += 1
         sizes, numbers, receiving, answering = self._accepted
-        sizes.observe(size)
-        numbers.observe(recipients)
+        sizes.observe(len(message.body))
+        numbers.observe(len(message.envelope.recipients))
         receiving.observe(receive_seconds)
         answering.observe(ack_seconds)
+        self.last_accepted = message.received_at
 
     # Store
 

@@ -21,7 +21,7 @@ CODES = (
     *(500, 501, 502, 503, 504, 530, 535, 538, 550, 552, 553, 554, 555),
 )
 _LISTENER = ("smtp", "smtps")
-_KINDS = ("full", "io", "closed", "conflict", "internal", "timeout")
+_KINDS = ("full", "io", "closed", "conflict", "internal", "timeout", "displaced")
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _KIB, _MIB = 1024, 1024 * 1024
 

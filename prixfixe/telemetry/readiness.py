@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from prixfixe.stores.base import Store
     from prixfixe.telemetry.metrics import Metrics
 
-__all__ = ["CheckResult", "Readiness"]
+__all__ = ["DETAILS", "CheckResult", "Readiness"]
 
 FRESH_SECONDS = 5.0  # the result of a store check is reused this long
 ANSWER_SECONDS = 4.0  # for the store; less than the timeout of a health check
+DETAILS = {
+    "full": "no room",
+    "displaced": "a file of it was removed, moved, cut or replaced",
+}
 
 
 class CheckResult(NamedTuple):
@@ -72,6 +76,6 @@ class Readiness:
             await self._store.probe()
             self._verdict = CheckResult(is_ok=True)
         except StoreError as error:
-            detail = "no room" if error.is_full else "a write failed"
+            detail = DETAILS.get(error.kind, "a write failed")
             self._verdict = CheckResult(is_ok=False, detail=detail)
         self._probed_at = self._clock()

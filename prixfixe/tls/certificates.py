@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from prixfixe.runtime.watch import ReloadResult, Watch
+from prixfixe.runtime.watch import ReloadResult, Watch, open_plain
 from prixfixe.tls.self_signed import make_pair
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def describe(connection: ssl.SSLObject | ssl.SSLSocket) -> str:
 
 def _require_readable(setting: str, path: str) -> None:
     try:
-        with Path(path).open("rb"):
+        with open_plain(path):
             return
     except OSError as error:
         msg = f"{setting}: cannot read {path!r}: {error.strerror}"

@@ -67,7 +67,7 @@ def from_api(server: PrixFixeProcess) -> Evidence:
 def _residue(url: str) -> list[str]:
     path = path_of(url)
     if url.startswith("sqlite:"):
-        known = {path.name + end for end in ("", "-wal", "-shm", ".lock")}
+        known = {path.name + end for end in ("", "-wal", "-shm", ".lock", ".reserve")}
         # What a power cut may leave of a last commit; a log called damaged is never due to one.
         known |= {f"{path.name}-wal.torn.{number}" for number in (1, 2, 3)}
         return sorted(each.name for each in path.parent.iterdir() if each.name not in known)

@@ -15,17 +15,17 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from prixfixe.cli.main import main
+from prixfixe import server
+from prixfixe.cli import main
 from prixfixe.connection import delivery
 from prixfixe.mail import message
-from prixfixe.server import app as server
 from prixfixe.smtp import replies
 from prixfixe.stores import group_commit as writer
 from prixfixe.stores.base import StoreError
 from prixfixe.stores.disk import folder
-from prixfixe.stores.maildir import store as maildir
+from prixfixe.stores.registry import maildir, sqlite
 from prixfixe.stores.sqlite import file as sqlite_file
-from prixfixe.stores.sqlite import store as sqlite
+from prixfixe.stores.sqlite import place as sqlite_place
 
 FAULTS: dict[str, Callable[[], None]] = {}
 
@@ -225,6 +225,19 @@ def overwrite() -> None:
 def unlocked() -> None:
     """Let a second server in."""
     folder.FolderLock.take = lambda self, store: None  # type: ignore[method-assign]
+
+
+@fault
+def unlooked() -> None:
+    """Believe that the files are where they were."""
+    sqlite._Database._confirm = lambda self, fault=None: None
+    maildir._Maildir._confirm = lambda self: None
+
+
+@fault
+def unread() -> None:
+    """Look at the names of the files, and not into the log."""
+    sqlite_place.Place._is_whole = lambda self, index: True
 
 
 @fault

@@ -24,7 +24,15 @@ if TYPE_CHECKING:
     from tests.durability.disks import LoopDisk
     from tests.durability.rig import Running, Stand
 
-__all__ = ["fail_disk", "free_by_deleting", "out_of_blocks", "out_of_inodes", "refuse_writes"]
+__all__ = [
+    "delete_on_full_disk",
+    "delete_one_by_one",
+    "fail_disk",
+    "free_by_deleting",
+    "out_of_blocks",
+    "out_of_inodes",
+    "refuse_writes",
+]
 
 _MOST = 20_000
 
@@ -95,6 +103,57 @@ def free_by_deleting(stand: Stand) -> list[str]:
         if not until(lambda: client.send() == 250):
             problems.append("after deleting no mail was taken")
     return problems + stand.problems()
+
+
+def delete_on_full_disk(stand: Stand, disk: Path, *, is_part: bool) -> list[str]:
+    """Fill the disk to its last block from outside; deleting through the API makes room."""
+    server = stand.start()
+    with stand.client() as client:
+        for _ in range(20):  # a log that the room set aside is enough to fold
+            client.send(20_000)
+        with filled(disk, 0):
+            for _ in range(_MOST):  # what the log has room for
+                if client.send(20_000) != 250:
+                    break
+            doomed = [each for each in stand.ledger.sent if each.is_kept]
+            doomed = doomed[: len(doomed) * 3 // 4] if is_part else doomed
+            status = _delete(server, [each.id for each in doomed] if is_part else [])
+            problems = [] if status == 200 else [f"deleting was answered {status}"]
+            for each in doomed:
+                stand.ledger.sent.remove(each)
+            if not until(lambda: client.send(20_000) == 250):
+                problems.append("after deleting no mail was taken")
+    return problems + stand.problems()
+
+
+def delete_one_by_one(stand: Stand, disk: Path) -> list[str]:
+    """Delete single messages on a full disk until that is refused; deleting all still is not."""
+    server = stand.start()
+    with stand.client() as client:
+        for _ in range(100):  # a log that takes more room to fold than is set aside
+            client.send(50_000)
+        with filled(disk, 0):
+            for each in list(stand.ledger.sent)[:60]:
+                if _delete(server, [each.id]) != 200:
+                    break
+                stand.ledger.sent.remove(each)
+            problems = stand.problems()
+            status = _delete(server, [])
+            problems += [] if status == 200 else [f"deleting all was answered {status}"]
+            stand.ledger.sent.clear()
+            if not until(lambda: client.send(20_000) == 250):
+                problems.append("after deleting no mail was taken")
+    return problems + stand.problems()
+
+
+def _delete(server: Running, ids: list[str]) -> int:
+    connection = http.client.HTTPConnection(server.http.host, server.http.port, timeout=60)
+    try:
+        body = json.dumps({"IDs": ids}) if ids else None
+        connection.request("DELETE", "/api/v1/messages", body)
+        return connection.getresponse().status
+    finally:
+        connection.close()
 
 
 def readiness(server: Running) -> tuple[int, dict[str, object]]:

@@ -1,3 +1,4 @@
+import contextlib
 import subprocess
 import sys
 
@@ -42,6 +43,29 @@ def test_f09_deleting_makes_room(make_stand, technology, tmp_path, survived):
         assert space.free_by_deleting(stand) == []
         stand.close()
     survived("F09", technology, 1, "reserves reached and mail deleted")
+
+
+@pytest.mark.parametrize("is_part", [False, True], ids=["all", "a part"])
+def test_f09_deleting_on_a_full_disk_without_a_reserve_of_free_space(
+    stand, disk, survived, is_part
+):
+    stand.place(disk)
+    assert space.delete_on_full_disk(stand, disk, is_part=is_part) == []
+    stand.close()
+    survived("F09", stand.technology, 1, "deletions on a disk without room")
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
+def test_f09_deleting_one_by_one_leaves_room_for_deleting_all(stand, kind, tmp_path, survived):
+    with contextlib.ExitStack() as stack:
+        if kind == "tmpfs":
+            path = stack.enter_context(disks.small_disk(tmp_path / "disk", "size=16m"))
+        else:
+            path = stack.enter_context(disks.loop_disk(tmp_path, "16M")).path
+        stand.place(path)
+        assert space.delete_one_by_one(stand, path) == []
+        stand.close()
+    survived("F09", stand.technology, 1, "deletions on a disk without room")
 
 
 def test_f10_start_on_a_read_only_disk_is_refused(stand, tmp_path, survived):

@@ -6,7 +6,7 @@ import pytest
 
 from prixfixe.stores.maildir import file as maildir_file
 from prixfixe.stores.sqlite import file as sqlite_file
-from tests.durability import damage, names, order, patience, power, single, space
+from tests.durability import damage, displaced, names, order, patience, power, single, space
 from tests.durability.disks import loop_disk, small_disk
 
 pytestmark = pytest.mark.timeout(300)
@@ -78,6 +78,15 @@ def _f14(stand, folder):
     return names.second_server(stand, folder)
 
 
+def _f16(event):
+    return lambda stand, folder: displaced.between_messages(stand, event)
+
+
+def _f16_after_rename(stand, folder):
+    event = "new replaced"
+    return displaced.between_calls(stand, event, "rename", 1, is_decided=False)[0]
+
+
 BITES = [
     (_f01, "sqlite", "early"),
     (_f01, "sqlite", "synchronous-off"),
@@ -114,6 +123,10 @@ BITES = [
     (lambda stand, folder: names.repeat_ids(stand)[0], "maildir", "overwrite"),
     (_f14, "sqlite", "unlocked"),
     (_f14, "maildir", "unlocked"),
+    (_f16("database removed"), "sqlite", "unlooked"),
+    (_f16("log removed"), "sqlite", "unlooked"),
+    (_f16("log cut to nothing"), "sqlite", "unread"),
+    (_f16_after_rename, "maildir", "unlooked"),
     (lambda stand, folder: patience.stop_at(stand, "EHLO"), "sqlite", "abrupt"),
     (lambda stand, folder: patience.stop_at(stand, "DATA"), "maildir", "abrupt"),
     (lambda stand, folder: patience.stop_at(stand, "commit"), "sqlite", "abrupt"),

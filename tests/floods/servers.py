@@ -31,7 +31,7 @@ INNER = {"smtp": 2525, "smtps": TLS_PORT, "http": 8025}
 # Every port is open and every verb there is, as many deployments have it; limits are the defaults.
 ENVIRON = {"SMTP_TLS_CERT": "self-signed", "SMTP_AUTH": "optional", "SMTP_AUTH_INSECURE": "true"}
 PROXIED = {"SMTP_PROXY_PROTOCOL": "0.0.0.0/0,::/0"}
-MAIN = "import sys\n{code}\nfrom prixfixe.cli import main\nsys.exit(main(['serve']))\n"
+MAIN = "import sys\n{code}\nfrom prixfixe.cli.main import main\nsys.exit(main(['serve']))\n"
 
 
 class Vitals(NamedTuple):

@@ -1,5 +1,6 @@
 """`prixfixe messages`, `show` and `export`: reading a store that runs or not."""
 
+import contextlib
 import json
 import mailbox
 import os
@@ -193,6 +194,48 @@ def test_a_file_may_be_named_like_standard_output(kept, tmp_path, capfdbinary, m
     assert main(["export", "./-", "--format", "mbox"]) == 0
     assert (tmp_path / "-").read_bytes().startswith(b"From ")
     assert capfdbinary.readouterr().out == b"3 messages exported to -\n"
+
+
+HOSTILE = {
+    "id": {"id": "../../outside"},
+    "absolute id": {"id": "/tmp/outside"},
+    "sender": {"envelope": MAIL[0].envelope._replace(sender="a@b\r\nFrom x@y now\r\n\r\nBcc: c@d")},
+    "helo": {"envelope": MAIL[0].envelope._replace(helo="x\r\n\r\nbody")},
+    "half a character": {"envelope": MAIL[0].envelope._replace(sender="\ud800@b")},
+    "time": {"received_at": 1e300},
+}
+
+
+@pytest.mark.parametrize("form", ["eml", "mbox", "maildir"])
+@pytest.mark.parametrize("what", HOSTILE)
+async def test_export_of_a_foreign_store_writes_nothing_elsewhere(
+    what, form, tmp_path, monkeypatch, capsys
+):
+    """A store that somebody else made is copied without what would lead out of the copy."""
+    url = f"sqlite:{tmp_path / 'store'}"
+    monkeypatch.setenv("SMTP_STORE", url)
+    async with opened(url) as store:
+        for one in (MAIL[0]._replace(**HOSTILE[what]), MAIL[1]):
+            await store.put(one)
+    out = tmp_path / "deep" / "er" / "out"
+    assert main(["export", str(out), "--format", form]) == 1
+    said = capsys.readouterr()
+    assert "1 messages exported" in said.out
+    assert "prixfixe: message " in said.err
+    places = {each.name for each in tmp_path.iterdir()} - {"store-wal", "store-shm"}
+    assert places == {"deep", "store", "store.lock", "store.reserve"}
+    assert [each.name for each in out.parent.iterdir()] == ["out"]
+    if form == "mbox":
+        with contextlib.closing(mailbox.mbox(out)) as copied:
+            assert len(copied) == 1
+
+
+async def test_an_id_that_leads_out_of_a_maildir_is_refused(tmp_path):
+    async with opened(f"maildir:{tmp_path / 'store'}") as store:
+        with pytest.raises(StoreError):
+            await store.put(MAIL[0]._replace(id="../../outside"))
+        await store.put(MAIL[1])
+    assert [each.name for each in tmp_path.iterdir()] == ["store"]
 
 
 @pytest.mark.parametrize(("path", "code"), [("-", 1), ("out.mbox", 0)])

@@ -7,7 +7,7 @@ import resource
 import pytest
 
 from prixfixe.http import uvicorn_connection as connection
-from prixfixe.server import process
+from prixfixe.server import descriptors
 from tests.conftest import PATIENCE, Wire, until
 
 READY = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -132,7 +132,7 @@ def test_all_descriptors_we_may_have_are_taken():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, soft), hard))
-        process._raise_file_limit()
+        descriptors.raise_limit()
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

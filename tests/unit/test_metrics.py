@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from prixfixe.mail.message import Envelope, Message, Recipient
 from prixfixe.stores.base import Probe, Recovery, StoreError, StoreOpenError, Totals
 from prixfixe.stores.group_commit import GroupLimits, GroupStore
 from prixfixe.stores.registry import StoreOptions
@@ -44,7 +45,8 @@ def test_commands_are_counted_by_class_and_replies_by_code(metrics):
 
 
 def test_an_accepted_message_is_in_every_series_that_speaks_of_it(metrics):
-    metrics.accepted("smtp", 2000, 3, 0.01, 0.002)
+    envelope = Envelope("a@x.test", (Recipient("b@y.test"),) * 3)
+    metrics.accepted("smtp", Message("ID1", 5.0, envelope, bytes(2000)), 0.01, 0.002)
     text = page(metrics)
     for line in (
         'prixfixe_messages_total{listener="smtp",reason="none",result="accepted"} 1.0',

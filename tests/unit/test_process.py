@@ -19,6 +19,7 @@ import pytest
 from prixfixe import __version__
 from prixfixe.auth.hashes import hash_password
 from prixfixe.runtime import threads
+from prixfixe.server import descriptors
 from prixfixe.tls.self_signed import make_pair
 from tests.conftest import OWN_HOST, PATIENCE
 from tests.support import log_records as records
@@ -31,8 +32,10 @@ READY = re.compile(
 class Process:
     """`prixfixe serve` in a folder of its own."""
 
-    def __init__(self, folder, **variables):
+    def __init__(self, folder, files=None, **variables):
+        """`files` is how many descriptors the process may have."""
         self.folder = folder
+        limit = ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh"] if files else []
         self.env = {
             **{name: value for name, value in os.environ.items() if not name.startswith("SMTP_")},
             "SMTP_PORT": "0",
@@ -43,7 +46,7 @@ class Process:
         }
         self.output = (folder / "output").open("w+")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "prixfixe"],
+            [*limit, sys.executable, "-m", "prixfixe"],
             env=self.env,
             cwd=folder,
             stdout=self.output,
@@ -114,6 +117,58 @@ def process(tmp_path):
 def send(port, body=b"Subject: x\r\n\r\nhi\r\n"):
     with smtplib.SMTP("127.0.0.1", port, timeout=PATIENCE) as smtp:
         smtp.sendmail("a@x.test", ["b@y.test"], body)
+
+
+SHORTAGES = [
+    (675, {}, (676, 99)),
+    (676, {}, None),
+    (100, {}, (676, 0)),
+    (739, {"SMTP_STORE": "maildir:mail"}, (740, 99)),
+    (740, {"SMTP_STORE": "maildir:mail"}, None),
+    (1000, {"SMTP_MAX_CONNECTIONS": "2000"}, (2576, 424)),
+]
+
+
+@pytest.mark.parametrize(("files", "variables", "expected"), SHORTAGES)
+def test_too_few_descriptors_are_told_at_the_start(process, files, variables, expected):
+    server = process(files=files, SMTP_LOG_FORMAT="json", **variables).ready()
+    send(server.port)
+    text = server.text()
+    found = [json.loads(line) for line in text.splitlines() if "too few descriptors" in line]
+    if expected is None:
+        assert found == []
+        return
+    (record,) = found
+    assert (record["files"], record["needed"], record["connections"]) == (files, *expected)
+    needed, fitting = expected
+    assert f"(ulimit -n, nofile) to {needed}" in record["reason"]
+    assert record["reason"].endswith(f"SMTP_MAX_CONNECTIONS to {fitting}") == bool(fitting)
+
+
+def test_without_http_fewer_descriptors_are_needed(process):
+    server = process(files=164, SMTP_LOG_FORMAT="json", SMTP_HTTP_PORT="off").ready()
+    assert "too few descriptors" not in server.text()
+
+
+@pytest.mark.parametrize("store", ["sqlite:mail/x.db", "maildir:mail"])
+def test_the_settings_that_are_said_to_fit_do_fit(process, store):
+    """With as many clients as fit, and more who ask over HTTP, mail is kept and read."""
+    files = 512 + descriptors.OWN_FILES + descriptors.GROUP_FILES + 10
+    own = files - 512 - descriptors.OWN_FILES - (64 if store.startswith("maildir") else 0)
+    server = process(files=files, SMTP_STORE=store, SMTP_MAX_CONNECTIONS=str(own)).ready()
+    assert "too few descriptors" not in server.text()
+    with contextlib.ExitStack() as stack:
+        http = ("127.0.0.1", int(server.http.rpartition(":")[2]))
+        for _ in range(512):
+            stack.enter_context(socket.create_connection(http))
+        clients = [
+            stack.enter_context(smtplib.SMTP("127.0.0.1", server.port, timeout=PATIENCE))
+            for _ in range(own)
+        ]
+        assert all(one.noop()[0] == 250 for one in clients)
+        clients[-1].sendmail("a@x.test", ["b@y.test"], b"Subject: x\r\n\r\nhi\r\n")
+        with urllib.request.urlopen(f"http://{server.http}/api/v1/messages") as answer:
+            assert json.load(answer)["total"] == 1
 
 
 def test_first_mail_is_accepted_and_shown_with_no_settings(process):
@@ -262,14 +317,14 @@ def test_every_output_line_but_the_ready_line_is_json(process):
     ("variables", "events"),
     [
         ({}, ["ready"]),
-        ({"SMTP_PROT": "1"}, ["setting without effect", "ready"]),
+        ({"SMTP_TLS_MIN_VERSION": "1.3"}, ["setting without effect", "ready"]),
         ({"SMTP_TLS_CERT": "self-signed"}, ["certificate in use", "ready"]),
         (
-            {"SMTP_PROT": "1", "SMTP_TLS_CERT": "self-signed", "SMTP_TLS_PORT": "0"},
+            {"SMTP_AUTH_USERS": "u", "SMTP_TLS_CERT": "self-signed", "SMTP_TLS_PORT": "0"},
             ["setting without effect", "certificate in use", "ready"],
         ),
     ],
-    ids=["plain", "misspelt", "TLS", "both"],
+    ids=["plain", "without effect", "TLS", "both"],
 )
 def test_the_ready_line_is_the_first_and_the_records_before_it_follow(
     process, form, variables, events
@@ -290,17 +345,19 @@ def test_the_ready_line_is_the_first_and_the_records_before_it_follow(
 
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_a_start_that_fails_writes_its_records_and_then_the_reason(process, form):
-    server = process(SMTP_LOG_FORMAT=form, SMTP_PROT="1", SMTP_STORE="maildir:/dev/null/x")
+    server = process(
+        SMTP_LOG_FORMAT=form, SMTP_TLS_MIN_VERSION="1.3", SMTP_STORE="maildir:/dev/null/x"
+    )
     assert server.process.wait(PATIENCE) == 3
     warning, reason = server.text().splitlines()
-    assert "SMTP_PROT is not a setting" in warning
+    assert "SMTP_TLS_MIN_VERSION has no effect" in warning
     assert reason.startswith("prixfixe: ")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_a_start_that_is_stopped_writes_its_records(process, secrets, number, code):
     secrets.hang("users")
-    server = process(SMTP_PROT="1", **secrets.variables)
+    server = process(SMTP_STORE="memory:", SMTP_STORE_MIN_FREE="1TiB", **secrets.variables)
     with secrets.read():
         assert server.end(number) == code
     (warning,) = server.text().splitlines()

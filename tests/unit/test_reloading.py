@@ -1,8 +1,14 @@
 """When a watched file counts as another one: once it is whole."""
 
+import os
+
 import pytest
 
+from prixfixe.auth.users_file import UsersError, read_users
+from prixfixe.cli import main
 from prixfixe.runtime.watch import Watch
+from prixfixe.settings import SettingsError, load
+from prixfixe.tls.certificates import CertificateError, Certificates
 
 
 def renewed(watcher):
@@ -74,3 +80,19 @@ def test_a_change_shows_at_the_first_look_that_asks_whether_files_are_as_read(wa
     assert watch.is_as_read()
     files[0].write_text("new")
     assert not watch.is_as_read()
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_file_is_refused_at_once_wherever_a_file_is_named(kind, tmp_path, monkeypatch):
+    """A start, or the watch while a server runs, must not wait for somebody to write to a pipe."""
+    path = tmp_path / "named"
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
+    monkeypatch.setenv("SMTP_STORE", f"sqlite:{tmp_path / 'x.db'}")
+    with pytest.raises(UsersError, match="not a regular file"):
+        read_users(str(path))
+    with pytest.raises(CertificateError, match="not a regular file"):
+        Certificates(str(path))
+    with pytest.raises(SettingsError, match="not a regular file"):
+        load({"SMTP_HTTP_TOKEN_FILE": str(path)})
+    assert main(["restore", str(path)]) == 1

@@ -7,9 +7,13 @@ import contextlib
 import errno
 import os
 import re
+import resource
 import shutil
+import socket
 import sqlite3
-from typing import TYPE_CHECKING
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,10 +21,7 @@ from prixfixe.mail.message import Envelope, IdSource, Recipient, trace_headers
 from prixfixe.stores.base import DamagedError, StoreError, StoreOpenError
 from prixfixe.stores.maildir.file import decode, encode, parse_name
 from prixfixe.stores.registry import StoreOptions, open_reader, open_store
-from tests.support.store_cases import make, opened, reading, url_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.support.store_cases import make, opened, reading, run, url_of
 
 
 @pytest.fixture
@@ -69,7 +70,11 @@ async def test_sqlite_setting_is_in_force(database, name, value):
 
 async def test_sqlite_log_is_folded_in_by_close(database):
     await keep(f"sqlite:{database}")
-    assert sorted(path.name for path in database.parent.iterdir()) == ["x.db", "x.db.lock"]
+    assert sorted(path.name for path in database.parent.iterdir()) == [
+        "x.db",
+        "x.db.lock",
+        "x.db.reserve",
+    ]
 
 
 async def test_sqlite_log_stays_bounded_under_a_reader(database):
@@ -554,3 +559,106 @@ async def test_relative_and_odd_paths_work(tmp_path, monkeypatch):
         with reading(url) as reader:
             assert list(reader.ids()) == ids
     assert url_of("memory", tmp_path) == "memory:"
+
+
+async def test_sqlite_another_program_that_opens_and_closes_leaves_the_log(database):
+    """A reader of the server's own must not end the lock that keeps others off the log."""
+    other = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT 1 FROM message')"
+    url, ids = f"sqlite:{database}", IdSource()
+    async with opened(url) as store:
+        await store.put(make(ids))
+        with reading(url) as reader:
+            assert len(reader.ids()) == 1
+            subprocess.run([sys.executable, "-c", other, database], check=True)
+            await store.put(make(ids))
+            assert run("say(len(open_reader(url).ids()))", url) == ["2"]
+
+
+async def test_sqlite_by_a_symbolic_link_is_the_same_store(database, tmp_path):
+    link = tmp_path / "link.db"
+    link.symlink_to(database)
+    async with opened(f"sqlite:{database}"):
+        with pytest.raises(StoreOpenError, match="in use by pid"):
+            await open_store(f"sqlite:{link}").open()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+async def test_sqlite_that_is_no_file_is_refused_at_once(kind, tmp_path):
+    path = tmp_path / "x.db"
+    path.mkdir() if kind == "folder" else os.mkfifo(path)
+    with pytest.raises(StoreOpenError, match="name a file"):
+        await open_store(f"sqlite:{path}").open()
+    with pytest.raises(StoreOpenError, match="name a file"):
+        open_reader(f"sqlite:{path}")
+
+
+async def test_sqlite_body_of_another_size_than_its_row_says_is_not_read(database):
+    ids = await keep(f"sqlite:{database}")
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        connection.execute("UPDATE message SET body = zeroblob(300000000) WHERE id = ?", ids[:1])
+        connection.commit()
+    program = (
+        "import sys, prixfixe.stores.registry as s\n"
+        "reader = s.open_reader(sys.argv[1])\n"
+        "try: reader.get(sys.argv[2])\n"
+        # Not `ru_maxrss`: that begins with what the parent had.
+        "except s.base.DamagedError: print(open('/proc/self/status').read().split('VmHWM:')[1])"
+    )
+    command = [sys.executable, "-c", program, f"sqlite:{database}", ids[0]]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert int(told.split()[0]) < 100_000  # KiB
+
+
+# --- files in a Maildir that are no mail of ours, whatever their names say
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+
+
+def _link(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def _sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(1 << 30)
+
+
+KINDS = {"pipe": _pipe, "socket": _socket, "folder": Path.mkdir, "link": _link, "sparse": _sparse}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_maildir_what_is_no_file_is_damaged_and_in_nobodys_way(kind, maildir, monkeypatch):
+    ids = await keep(f"maildir:{maildir}")
+    monkeypatch.chdir(maildir / "new")  # the name of a socket is short
+    KINDS[kind](Path("1700000000.planted.host,B=1073741000"))
+    async with opened(f"maildir:{maildir}") as store:
+        with reading(f"maildir:{maildir}") as reader:
+            assert set(reader.ids()) == {"planted", *ids}
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            with pytest.raises(DamagedError, match="planted"):
+                reader.get("planted")
+            assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # KiB
+            assert all(reader.get(each) for each in ids)
+        await store.delete(None)
+        with reading(f"maildir:{maildir}") as reader:
+            assert set(reader.ids()) <= {"planted"}
+            assert (kind == "folder") == bool(reader.ids())
+
+
+async def test_maildir_record_of_another_id_is_damaged(maildir):
+    (first, *_) = await keep(f"maildir:{maildir}")
+    path = next(each for each in (maildir / "new").iterdir() if first in each.name)
+    path.rename(path.with_name(path.name.replace(first, "another")))
+    with (
+        reading(f"maildir:{maildir}") as reader,
+        pytest.raises(DamagedError, match="another id"),
+    ):
+        reader.get("another")

@@ -13,7 +13,7 @@ import pytest
 from aiosmtpd.handlers import Sink
 from aiosmtpd.smtp import SMTP
 
-from prixfixe.cli import main
+from prixfixe.cli.main import main
 from tests.support.script_runner import Shell
 
 TOOLS = ["bash", "python3", "nc"]

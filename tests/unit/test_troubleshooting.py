@@ -10,6 +10,7 @@ import pytest
 from prixfixe.cli.probe import _failing
 from prixfixe.settings import SettingsError, load
 from prixfixe.stores.disk.folder import explain
+from prixfixe.telemetry import readiness
 from tests.documents.generated import ROOT
 
 PART = (ROOT / "DEPLOYMENT.md").read_text().partition("\n## When something is wrong\n")[2]
@@ -37,8 +38,9 @@ def messages_put_together():
     with pytest.raises(SettingsError) as refused:
         load({"SMTP_PORT": "soon"})
     yield str(refused.value)
-    checks = {"store": {"ok": False, "detail": "no room"}}
-    yield f"not ready: {_failing(json.dumps({'checks': checks}).encode())}"
+    for detail in ("no room", readiness.DETAILS["displaced"]):
+        checks = {"store": {"ok": False, "detail": detail}}
+        yield f"not ready: {_failing(json.dumps({'checks': checks}).encode())}"
 
 
 def test_what_one_sees_when_something_is_wrong_is_what_is_said():
@@ -53,7 +55,7 @@ def test_what_one_sees_when_something_is_wrong_is_what_is_said():
 
 def test_messages_in_the_troubleshooting_table_are_the_servers():
     shown = re.findall(r"^\| `(\d{3}) (\S+) ([^`]+)`", PART, re.MULTILINE)
-    source = (ROOT / "prixfixe" / "replies.py").read_text()
+    source = (ROOT / "prixfixe" / "smtp" / "replies.py").read_text()
     assert len(shown) > 3
     for code, enhanced, words in shown:
         assert re.search(rf'{code},\s*"{re.escape(enhanced)}",\s*"{re.escape(words)}', source), (

@@ -13,9 +13,11 @@ import errno
 import fcntl
 import os
 import socket
+import stat
 from typing import TYPE_CHECKING
 
 from prixfixe.stores.base import StoreError, StoreOpenError
+from prixfixe.stores.disk.identity import identify, named
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +27,7 @@ __all__ = [
     "explain",
     "is_locked",
     "make_folder",
+    "require_file",
     "store_error",
     "sync_folder",
     "write_probe",
@@ -59,6 +62,21 @@ def explain(path: Path, error: OSError) -> StoreOpenError:
     made = StoreOpenError(f"store {path} is {reason}")
     made.__cause__ = error
     return made
+
+
+def require_file(path: Path) -> None:
+    """Refuse what is no regular file: a pipe would be waited for, a device never ends.
+
+    Raises:
+        StoreOpenError: it is something else.
+        OSError: it is not there, or not to be seen.
+
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        kind = "a directory" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+        msg = f"store {path} is {kind}; name a file"
+        raise StoreOpenError(msg)
 
 
 def sync_folder(folder: Path) -> None:
@@ -139,6 +157,23 @@ class FolderLock:
             os.close(descriptor)
             raise
         self._descriptor = descriptor
+
+    def confirm(self, store: Path) -> None:
+        """See that the lock is the file of its name; take it anew where that was removed.
+
+        Raises:
+            StoreError: another process took it meanwhile.
+            OSError: it cannot be made.
+
+        """
+        held, found = self._descriptor, named(self._path, follow=False)
+        if held is None or (found and identify(found) == identify(os.fstat(held))):
+            return
+        try:
+            self.take(store)
+        except StoreOpenError as error:
+            raise StoreError(str(error), kind="displaced") from error
+        os.close(held)
 
     def release(self) -> None:
         """Let the next process in."""

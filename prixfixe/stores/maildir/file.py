@@ -15,14 +15,16 @@ Refuses: the disk.
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 import zlib
 from typing import NamedTuple
 
-from prixfixe.mail.message import Envelope, Message, trace_headers
+from prixfixe.mail.message import Envelope, Message, is_id, trace_headers
 from prixfixe.stores.base import DamagedError
 
-__all__ = ["Name", "decode", "encode", "make_name", "parse_name"]
+__all__ = ["Name", "decode", "encode", "make_name", "parse_name", "read"]
 
 _FIELD = b"X-PrixFixe-Envelope: "
 # Below 998 with the field's name, length and checksum before it (RFC 5322 section 2.1.1).
@@ -30,6 +32,9 @@ _FOLD_AT = 900
 _FOLD = b"\r\n "
 _NAME = re.compile(r"(\d+)\.([0-9A-Za-z_-]{1,32})\.[^.,:/][^,:/]*,B=(\d+)(?:[,:].*)?")
 _VALUE = re.compile(rb"(\d{1,9}) ([0-9a-f]{8}) ")
+# `Return-Path` and `Received` have an address of 254 octets, another one, and two names at most.
+_HEAD_BYTES = 64 << 10
+_RECORD_BYTES = 64 << 20  # more than the recipients of any message take
 
 
 class Name(NamedTuple):
@@ -41,7 +46,9 @@ class Name(NamedTuple):
 
 
 def make_name(message: Message, host: str) -> str:
-    """Return the name of a message's file; the id makes it unique."""
+    """Return the name of a message's file; the id makes it unique. Raises `ValueError`."""
+    if not is_id(message.id):
+        raise ValueError(f"id {message.id!a} is no name for a file")
     safe = re.sub(r"[^0-9A-Za-z_-]", "-", host) or "localhost"
     return f"{int(message.received_at)}.{message.id}.{safe},B={len(message.body)}"
 
@@ -67,6 +74,51 @@ def encode(message: Message) -> tuple[bytes, bytes]:
     return head, message.body
 
 
+def read(path: str, name: Name) -> Message:
+    """Return the message of a file, which is read to its end only if it has the size of its name.
+
+    Raises:
+        DamagedError: it is no file, or not as it was written.
+        OSError: it cannot be read.
+
+    """
+    # A pipe would be waited for, and a link leads anywhere.
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(path, flags), "rb") as file:  # noqa: PTH123  # a descriptor has no Path
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise DamagedError("not a regular file")
+        head = file.read(_HEAD_BYTES)
+        field = _field(head)
+        if status.st_size != field.body_at + name.size:
+            raise DamagedError(f"{status.st_size} bytes, {field.body_at + name.size} expected")
+        message = decode(head + file.read(field.body_at + name.size - len(head)))
+    if message.id != name.id:
+        raise DamagedError("its record has another id than its name")
+    return message
+
+
+class _Field(NamedTuple):
+    """Where the record is, what its checksum is, and where the body begins."""
+
+    record: slice
+    crc: int
+    body_at: int
+
+
+def _field(content: bytes) -> _Field:
+    # Only `Return-Path` and `Received`, written by us, can stand before the field.
+    start = content.find(b"\r\n" + _FIELD) + 2 + len(_FIELD)
+    value = _VALUE.match(content, start)
+    if value is None:
+        raise DamagedError("no envelope record")
+    length = int(value[1])
+    if length > _RECORD_BYTES:
+        raise DamagedError(f"an envelope record of {length} bytes")
+    end = value.end() + length + len(_FOLD) * ((length - 1) // _FOLD_AT)
+    return _Field(slice(value.end(), end), int(value[2], 16), end + 2)
+
+
 def decode(content: bytes) -> Message:
     """Return the message a file holds.
 
@@ -74,19 +126,13 @@ def decode(content: bytes) -> Message:
         DamagedError: the file is not as it was written.
 
     """
-    # Only `Return-Path` and `Received`, written by us, can stand before the field.
-    start = content.find(b"\r\n" + _FIELD) + 2 + len(_FIELD)
-    value = _VALUE.match(content, start)
-    if value is None:
-        raise DamagedError("no envelope record")
-    length, crc = int(value[1]), int(value[2], 16)
-    end = value.end() + length + len(_FOLD) * ((length - 1) // _FOLD_AT)
-    text, body = content[value.end() : end].replace(_FOLD, b""), content[end + 2 :]
-    if zlib.crc32(body, zlib.crc32(text)) != crc:
+    field = _field(content)
+    text, body = content[field.record].replace(_FOLD, b""), content[field.body_at :]
+    if zlib.crc32(body, zlib.crc32(text)) != field.crc:
         raise DamagedError("checksum differs")
     try:
         record = json.loads(text)
         envelope = Envelope.from_json(record["envelope"])
-        return Message(record["id"], record["received_at"], envelope, body)
-    except (ValueError, KeyError, TypeError) as error:
+        return Message(str(record["id"]), float(record["received_at"]), envelope, body)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedError(f"envelope record: {error}") from error

@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from prixfixe.stores.base import DamagedError, StoreError, StoreOpenError, Totals
 from prixfixe.stores.disk.folder import explain
-from prixfixe.stores.maildir.file import Name, decode, parse_name
+from prixfixe.stores.maildir.file import Name, parse_name, read
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from prixfixe.mail.message import Message
 
@@ -102,7 +102,7 @@ class MaildirReader:
             if place is None:
                 return None
             try:
-                return decode(Path(place).read_bytes())
+                return read(place, _named(place))
             except FileNotFoundError:
                 place = None
             except DamagedError as error:
@@ -139,3 +139,10 @@ class MaildirReader:
             raise StoreError(str(error)) from error
         self._places = {entry.name.id: str(entry.path) for entry in found.entries}
         return found
+
+
+def _named(place: str) -> Name:
+    name = parse_name(os.path.basename(place))  # noqa: PTH119  # the place is a text of ours
+    if name is None:  # only what parses is listed
+        raise DamagedError("not a name of ours")
+    return name

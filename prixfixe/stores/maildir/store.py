@@ -31,6 +31,7 @@ from prixfixe.stores.disk.folder import (
     write_probe,
 )
 from prixfixe.stores.disk.free_space import DiskSpace
+from prixfixe.stores.disk.identity import displaced, identify, named
 from prixfixe.stores.group_commit import GroupLimits, GroupStore
 from prixfixe.stores.maildir.file import Name, encode, make_name, parse_name
 from prixfixe.stores.maildir.reader import Entry, scan
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from prixfixe.mail.message import Message
     from prixfixe.stores.base import Probe, StoreOptions
+    from prixfixe.stores.disk.identity import Identity
 
 __all__ = ["MaildirStore"]
 
@@ -78,6 +80,7 @@ class _Maildir:
         self._lock = FolderLock(root / ".prixfixe.lock")
         self._space = DiskSpace(root, options.min_free, options.on_space)
         self._has_limit = bool(options.max_messages or options.max_age)
+        self._place: Identity | None = None  # of `new/`, as mail was last written there
         self._kept: deque[Entry] = deque()  # oldest first; empty without a limit
         self._scanned_at = float("-inf")
 
@@ -87,6 +90,7 @@ class _Maildir:
                 make_folder(folder)
             self._lock.take(self._root)
             write_probe(self._tmp)
+            self._settle_in()
             swept = self._sweep()
             self._rescan()
         except OSError as error:
@@ -103,11 +107,13 @@ class _Maildir:
     def commit(self, messages: Sequence[Message]) -> None:
         files: list[_File] = []
         try:
+            self._settle_in()
             self._space.check(sum(len(each.body) + FILE_BYTES for each in messages))
             self._write_all(messages, files)
             for file in files:
                 (self._tmp / file.name).rename(self._new / file.name)
             sync_folder(self._new)
+            self._confirm()
         except OSError as error:
             self._take_back(files)
             raise store_error(error) from error
@@ -117,6 +123,35 @@ class _Maildir:
         if self._has_limit:
             self._kept.extend(Entry(_parsed(f.name), self._new / f.name) for f in files)
             self._prune()
+
+    def _settle_in(self) -> None:
+        """Take `new/` for what it is now, if it is another than before.
+
+        Every file is made and moved by name, so any folder will do that a new start finds too: its
+        name has to be on the disk, which we did not see to.
+        """
+        if self._place is not None:
+            return
+        place = self._look()
+        self._lock.confirm(self._root)
+        for folder in (self._root, self._root.parent):
+            sync_folder(folder)
+        self._place = place
+
+    def _look(self) -> Identity:
+        """Return which folder `new/` is. Raises `StoreError` when there is none."""
+        found = named(self._new)
+        if found is None:
+            raise displaced(self._new, "was removed or moved")
+        return identify(found)
+
+    def _confirm(self) -> None:
+        """See that a new start finds what was put into `new/`: one that was there all the time."""
+        before, self._place = self._place, None
+        found = self._look()
+        if found != before:
+            raise displaced(self._new, "was replaced")
+        self._place = found
 
     def _write_all(self, messages: Sequence[Message], files: list[_File]) -> None:
         """Write all, then sync all: the first sync carries most of the others' data with it."""
@@ -159,7 +194,7 @@ class _Maildir:
         wanted = None if ids is None else set(ids)
         try:
             doomed = [e for e in scan(self._root) if wanted is None or e.name.id in wanted]
-            count = sum(map(self._remove, doomed))
+            count = self._remove_all(doomed)
             for folder in (self._new, self._root / "cur"):
                 sync_folder(folder)
             self._rescan()
@@ -167,15 +202,37 @@ class _Maildir:
             raise store_error(error) from error
         return count
 
+    def _remove_all(self, doomed: Sequence[Entry]) -> int:
+        """Remove what can be removed, then raise the first error: one does not keep the others."""
+        count, failed = 0, None
+        for entry in doomed:
+            try:
+                count += self._remove(entry)
+            except OSError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
+        return count
+
     def _remove(self, entry: Entry) -> bool:
         try:
             entry.path.unlink()
         except FileNotFoundError:  # moved or deleted by a mail program; the next scan will tell
             return False
+        except (IsADirectoryError, PermissionError):
+            if entry.path.is_dir():  # no message, whatever its name says
+                return False
+            raise
         return True
 
     def probe(self) -> Probe:
         try:
+            self._settle_in()
+            self._confirm()
+            for folder in (self._tmp, self._root / "cur"):
+                if named(folder) is None:
+                    raise displaced(folder, "was removed or moved")
+            self._lock.confirm(self._root)
             free = self._space.check()
             write_probe(self._tmp)
         except OSError as error:

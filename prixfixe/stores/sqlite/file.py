@@ -7,21 +7,23 @@ Refuses: rows; those are the store's and the reader's.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from prixfixe.stores.base import StoreError, StoreOpenError
-from prixfixe.stores.disk.folder import sync_folder
+from prixfixe.stores.disk.folder import require_file, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 __all__ = [
     "HEAD_OCTETS",
+    "RESERVE_BYTES",
     "check_file",
     "check_version",
     "checksum",
@@ -29,10 +31,13 @@ __all__ = [
     "connect_read_only",
     "count_inserts",
     "create",
+    "index_path",
     "is_ours",
+    "keep_reserve",
     "lock_path",
     "log_path",
     "pragma",
+    "reserve_path",
     "store_error",
     "translate",
 ]
@@ -52,6 +57,9 @@ PAGE_BYTES = 8192
 CACHE_KIB = 8192
 # The log keeps this size between checkpoints instead of growing by each burst for ever.
 LOG_LIMIT_BYTES = 32 << 20
+# Room for the pages that deleting a few messages writes to the log.
+RESERVE_BYTES = 1 << 20
+_STEP_BYTES = 64 << 10
 # Another program (sqlite3, a backup) may hold the database for a moment.
 BUSY_SECONDS = 5.0
 
@@ -84,13 +92,53 @@ _FULL = frozenset({sqlite3.SQLITE_FULL})
 
 
 def lock_path(path: Path) -> Path:
-    """Return the lock beside the database."""
-    return path.with_name(path.name + ".lock")
+    """Return the lock beside the database, the same one for every name it has by symbolic links."""
+    return _beside(path, ".lock")
 
 
 def log_path(path: Path) -> Path:
-    """Return the write-ahead log beside the database."""
-    return path.with_name(path.name + "-wal")
+    """Return the write-ahead log beside the database: beside the file itself, as SQLite does."""
+    return _beside(path, "-wal")
+
+
+def index_path(path: Path) -> Path:
+    """Return SQLite's index of the log, which all processes share."""
+    return _beside(path, "-shm")
+
+
+def reserve_path(path: Path) -> Path:
+    """Return the file that holds room for deleting mail on a full disk."""
+    return _beside(path, ".reserve")
+
+
+def keep_reserve(path: Path) -> None:
+    """Have the reserve, as large as there is room for: SQLite needs some to delete."""
+    reserve = reserve_path(path)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with contextlib.suppress(OSError):
+        if os.path.lexists(reserve) and reserve.lstat().st_size >= RESERVE_BYTES:
+            return
+        descriptor = os.open(reserve, flags, 0o600)
+        try:
+            _grow(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _grow(descriptor: int) -> None:
+    """Take room in steps; a step that is refused leaves nothing."""
+    for end in range(_STEP_BYTES, RESERVE_BYTES + 1, _STEP_BYTES):
+        size = os.fstat(descriptor).st_size
+        try:
+            os.posix_fallocate(descriptor, end - _STEP_BYTES, _STEP_BYTES)
+        except OSError:
+            os.ftruncate(descriptor, size)
+            return
+
+
+def _beside(path: Path, end: str) -> Path:
+    real = Path(os.path.realpath(path))
+    return real.with_name(real.name + end)
 
 
 def create(path: Path) -> None:
@@ -98,7 +146,9 @@ def create(path: Path) -> None:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except FileExistsError:
-        # SQLite would report no more than "unable to open"; let the system say why.
+        require_file(path)
+        # SQLite would report no more than "unable to open"; let the system say why. SQLite has no
+        # lock on it yet that this `close` could end.
         os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
         return
     sync_folder(path.parent)
@@ -106,6 +156,10 @@ def create(path: Path) -> None:
 
 def connect_read_only(path: Path, options: str = "mode=ro") -> sqlite3.Connection:
     """Open without the right to write; nothing is checked. Raises `sqlite3.Error`."""
+    return _connect(path, options)
+
+
+def _connect(path: Path, options: str) -> sqlite3.Connection:
     return sqlite3.connect(
         f"file:{quote(os.fsencode(path))}?{options}",
         uri=True,
@@ -116,14 +170,14 @@ def connect_read_only(path: Path, options: str = "mode=ro") -> sqlite3.Connectio
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open for writing, settings applied, schema made or checked.
+    """Open for writing a file that is there, settings applied, schema made or checked.
 
     Raises:
         StoreOpenError: the file is not a store of ours, or of a later version.
         sqlite3.Error: any other trouble.
 
     """
-    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
+    connection = _connect(path, "mode=rw")
     try:
         is_new = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
         if not is_new:  # before any setting is made: some of them write

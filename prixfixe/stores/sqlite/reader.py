@@ -8,6 +8,7 @@ Refuses: to write, to create, and to read around a log it cannot see.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import threading
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from prixfixe.mail.message import Envelope, Message
 from prixfixe.stores.base import DamagedError, StoreError, StoreOpenError, Totals
-from prixfixe.stores.disk.folder import explain, is_locked
+from prixfixe.stores.disk.folder import explain, is_locked, require_file
 from prixfixe.stores.sqlite import file as files
 
 if TYPE_CHECKING:
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = ["SqliteReader", "message_of", "open_reading"]
 
-_ROW = "SELECT id, received_at, envelope, crc, body FROM message WHERE id = ?"
+# A body of another size than its row says is not read: it could be larger than the memory.
+_ROW = (
+    "SELECT id, received_at, envelope, crc, iif(length(body) = size, body, NULL) "
+    "FROM message WHERE id = ?"
+)
 # By the index, which holds no bodies; the planner would walk the table.
 _IDS = "SELECT id FROM message INDEXED BY arrival ORDER BY seq DESC LIMIT ? OFFSET ?"
 
@@ -74,7 +79,7 @@ def message_of(row: Sequence[Any], path: Path) -> Message:
     """Return the message of a row: id, time, envelope, checksum, body. Raises `DamagedError`."""
     message_id, received_at, envelope, crc, body = row
     # A flipped bit can change the type of a value as well as the value.
-    with contextlib.suppress(TypeError, ValueError):
+    with contextlib.suppress(TypeError, ValueError, RecursionError, AttributeError):
         if files.checksum(message_id, received_at, envelope, body) == crc:
             return Message(message_id, received_at, Envelope.from_json(envelope), body)
     raise DamagedError(f"message {message_id} in {path} fails its checksum")
@@ -88,7 +93,8 @@ def open_reading(path: Path) -> sqlite3.Connection:
 
     """
     try:
-        os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        require_file(path)
+        _require_rights(path)
         return _connect(path)
     except FileNotFoundError:
         msg = f"store {path} does not exist; has a server run with it?"
@@ -97,6 +103,16 @@ def open_reading(path: Path) -> sqlite3.Connection:
         raise explain(path, error) from error
     except sqlite3.Error as error:
         raise files.translate(error, path) from error
+
+
+def _require_rights(path: Path) -> None:
+    """Ask without opening: `close` ends every lock that this process has on the file (fcntl(2)).
+
+    Those of a server's writer keep the next program that closes the database from removing the log.
+    """
+    effective = os.access in os.supports_effective_ids
+    if not os.access(path, os.R_OK, effective_ids=effective):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 def _connect(path: Path) -> sqlite3.Connection:

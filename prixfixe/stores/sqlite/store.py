@@ -19,14 +19,18 @@ Refuses: decisions on when to write; `writer` groups.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import os
 import sqlite3
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prixfixe.stores.base import Probe, Recovery, StoreError, StoreOpenError
 from prixfixe.stores.disk.folder import FolderLock, explain, make_folder, store_error, write_probe
 from prixfixe.stores.disk.free_space import DiskSpace
+from prixfixe.stores.disk.identity import displaced
 from prixfixe.stores.group_commit import GroupLimits, GroupStore
 from prixfixe.stores.sqlite import file as files
+from prixfixe.stores.sqlite.place import Place
 from prixfixe.stores.sqlite.wal_salvage import rescue
 
 if TYPE_CHECKING:
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
 
     from prixfixe.mail.message import Message
     from prixfixe.stores.base import StoreOptions
+    from prixfixe.stores.sqlite.place import Fault
 
 __all__ = ["SqliteStore"]
 
@@ -61,6 +66,8 @@ ROW_BYTES = 512
 PRUNE_ROWS = 1000
 VACUUM_PAGES = 1024
 _IDS_IN_STATEMENT = 500
+_IDS_WITHOUT_ROOM = 8
+_SLACK_BYTES = 64 << 10  # what a file system needs to note where a file's blocks are
 
 _COLUMNS = "message(id, received_at, size, crc, envelope, body)"
 
@@ -81,7 +88,9 @@ class _Database:
         self._lock = FolderLock(files.lock_path(path))
         self._space = DiskSpace(path.parent, options.min_free, options.on_space)
         self._connection: sqlite3.Connection | None = None
+        self._place = Place(path)
         self._is_suspect = False  # the disk failed: reopen before the next write
+        self._is_displaced = False  # look where the files are before the next write
         self._has_free_pages = False  # left by a delete: to be given back
         self._is_shrinking = False  # the log too, once they are
         self._logged = 0  # estimate of octets in the log since the last checkpoint
@@ -105,6 +114,9 @@ class _Database:
             raise StoreOpenError(msg)
         files.check_file(connection, self._path)
         files.count_inserts(connection)
+        self._place.note()
+        self._confirm()
+        files.keep_reserve(self._path)
         self._has_free_pages = files.pragma(connection, "freelist_count") > 0
         if not rescued.has_commits:
             return Recovery()
@@ -116,6 +128,7 @@ class _Database:
         try:
             self._space.check(size)
             pruned = self._guarded(lambda: self._keep(list(_statements(messages))))
+            self._confirm()
         except OSError as error:
             raise store_error(error) from error
         self._logged += size
@@ -161,10 +174,68 @@ class _Database:
 
     def delete(self, ids: Sequence[str] | None) -> int:
         self._has_free_pages = True
+        unique = None
+        if ids is not None:  # as in the reader's `get`
+            unique = [each for each in dict.fromkeys(ids) if each.isascii()]
+        try:
+            count = self._delete(unique)
+        except StoreError as error:
+            if not error.is_full:
+                raise
+            count = self._delete_without_room(unique)
+        self._confirm()
+        return count
+
+    def _delete(self, ids: Sequence[str] | None) -> int:
         if ids is None:
-            return self._transact(lambda: self._remove("1"))
-        unique = [each for each in dict.fromkeys(ids) if each.isascii()]  # as in the reader's `get`
-        return self._transact(lambda: sum(map(self._remove_some, _slices(unique))))
+            return self._transact(self._remove_all)
+        return self._transact(lambda: sum(map(self._remove_some, _slices(ids))))
+
+    def _delete_without_room(self, ids: Sequence[str] | None) -> int:
+        """Delete with what the reserve holds. Half of it is left for deleting all.
+
+        Pages of deleted mail are not written over with zeros, which would take as much again.
+        """
+        with contextlib.suppress(OSError):
+            files.reserve_path(self._path).unlink()
+        self._guarded(lambda: self._db.execute("PRAGMA secure_delete=OFF").fetchall())
+        try:
+            if ids is None:
+                self._logged += CHECKPOINT_BYTES  # the room is made by the next step of `settle`
+                return self._delete(None)
+            return sum(map(self._delete_few, _slices(ids, _IDS_WITHOUT_ROOM)))
+        finally:
+            self._guarded(lambda: self._db.execute("PRAGMA secure_delete=ON").fetchall())
+            if ids is not None:
+                files.keep_reserve(self._path)
+
+    def _delete_few(self, ids: Sequence[str]) -> int:
+        if self._free() < files.RESERVE_BYTES // 2:
+            raise StoreError("the room for deleting a part is used up", kind="full")
+        count = self._transact(lambda: self._remove_some(ids))
+        self._confirm()
+        # A fold that ends for lack of room has used all there was. What is freed waits then.
+        self._has_free_pages = self._can_fold()
+        if self._has_free_pages:
+            self._guarded(lambda: _fold(self._db, "TRUNCATE"))
+        return count
+
+    def _can_fold(self) -> bool:
+        """Whether there is room for what the database has to grow by when the log is folded."""
+        needed = files.pragma(self._db, "page_count") * files.pragma(self._db, "page_size")
+        growth = needed - self._path.stat().st_size
+        return growth <= max(self._free() - _SLACK_BYTES, 0)
+
+    def _free(self) -> int:
+        stat = os.statvfs(self._path.parent)
+        return stat.f_bavail * stat.f_frsize
+
+    def _remove_all(self) -> int:
+        """Delete every message: without a condition SQLite drops whole pages, unread."""
+        kept = self._db.execute("SELECT messages FROM totals").fetchone()[0]
+        self._db.execute("DELETE FROM message")
+        self._db.execute("UPDATE totals SET messages = 0, bytes = 0")
+        return int(kept)
 
     def _remove_some(self, ids: Sequence[str]) -> int:
         return self._remove(f"id IN ({','.join('?' * len(ids))})", ids)
@@ -203,16 +274,23 @@ class _Database:
 
     def probe(self) -> Probe:
         try:
+            self._confirm()
+            self._lock.confirm(self._path)
             free = self._space.check()
             write_probe(self._path.parent)
+            self._transact(lambda: self._count(0, 0))  # a write to the log, as a message's
+            self._logged += COMMIT_BYTES
+            self._confirm(self._place.index_fault())
+            files.keep_reserve(self._path)
         except OSError as error:
             raise store_error(error) from error
-        self._transact(lambda: None)
         return free
 
     def settle(self) -> bool:
         if self._options.max_age:
             self._report(self._transact(lambda: self._prune(PRUNE_ROWS)))
+        if self._has_free_pages or self._logged >= CHECKPOINT_BYTES:
+            self._confirm()  # what is folded of a log that was cut spoils the database
         if self._has_free_pages:
             self._guarded(self._shrink)
         if self._logged >= CHECKPOINT_BYTES:
@@ -248,11 +326,50 @@ class _Database:
         connection, self._connection = self._connection, None
         try:
             if connection is not None:
-                connection.close()  # the last one out folds the log and removes it
+                self._part(connection)
         except sqlite3.Error as error:
             raise files.store_error(error) from error
         finally:
+            self._place.forget()
             self._lock.release()
+
+    def _part(self, connection: sqlite3.Connection) -> None:
+        """Close: the last one out folds the log and removes it, by name, whoever's it is.
+
+        Where the names lead to other files by now, or the log was cut, that does harm: the
+        connection is left to the kernel then, which only closes.
+        """
+        try:
+            may_close = self._place.may_close()
+        except OSError:
+            may_close = True
+        if may_close:
+            connection.close()
+        else:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+    # --- where the files are
+
+    def _confirm(self, fault: Fault | None = None) -> None:
+        """See that what is written is what a new start finds. Raises `StoreError`."""
+        try:
+            fault = self._place.fault() or fault
+        except OSError as error:
+            raise store_error(error) from error
+        was_displaced, self._is_displaced = self._is_displaced, fault is not None
+        if fault is None:
+            return
+        if fault.is_foldable and not was_displaced:
+            self._bring_home()
+        raise displaced(fault.path, fault.what)
+
+    def _bring_home(self) -> None:
+        """Fold the log, so that the database has all that was acknowledged, wherever it is now.
+
+        The log must not stay with its content where another database may get the name.
+        """
+        with contextlib.suppress(sqlite3.Error, StoreError):
+            _fold(self._db, "TRUNCATE")
 
     # --- transactions, and what becomes of a failed one
 
@@ -297,12 +414,15 @@ class _Database:
         return error
 
     def _mend(self) -> None:
+        if self._is_suspect or self._is_displaced:
+            self._confirm()
         if self._is_suspect:
             self._reopen()
 
     def _reopen(self) -> None:
         fresh = files.connect(self._path)  # while the old one is open: see above
         try:
+            self._confirm()  # the name may lead elsewhere since it was asked before
             _cut(fresh)
             files.count_inserts(fresh)
         except BaseException:
@@ -312,6 +432,11 @@ class _Database:
         self._is_suspect = False
         if old is not None:
             old.close()
+        try:
+            self._place.note()
+        except OSError as error:
+            self._is_suspect = True
+            raise store_error(error) from error
 
     def _report(self, pruned: int) -> None:
         if pruned:
@@ -329,9 +454,9 @@ def _cut(connection: sqlite3.Connection) -> None:
         raise StoreError("a reader holds the log that must be cut")
 
 
-def _slices(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for at in range(0, len(ids), _IDS_IN_STATEMENT):
-        yield ids[at : at + _IDS_IN_STATEMENT]
+def _slices(ids: Sequence[str], count: int = _IDS_IN_STATEMENT) -> Iterator[Sequence[str]]:
+    for at in range(0, len(ids), count):
+        yield ids[at : at + count]
 
 
 def _statements(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Copied", "prove"]
 
-_ROWS = "SELECT id, received_at, envelope, crc, body FROM message ORDER BY seq"
+_ROWS = (
+    "SELECT id, received_at, envelope, crc, iif(length(body) = size, body, NULL), length(body) "
+    "FROM message ORDER BY seq"
+)
 
 
 class Copied(NamedTuple):
@@ -42,9 +45,9 @@ def prove(path: Path) -> Copied:
                 row[0] for row in reading.execute("PRAGMA integrity_check") if row[0] != "ok"
             )
             for row in reading.execute(_ROWS):
-                messages, size = messages + 1, size + len(row[4])
+                messages, size = messages + 1, size + (row[5] if isinstance(row[5], int) else 0)
                 with _noting(faults):
-                    message_of(row, path)
+                    message_of(row[:5], path)
             totals = reading.execute("SELECT messages, bytes FROM totals").fetchone()
             if totals != (messages, size):
                 faults.append(f"totals say {totals}, counted are {(messages, size)}")
