@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prixfixe.cli.environment import Failure, store_reader
-from prixfixe.cli.reading import Reading
+from prixfixe.cli.messages import Reading
 from prixfixe.mail.message import is_id, render, trace_headers
 
 if TYPE_CHECKING:
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
     Write = Callable[[Message], object]
 
-__all__ = ["run"]
+__all__ = ["export"]
 
 _FROM = re.compile(rb"^(>*From )", re.MULTILINE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LAST_SECOND = 253402300799  # of the year 9999
 
 
-def run(args: argparse.Namespace) -> int:
-    """Export."""
+def export(args: argparse.Namespace) -> int:
+    """Export every message; return 1 if one could not be exported."""
     is_mail = args.path == "-"  # `./-` is a file
     if is_mail and args.format != "mbox":
         msg = f"{args.format} is a folder: only --format mbox goes to standard output"
@@ -56,9 +56,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _fault(message: Message) -> str:
-    """Return what keeps a message from being copied out: a store may come from anybody.
+    """Return why a message cannot be exported, or "": a store may come from anybody.
 
-    An id becomes the name of a file, the envelope lines of its header.
+    The id becomes a file name, and the envelope becomes header lines.
     """
     if not is_id(message.id):
         return "has an id that is no name for a file"
@@ -93,7 +93,7 @@ def _maildir(path: Path) -> Iterator[Write]:
 
 
 def _make_folder(path: Path) -> None:
-    """Make the folder, or take one that is empty, such as a fresh mount of a container."""
+    """Make the folder, or use an empty one, such as a fresh mount of a container."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         is_empty = not any(path.iterdir())

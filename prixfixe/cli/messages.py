@@ -7,32 +7,71 @@ standard error, the rest is listed, the exit code is 1.
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime
 from email.parser import BytesHeaderParser
 from typing import TYPE_CHECKING
 
-from prixfixe.cli.environment import store_reader
-from prixfixe.cli.reading import Reading
+from prixfixe.cli.environment import Failure, complain, store_reader
+from prixfixe.mail.message import render
 from prixfixe.mail.mime import decoded
+from prixfixe.stores.base import DamagedError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable, Iterator
 
     from prixfixe.mail.message import Message
+    from prixfixe.stores.base import Reader
 
-__all__ = ["run"]
+__all__ = ["Reading", "messages", "show"]
 
 _MAX_HEADER_OCTETS = 65536
 
 
-def run(args: argparse.Namespace) -> int:
-    """List."""
+class Reading:
+    """An iteration over messages of a store, in the order of their ids.
+
+    A damaged message is named on standard error and counted in `damaged`. So is one that is listed
+    but missing, unless it was deleted during the iteration.
+    """
+
+    def __init__(self, reader: Reader, ids: Iterable[str]) -> None:
+        self.damaged = 0
+        self._reader = reader
+        self._ids = ids
+
+    def __iter__(self) -> Iterator[Message]:
+        missing: list[str] = []
+        for message_id in self._ids:
+            try:
+                message = self._reader.get(message_id)
+            except DamagedError as error:
+                self.name_damaged(error)
+                continue
+            if message is None:
+                missing.append(message_id)
+            else:
+                yield message
+        listed = set(self._reader.ids()) if missing else set()
+        for message_id in missing:
+            if message_id in listed:  # otherwise it was deleted meanwhile
+                self.name_damaged(f"message {message_id!a} is listed and not there")
+
+    def name_damaged(self, fault: object) -> None:
+        """Name a message that cannot be read, and count it."""
+        complain(fault)
+        self.damaged += 1
+
+
+def messages(args: argparse.Namespace) -> int:
+    """List the messages, newest first."""
     with store_reader() as reader:
-        messages = Reading(reader, reader.ids())
-        for message in messages:
+        found = Reading(reader, reader.ids())
+        for message in found:
             if _is_wanted(message, args.to):
                 print(_as_json(message) if args.json else _as_line(message))
-    return 1 if messages.damaged else 0
+    return 1 if found.damaged else 0
 
 
 def _is_wanted(message: Message, to: str | None) -> bool:
@@ -63,7 +102,7 @@ def _as_line(message: Message) -> str:
 
 
 def _subject(body: bytes) -> str:
-    """Return the decoded Subject, in one printable line; UTF-8 as it is (RFC 6532)."""
+    """Return the decoded Subject as one printable line; raw UTF-8 is allowed (RFC 6532)."""
     end = body.find(b"\r\n\r\n", 0, _MAX_HEADER_OCTETS)
     head = BytesHeaderParser().parsebytes(body[: end if end >= 0 else _MAX_HEADER_OCTETS])
     for name, raw in head.raw_items():
@@ -75,3 +114,18 @@ def _subject(body: bytes) -> str:
 
 def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def show(args: argparse.Namespace) -> int:
+    """Print one message exactly as stored."""
+    with store_reader() as reader:
+        newest = reader.ids(0, 1) if args.id == "latest" else ()
+        try:
+            message = reader.get(newest[0] if newest else args.id)
+        except DamagedError as error:
+            raise Failure(1, error) from None
+    if message is None:
+        msg = f"no message {args.id!r} in this store"
+        raise Failure(1, msg)
+    sys.stdout.buffer.write(render(message))
+    return 0
