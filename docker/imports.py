@@ -49,11 +49,25 @@ def fault(name: str) -> str | None:
     return None
 
 
+def without_search() -> str | None:
+    """Return why SQLite has not what the search index is made with."""
+    import sqlite3
+
+    try:
+        made = "CREATE VIRTUAL TABLE words USING fts5(x, content='', detail=none, tokenize=ascii)"
+        sqlite3.connect(":memory:").execute(made)
+        sqlite3.connect("file:/words?vfs=memdb", uri=True).execute(made)
+    except sqlite3.Error as error:
+        return f"SQLite {sqlite3.sqlite_version}: {error}"
+    return None
+
+
 def check(folders: list[str]) -> int:
     """Import all; return the exit code."""
     names = [name for folder in folders for name in modules(folder)]
     names += [name for name in modules(f"{folders[0]}/lib-dynload") if name not in names]
     faults = [line for name in names if (line := fault(name))]
+    faults += [line for line in (without_search(),) if line]
     print(f"{len(names)} modules, {len(faults)} of which do not import", *faults, sep="\n")
     return bool(faults)
 
@@ -63,6 +77,7 @@ def loaded(folder: str) -> int:
     package = folder.rpartition("/")[2]
     names = [package, *(f"{package}.{name}" for name in modules(folder)), *BY_NAME]
     faults = [line for name in names if (line := fault(name))]
+    faults += [line for line in (without_search(),) if line]
     files = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
     print(*faults, *sorted(file for file in files if file.endswith(".py")), sep="\n")
     return bool(faults)

@@ -56,7 +56,7 @@ def wheels(root: Path) -> None:
 
 
 def app(root: Path, version: Path) -> None:
-    """Add the command to the installed package, which must be of the version the label names."""
+    """Slim the installed package, of the version the label names; add the command."""
     folder = root / WHEELS
     if not (folder / f"prixfixe-{version}.dist-info").is_dir():
         sys.exit(f"the build was told VERSION={version}; prixfixe/__init__.py says otherwise")
@@ -64,6 +64,7 @@ def app(root: Path, version: Path) -> None:
         for record in folder.glob(f"prixfixe-*.dist-info/{name}"):
             record.unlink()
     shutil.rmtree(folder / "bin")
+    _prune(folder, HERE / "prune-app.txt")
     command = root / "usr/local/bin/prixfixe"
     command.parent.mkdir(parents=True, exist_ok=True)
     command.write_text(COMMAND)

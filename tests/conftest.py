@@ -121,7 +121,7 @@ class Running:
     @property
     def messages(self):
         """What a memory store holds, oldest first."""
-        reader = self.server.store.reader()
+        reader = self.server.store.open_reader()
         return [reader.get(name) for name in reversed(reader.ids())]
 
     def later(self, seconds):

@@ -11,13 +11,13 @@ from prixfixe.cli.probe import CheckError, Targets, no_output, probe
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["check", "wait"]
+__all__ = ["check", "targets", "wait"]
 
 PAUSE_SECONDS = 0.05  # between two probes of `wait`
 MAX_PROBE_SECONDS = 5.0  # of one probe of `wait`: a server that hangs must not use all the time
 
 
-def _targets(args: argparse.Namespace) -> Targets:
+def targets(args: argparse.Namespace) -> Targets:
     """Return the addresses to probe, from the arguments or the settings.
 
     With an SMTP address alone HTTP is not probed: the settings' may be of another server.
@@ -42,7 +42,7 @@ def _reachable(bind: str) -> str:
 def check(args: argparse.Namespace) -> int:
     """Probe once."""
     try:
-        probe(_targets(args), args.timeout, print if args.verbose else no_output)
+        probe(targets(args), args.timeout, print if args.verbose else no_output)
     except CheckError as error:
         raise Failure(1, error) from None
     return 0
@@ -50,7 +50,7 @@ def check(args: argparse.Namespace) -> int:
 
 def wait(args: argparse.Namespace) -> int:
     """Probe until the server is ready, or the time is over."""
-    where = _targets(args)
+    where = targets(args)
     deadline = time.monotonic() + args.timeout
     reason = "no time to ask"
     while (left := deadline - time.monotonic()) > 0:

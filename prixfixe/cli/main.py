@@ -14,17 +14,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from prixfixe import __version__
-from prixfixe.cli.arguments import address, seconds, url
+from prixfixe.cli.arguments import address, many, seconds, url
 from prixfixe.cli.environment import Failure, complain, take_env_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import ModuleType
 
 __all__ = ["main"]
 
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
+_NO_LOAD = (
+    "the image carries the server and its commands, not the load driver: install PrixFixe where"
+    " the load is to come from (in a checkout: python3 -m venv .venv && .venv/bin/pip install .)"
+)
 
 
 def _probe_arguments(parser: argparse.ArgumentParser, timeout: float) -> None:
@@ -57,11 +62,33 @@ def _wait_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _messages_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", metavar="ADDRESS", help="only those with this envelope recipient")
+    parser.add_argument(
+        "--query",
+        metavar="QUERY",
+        help="only what matches, as in docs/api.md; --query=-to:x where it begins so",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line, with envelope")
+
+
+def _query_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("query", metavar="QUERY", help="as in docs/api.md; after -- if it has a -")
+    parser.add_argument(
+        "--http", type=url, metavar="URL", help="http://HOST:PORT instead of the settings'"
+    )
+    parser.set_defaults(smtp=None)
+
+
+def _await_arguments(parser: argparse.ArgumentParser) -> None:
+    _query_arguments(parser)
+    parser.add_argument("--timeout", type=seconds, default=10.0, metavar="SECONDS")
+    parser.add_argument("--count", type=many, default=1, metavar="N", help="messages to wait for")
 
 
 def _show_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", metavar="ID", help="a message's id, or latest")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--text", action="store_true", help="only what a reader sees of its body")
+    what.add_argument("--part", metavar="N", help="only one part, decoded, such as 2 or 1.2")
 
 
 def _export_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,15 +120,21 @@ def _config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _load_arguments(parser: argparse.ArgumentParser) -> None:
-    from prixfixe.cli.load import add_load  # slow to import, and only `load` needs it
-
-    add_load(parser)
+    _load_module(parser).add_load(parser)
 
 
 def _load_report_arguments(parser: argparse.ArgumentParser) -> None:
-    from prixfixe.cli.load import add_report
+    _load_module(parser).add_report(parser)
 
-    add_report(parser)
+
+def _load_module(parser: argparse.ArgumentParser) -> ModuleType:
+    """Return the module of the command; exit if the image has no load driver."""
+    try:
+        return import_module("prixfixe.cli.load")  # slow to import, and only `load` needs it
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith("prixfixe."):
+            raise
+        parser.error(_NO_LOAD)
 
 
 def _hash_arguments(parser: argparse.ArgumentParser) -> None:
@@ -123,8 +156,18 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] 
         _messages_arguments,
         "prixfixe.cli.messages:messages",
     ),
-    "show": ("print one message as it is", _show_arguments, "prixfixe.cli.messages:show"),
+    "show": ("print one message as it is", _show_arguments, "prixfixe.cli.show:show"),
     "export": ("copy all messages out", _export_arguments, "prixfixe.cli.export:export"),
+    "await": (
+        "wait for mail that matches a query",
+        _await_arguments,
+        "prixfixe.cli.server_requests:await_mail",
+    ),
+    "delete": (
+        "have a running server delete what matches a query",
+        _query_arguments,
+        "prixfixe.cli.server_requests:delete",
+    ),
     "backup": (
         "copy a SQLite store, running or not, to one file and prove it",
         _backup_arguments,

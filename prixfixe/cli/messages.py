@@ -1,4 +1,4 @@
-"""`prixfixe messages` and `prixfixe show`: list the messages of a store, print one.
+"""`prixfixe messages`: list the messages of a store, newest first.
 
 Nothing a sender chose reaches a terminal except printable characters. A damaged message is named on
 standard error, the rest is listed, the exit code is 1.
@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 import sys
 from datetime import UTC, datetime
-from email.parser import BytesHeaderParser
 from typing import TYPE_CHECKING
 
-from prixfixe.cli.environment import Failure, complain, store_reader
-from prixfixe.mail.message import render
-from prixfixe.mail.mime import decoded
+from prixfixe.cli.environment import complain, store_reader
+from prixfixe.cli.query_filter import matching
+from prixfixe.mail.header import read_header
 from prixfixe.stores.base import DamagedError
 
 if TYPE_CHECKING:
@@ -24,9 +23,10 @@ if TYPE_CHECKING:
     from prixfixe.mail.message import Message
     from prixfixe.stores.base import Reader
 
-__all__ = ["Reading", "messages", "show"]
+__all__ = ["Reading", "messages"]
 
 _MAX_HEADER_OCTETS = 65536
+_HEADER = f"{'ID':28}  {'RECEIVED':20}  SENDER  RECIPIENTS  BYTES  SUBJECT"
 
 
 class Reading:
@@ -66,10 +66,12 @@ class Reading:
 
 def messages(args: argparse.Namespace) -> int:
     """List the messages, newest first."""
-    with store_reader() as reader:
+    with store_reader() as reader, matching(args.query, reader) as matches:
+        if sys.stdout.isatty() and not args.json:
+            print(_HEADER)
         found = Reading(reader, reader.ids())
         for message in found:
-            if _is_wanted(message, args.to):
+            if _is_wanted(message, args.to) and matches(message):
                 print(_as_json(message) if args.json else _as_line(message))
     return 1 if found.damaged else 0
 
@@ -103,29 +105,9 @@ def _as_line(message: Message) -> str:
 
 def _subject(body: bytes) -> str:
     """Return the decoded Subject as one printable line; raw UTF-8 is allowed (RFC 6532)."""
-    end = body.find(b"\r\n\r\n", 0, _MAX_HEADER_OCTETS)
-    head = BytesHeaderParser().parsebytes(body[: end if end >= 0 else _MAX_HEADER_OCTETS])
-    for name, raw in head.raw_items():
-        if name.lower() == "subject":
-            octets = str(raw).encode("utf-8", "surrogateescape")
-            return _printable(decoded(octets.decode("utf-8", "replace")))
-    return ""
+    header = read_header(body, 0, min(len(body), _MAX_HEADER_OCTETS))
+    return _printable(" ".join(header.text("Subject").split()))
 
 
 def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
-
-
-def show(args: argparse.Namespace) -> int:
-    """Print one message exactly as stored."""
-    with store_reader() as reader:
-        newest = reader.ids(0, 1) if args.id == "latest" else ()
-        try:
-            message = reader.get(newest[0] if newest else args.id)
-        except DamagedError as error:
-            raise Failure(1, error) from None
-    if message is None:
-        msg = f"no message {args.id!r} in this store"
-        raise Failure(1, msg)
-    sys.stdout.buffer.write(render(message))
-    return 0

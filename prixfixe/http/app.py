@@ -20,7 +20,7 @@ from prixfixe.http.responses import ERRORS, Framing
 
 if TYPE_CHECKING:
     from prixfixe.http.api.mailbox import Mailbox
-    from prixfixe.http.server import HttpContext
+    from prixfixe.http.context import HttpContext
 
 __all__ = ["build_app"]
 
@@ -53,6 +53,11 @@ def _guarded(api: Api) -> Router:
         routes=[
             Route("/api/v1/messages", api.messages, methods=["GET"]),
             Route("/api/v1/messages", api.delete, methods=["DELETE"]),
+            Route("/api/v1/messages", api.set_read, methods=["PUT"]),
+            Route("/api/v1/tags", api.tags, methods=["GET"]),
+            Route("/api/v1/tags", api.set_tags, methods=["PUT"]),
+            Route("/api/v1/tags/{tag}", api.rename_tag, methods=["PUT"]),
+            Route("/api/v1/tags/{tag}", api.delete_tag, methods=["DELETE"]),
             Route("/api/v1/search", api.search, methods=["GET"]),
             Route("/api/v1/search", api.delete_found, methods=["DELETE"]),
             Route("/api/v1/wait", api.wait),

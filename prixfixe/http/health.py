@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from prixfixe.http.api.mailbox import Mailbox
-    from prixfixe.http.server import HttpContext
+    from prixfixe.http.context import HttpContext
 
 __all__ = ["Health"]
 
@@ -53,8 +53,9 @@ class Health:
             self._context.expect_probe(int(port))
         results = await self._context.readiness.check()
         is_ready = all(result.is_ok for result in results.values())
+        told = results | self._context.readiness.notes()
         checks = {
-            name: {"ok": result.is_ok, "detail": result.detail} for name, result in results.items()
+            name: {"ok": result.is_ok, "detail": result.detail} for name, result in told.items()
         }
         status = "ready" if is_ready else "not ready"
         who = {"version": self._context.version, "store": self._context.store_kind}

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from prixfixe.http.shelf import Loan
 
-__all__ = ["ERRORS", "Framing", "InPieces", "Json", "number", "whole"]
+__all__ = ["ERRORS", "Framing", "InPieces", "Json", "number", "only", "whole"]
 
 _DIGITS = 20  # more are no number that is asked for, and slow to read
 _CLOSE = (b"connection", b"close")
@@ -151,6 +151,14 @@ ERRORS = {
     QueryError: _bad_request,
     Exception: _unexpected,
 }
+
+
+def only(request: Request, *names: str) -> None:
+    """Answer 400 to parameters that are not of these: what is not understood is not passed over."""
+    unknown = sorted(set(request.query_params) - set(names))
+    if unknown:
+        expected = f"expected {', '.join(names)}" if names else "expected none"
+        raise HTTPException(400, f"unknown parameter {unknown[0][:100]!a}: {expected}")
 
 
 def number(request: Request, name: str, default: float, most: float) -> float:

@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import math
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from prixfixe import __version__
 from prixfixe.connection.connection import Connection
@@ -27,13 +28,15 @@ from prixfixe.server.listeners import (
     bind_socket,
     is_listening,
     keep_replies_small,
+    keep_requests_small,
     written,
 )
 from prixfixe.server.reload import Reloader, Source
 from prixfixe.smtp.offer import RECIPIENT_OCTETS, Offer
 from prixfixe.smtp.recipients import RecipientPolicy
 from prixfixe.stores.arrivals import Arrivals
-from prixfixe.stores.registry import StoreOptions, open_reader, open_store
+from prixfixe.stores.base import DiskOptions, StoreOptions
+from prixfixe.stores.registry import open_store
 from prixfixe.telemetry.metrics import Metrics
 from prixfixe.telemetry.readiness import CheckResult, Readiness
 
@@ -42,7 +45,8 @@ if TYPE_CHECKING:
 
     from prixfixe.http.server import HttpServer
     from prixfixe.settings import Settings
-    from prixfixe.stores.base import Reader, Store
+    from prixfixe.stores.base import Followed, Store
+    from prixfixe.stores.index import Index
     from prixfixe.telemetry.log import Log
 
 __all__ = ["Bound", "Server", "offer_of"]
@@ -91,11 +95,10 @@ class Server:
         options = StoreOptions(
             max_messages=settings.store_max_messages,
             max_age=settings.store_max_age,
-            min_free=settings.store_min_free,
+            disk=DiskOptions(settings.store_min_free, self.metrics.measured),
             on_operation=self.metrics.store_operation,
             on_retry=self.metrics.store_retry,
-            on_pruned=self.metrics.pruned,
-            on_space=self.metrics.measured,
+            on_pruned=self._pruned,
         )
         self.store = store or open_store(settings.store, options)
         self._loop = asyncio.get_running_loop()
@@ -114,6 +117,7 @@ class Server:
         self._listeners: list[asyncio.Server] = []
         self._housekeeping: list[asyncio.Task[None]] = []
         self._http: HttpServer | None = None
+        self._index: Index | None = None
         self._reloader: Reloader | None = None
         self._hurry = asyncio.Event()
 
@@ -170,6 +174,7 @@ class Server:
             bound = await self._listen()
         except BaseException:
             await self._stop_listening()
+            await self._close_index()
             await self.store.close()
             raise
         looks = [self._look_for_changes(reloader, source) for source in reloader.sources]
@@ -213,12 +218,14 @@ class Server:
     async def _listen_http(self) -> str | None:
         if self._settings.http_port is None:
             return None
-        from prixfixe.http.server import HttpContext, HttpServer
+        from prixfixe.http.context import HttpContext
+        from prixfixe.http.server import HttpServer
 
+        self._index = self._start_index()
         self._http = HttpServer(
             HttpContext(
                 store=self.store,
-                open_reader=self._open_reader,
+                open_reader=self.store.open_reader,
                 metrics=self.metrics,
                 arrivals=self.arrivals,
                 readiness=self.readiness,
@@ -227,17 +234,65 @@ class Server:
                 hosts=(self._settings.domain, *self._settings.http_hosts),
                 version=__version__,
                 store_url=self._settings.store,
+                index=self._index,
             )
         )
         listener = bind_socket(self._settings.http_bind, self._settings.http_port)
+        keep_replies_small(listener)
+        keep_requests_small(listener)
         await self._http.start(listener)
         where = written(listener.getsockname())
         if self._settings.http_bind in _ALL_ADDRESSES and self._settings.http_token is None:
             self._log.say("http without token", http=where)
         return where
 
-    def _open_reader(self) -> Reader:
-        return open_reader(self._settings.store, self.store)
+    def _start_index(self) -> Index | None:
+        """Begin to follow the store, if it is one that can be followed."""
+        from prixfixe.http.api.mailpit import RECORD_VERSION, described
+        from prixfixe.stores.index import Index, IndexOptions
+        from prixfixe.stores.index.file import is_followed, path_of
+
+        url = self._settings.store
+        if not is_followed(url):
+            return None
+        index = Index(
+            IndexOptions(
+                open_reader=lambda: cast("Followed", self.store.open_reader()),
+                describe=described,
+                version=RECORD_VERSION,
+                path=path_of(url),
+                is_named=url.startswith("maildir:"),
+                min_free=self._settings.store_min_free,
+                say=self._say_later,
+            )
+        )
+        index.start()
+        self.arrivals.follower = index.arrived
+        self.readiness.add_note("index", self._check_index)
+        return index
+
+    def _say_later(self, event: str, **fields: object) -> None:
+        """Write a record from another thread."""
+        with contextlib.suppress(RuntimeError):  # The loop is closed.
+            self._loop.call_soon_threadsafe(partial(self._log.say, event, **fields))
+
+    def _pruned(self, count: int) -> None:
+        self.metrics.pruned(count)
+        if self._index is not None:
+            self._index.changed()
+
+    def _check_index(self) -> CheckResult:
+        """Tell how far the index is; mail is taken without it."""
+        if self._index is None:
+            return CheckResult(is_ok=True)
+        progress = self._index.progress
+        words = f"{progress.messages} messages indexed"
+        if progress.trouble:
+            return CheckResult(is_ok=True, detail=f"stopped: {progress.trouble}")
+        if not progress.is_in_step:
+            return CheckResult(is_ok=True, detail=f"catching up: {words}")
+        more = f", {progress.unfed} with words to come" if progress.unfed else ""
+        return CheckResult(is_ok=True, detail=f"ok: {words}{more}")
 
     def _check_listeners(self) -> CheckResult:
         sockets = [one for listener in self._listeners for one in listener.sockets]
@@ -290,6 +345,7 @@ class Server:
             self._reloader.close()
         if self._http is not None:
             await self._http.stop()
+        await self._close_index()
         for task in self._housekeeping:
             task.cancel()
 
@@ -304,6 +360,10 @@ class Server:
     async def _stop_listening(self) -> None:
         for listener in self._listeners:
             listener.close()
+
+    async def _close_index(self) -> None:
+        if self._index is not None:
+            await self._index.close()
 
     async def _wait_for_connections(self) -> None:
         waits = [asyncio.create_task(one.wait()) for one in (self.roster.is_empty, self._hurry)]

@@ -84,7 +84,7 @@ def _count_descriptors(settings: Settings, log: Log) -> None:
     """Log it if there may be too few file descriptors."""
     http = 0
     if settings.http_port is not None:
-        from prixfixe.http import MAX_CONNECTIONS  # slow to import because of uvicorn
+        from prixfixe.http.uvicorn_connection import MAX_CONNECTIONS  # slow to import
 
         http = MAX_CONNECTIONS
     missing = shortage(settings, http)

@@ -16,6 +16,8 @@ from ipaddress import (
 )
 from typing import TYPE_CHECKING
 
+from prixfixe.stores.registry import forms, named
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -55,8 +57,6 @@ _DOMAIN = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
     r"(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*"
 )
-_FILE_STORES = ("sqlite", "maildir")
-_STORE_FORMS = "sqlite:PATH, maildir:PATH, memory: or discard:"
 # File systems, SQLite and statvfs use 64 bits; this leaves room for sums.
 _MAX_OCTETS = 2**60
 # A century; timers count milliseconds.
@@ -248,12 +248,9 @@ def networks(text: str) -> tuple[Network, ...]:
 
 
 def store_url(text: str) -> str:
-    """Parse a store URL; a store in files needs a path."""
+    """Parse the URL of a store that is built in or installed."""
     url = text.strip()
-    scheme, colon, path = url.partition(":")
-    # SQLite would store ":memory:" in memory, which is not durable.
-    is_path = bool(path) and path.isprintable() and path != ":memory:"
-    is_file = scheme in _FILE_STORES and is_path
-    if not colon or not (is_file or url in ("memory:", "discard:")):
-        raise ValueError(_STORE_FORMS)
+    if not url.isprintable():  # it is in the ready line and in errors
+        raise ValueError(forms())
+    named(url)
     return url

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from prixfixe.stores.registry import named
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
     from prixfixe.settings.table import Settings
 
 __all__ = ["IDLE", "RULES", "Rule", "broken", "idle"]
-
-# A row of SQLite has at most 10**9 bytes; the difference is for the envelope and other columns.
-SQLITE_MESSAGE_OCTETS = 900_000_000
 
 
 class Rule(NamedTuple):
@@ -26,13 +25,29 @@ class Rule(NamedTuple):
 
     attributes: tuple[str, ...]
     is_broken: Callable[..., bool]
-    expected: str
+    expected: str | Callable[..., str]
+
+    def sentence(self, values: Sequence[Any]) -> str:
+        """Return what was expected, for these values."""
+        expected = self.expected
+        return expected.format(*values) if isinstance(expected, str) else expected(*values)
 
 
 def _is_auth_hopeless(auth: str, is_insecure: bool, cert: str | None, tls: str, port: Any) -> bool:  # noqa: ANN401, FBT001
     """Whether AUTH is on and no session could ever offer it (RFC 4954 section 4)."""
     has_tls = cert is not None and (tls != "off" or port is not None)
     return auth != "off" and not is_insecure and not has_tls
+
+
+def _is_too_large(size: int, store: str) -> bool:
+    most = named(store).technology.max_message_bytes
+    return most is not None and size > most
+
+
+def _largest(_size: int, store: str) -> str:
+    scheme, technology, _ = named(store)
+    most = technology.max_message_bytes
+    return f"at most {most} with a {scheme}: store, which cannot keep a larger one"
 
 
 RULES: tuple[Rule, ...] = (
@@ -83,8 +98,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         ("max_message_size", "store"),
-        lambda size, store: store.startswith("sqlite:") and size > SQLITE_MESSAGE_OCTETS,
-        f"at most {SQLITE_MESSAGE_OCTETS} with a sqlite: store, which cannot keep a larger one",
+        _is_too_large,
+        _largest,
     ),
 )
 
@@ -92,40 +107,26 @@ RULES: tuple[Rule, ...] = (
 def broken(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
     """Yield attribute, value and what was expected for each attribute that breaks a rule."""
     found: dict[str, list[str]] = {}
-    for attributes, is_broken, expected in RULES:
-        if all(attribute in values for attribute in attributes):
-            known = [values[attribute] for attribute in attributes]
-            if is_broken(*known):
-                found.setdefault(attributes[0], []).append(expected.format(*known))
+    for rule in RULES:
+        if all(attribute in values for attribute in rule.attributes):
+            known = [values[attribute] for attribute in rule.attributes]
+            if rule.is_broken(*known):
+                found.setdefault(rule.attributes[0], []).append(rule.sentence(known))
     for attribute, all_expected in found.items():
         yield attribute, values[attribute], "; and ".join(all_expected)
-
-
-def _keeps_no_files(settings: Settings) -> bool:
-    return settings.store in ("memory:", "discard:")
 
 
 def _has_no_tls(settings: Settings) -> bool:
     return settings.tls_cert is None
 
 
-# Attribute, when it has no effect, and why. Only a changed setting causes a warning.
+# Attribute, when it has no effect, and why. Only a changed setting causes a warning. A store's
+# technology says which settings have no effect on it.
 IDLE: tuple[tuple[str, Callable[[Settings], bool], str], ...] = (
     (
         "auth_users",
         lambda settings: settings.auth == "off",
         "SMTP_AUTH is off; did you mean to set SMTP_AUTH=required too?",
-    ),
-    ("store_min_free", _keeps_no_files, "a memory: or discard: store writes to no disk"),
-    (
-        "store_max_messages",
-        lambda settings: settings.store == "discard:",
-        "a discard: store keeps no message",
-    ),
-    (
-        "store_max_age",
-        lambda settings: settings.store == "discard:",
-        "a discard: store keeps no message",
     ),
     ("tls_min_version", _has_no_tls, "there is no TLS without SMTP_TLS_CERT"),
     (
@@ -140,4 +141,7 @@ def idle(settings: Settings, given: Container[str]) -> Iterator[tuple[str, str]]
     """Yield attribute and reason of each given setting that has no effect."""
     for attribute, is_idle, why in IDLE:
         if attribute in given and is_idle(settings):
+            yield attribute, why
+    for attribute, why in named(settings.store).technology.unused.items():
+        if attribute in given:
             yield attribute, why

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from prixfixe.mail.message import Message
 
@@ -86,6 +86,7 @@ class Arrivals:
         self._max_waiters = max_waiters
         self._backlog = backlog
         self._is_closed = False
+        self.follower: Callable[[Message], None] | None = None  # the index, if there is one
 
     @property
     def waiters(self) -> int:
@@ -94,6 +95,8 @@ class Arrivals:
 
     def publish(self, message: Message) -> None:
         """Announce a message that is kept and readable; call it before its 250 is sent."""
+        if self.follower is not None:
+            self.follower(message)
         for subscription in self._subscriptions:
             subscription.add(message.id)
 

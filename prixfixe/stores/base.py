@@ -22,13 +22,20 @@ if TYPE_CHECKING:
     from prixfixe.mail.message import Message
 
 __all__ = [
+    "NOWHERE",
+    "Arrival",
     "DamagedError",
+    "DiskOptions",
+    "Followed",
+    "Place",
     "Probe",
     "Reader",
     "Recovery",
+    "State",
     "Store",
     "StoreError",
     "StoreOpenError",
+    "StoreOptions",
     "Totals",
 ]
 
@@ -76,24 +83,34 @@ def _ignore_space(space: Probe) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class StoreOptions:
-    """What every technology is told: retention, free space, hooks for metrics, and the clock.
+class DiskOptions:
+    """What only a store on a file system reads.
 
-    0 means no limit. `max_age` is in seconds, `min_free` in bytes. The hooks run in the writer
+    `min_free` is in bytes, and 0 means no limit. `on_space(space)` is called in the writer thread
+    whenever the file system was asked, also when there is too little for the probe to succeed.
+    """
+
+    min_free: int = 0
+    on_space: Callable[[Probe], None] = _ignore_space
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """What every technology is told: retention, hooks for metrics, the clock, and of the disk.
+
+    0 means no limit. `max_age` is in seconds. The hooks run in the writer
     thread, so they must be quick and safe there: `on_operation(op, seconds, result)` with op
     commit, delete, probe, open, settle, undo or close, and result ok or the kind of the
     `StoreError`; `on_retry(kind)` when a group failed by that and is tried message by message;
-    `on_pruned(count)` whenever retention took messages away; `on_space(space)` whenever the file
-    system was asked, also when there is too little for the probe to succeed.
+    `on_pruned(count)` whenever retention took messages away.
     """
 
     max_messages: int = 0
     max_age: float = 0
-    min_free: int = 0
+    disk: DiskOptions = DiskOptions()
     on_operation: Callable[[str, float, str], None] = _ignore_operation
     on_retry: Callable[[str], None] = _ignore_retry
     on_pruned: Callable[[int], None] = _ignore_pruned
-    on_space: Callable[[Probe], None] = _ignore_space
     clock: Callable[[], float] = time.time
 
 
@@ -150,8 +167,59 @@ class Reader(Protocol):
         ...
 
 
+class Place(NamedTuple):
+    """Where a message stands in the order of listing: a higher `key` is newer."""
+
+    key: int
+    id: str
+
+
+NOWHERE = Place(-1, "")  # before the first message
+
+
+class State(NamedTuple):
+    """What a store holds, told apart from any other: equal states hold the same messages.
+
+    `last` is the newest place; `mark` is whatever a technology needs besides.
+    """
+
+    messages: int
+    last: Place
+    mark: object = None
+
+
+class Arrival(NamedTuple):
+    """What a kept message is found by: its id, its time in seconds, its bytes."""
+
+    id: str
+    received_at: float
+    size: int
+
+
+class Followed(Reader, Protocol):
+    """A reader that an index can follow.
+
+    Where `is_in_order_of_arrival`, a new message has a higher key than every other there is, and
+    a key is used again only when its message and all above it are gone.
+    """
+
+    is_in_order_of_arrival: bool
+
+    def state(self) -> State:
+        """Return what is there now; cheap."""
+        ...
+
+    def places(self, after: int, limit: int) -> Sequence[Place]:
+        """Return the places above a key, lowest first, at most so many (and all of one key)."""
+        ...
+
+    def expect(self, arrival: Arrival) -> Place:
+        """Return the place of a message that was just kept, and know where to find it."""
+        ...
+
+
 class Store(Protocol):
-    """The write side, used from the event loop only."""
+    """The write side, used from the event loop only, but for `open_reader`."""
 
     async def open(self) -> Recovery:
         """Open, lock and recover. Raises `StoreOpenError`."""
@@ -171,4 +239,13 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Finish what was put, then release files and lock."""
+        ...
+
+    def open_reader(self) -> Reader:
+        """Open a reader of this store, which is open; blocking, in the thread that reads.
+
+        Raises:
+            StoreOpenError: it is not readable.
+
+        """
         ...

@@ -56,7 +56,7 @@ class DiscardStore:
         """Refuse what comes next."""
         self._is_closed = True
 
-    def reader(self) -> EmptyReader:
+    def open_reader(self) -> EmptyReader:
         """Return a reader that finds nothing."""
         return EmptyReader()
 

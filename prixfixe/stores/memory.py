@@ -10,16 +10,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import OrderedDict
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
-from prixfixe.stores.base import Probe, Recovery, StoreError, Totals
+from prixfixe.stores.base import NOWHERE, Place, Probe, Recovery, State, StoreError, Totals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from prixfixe.mail.message import Message
-    from prixfixe.stores.base import StoreOptions
+    from prixfixe.stores.base import Arrival, StoreOptions
 
 __all__ = ["MemoryReader", "MemoryStore"]
 
@@ -30,6 +30,8 @@ class MemoryStore:
     def __init__(self, options: StoreOptions) -> None:
         self._options = options
         self._kept: OrderedDict[str, Message] = OrderedDict()
+        self._keys: dict[str, int] = {}  # how many came before it, for those that are kept
+        self._came = 0
         self._bytes = 0
         self._lock = threading.Lock()
         self._is_closed = False
@@ -54,6 +56,8 @@ class MemoryStore:
     def _keep(self, message: Message) -> None:
         with self._lock:
             self._kept[message.id] = message
+            self._came += 1
+            self._keys[message.id] = self._came
             self._bytes += len(message.body)
             pruned = self._prune()
         if pruned:
@@ -72,7 +76,8 @@ class MemoryStore:
         return pruned
 
     def _drop_oldest(self) -> int:
-        _, message = self._kept.popitem(last=False)
+        name, message = self._kept.popitem(last=False)
+        del self._keys[name]
         self._bytes -= len(message.body)
         return 1
 
@@ -81,6 +86,8 @@ class MemoryStore:
         with self._lock:
             gone = list(self._kept) if ids is None else list(dict.fromkeys(ids))
             found = [self._kept.pop(each) for each in gone if each in self._kept]
+            for message in found:
+                del self._keys[message.id]
             self._bytes -= sum(len(message.body) for message in found)
         return len(found)
 
@@ -94,7 +101,7 @@ class MemoryStore:
         """Refuse what comes next; what is kept stays readable."""
         self._is_closed = True
 
-    def reader(self) -> MemoryReader:
+    def open_reader(self) -> MemoryReader:
         """Return a reader of this store, for any thread of this process."""
         return MemoryReader(self)
 
@@ -114,9 +121,31 @@ class MemoryStore:
         with self._lock:
             return Totals(len(self._kept), self._bytes)
 
+    def state(self) -> State:
+        """Return what is there now."""
+        with self._lock:
+            last = next(reversed(self._kept), None)
+            return State(len(self._kept), NOWHERE if last is None else self._place(last))
+
+    def places(self, after: int, limit: int) -> list[Place]:
+        """Return the places above a key, lowest first."""
+        with self._lock:
+            newer = takewhile(lambda name: self._keys[name] > after, reversed(self._kept))
+            return [self._place(name) for name in reversed(list(newer))][:limit]
+
+    def place(self, message_id: str) -> Place:
+        """Return where a message stands."""
+        with self._lock:
+            return self._place(message_id) if message_id in self._keys else NOWHERE
+
+    def _place(self, message_id: str) -> Place:
+        return Place(self._keys[message_id], message_id)
+
 
 class MemoryReader:
     """The read side of a `MemoryStore`."""
+
+    is_in_order_of_arrival = True
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
@@ -135,3 +164,15 @@ class MemoryReader:
 
     def close(self) -> None:
         """Do nothing: there are no files."""
+
+    def state(self) -> State:
+        """Return what is there now."""
+        return self._store.state()
+
+    def places(self, after: int, limit: int) -> Sequence[Place]:
+        """Return the places above a key, lowest first."""
+        return self._store.places(after, limit)
+
+    def expect(self, arrival: Arrival) -> Place:
+        """Return where a message stands."""
+        return self._store.place(arrival.id)

@@ -1,38 +1,112 @@
-"""Turn a store URL into a store or a reader; each technology is imported when it is named.
+"""From a store URL to its technology, and to a store or a reader of it.
 
-Owns: the list of technologies. Promises: an unknown or incomplete URL raises `StoreOpenError`
-with the forms that work. Refuses: to touch the disk before `Store.open`; `open_reader` opens.
+Built-in technologies are listed here and imported when they are named. Entry points of the group
+`prixfixe.stores` are read only for a scheme that is not built in, and for an error message.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
-from prixfixe.stores.base import StoreOpenError, StoreOptions
+from prixfixe.stores.technology import Technology
 
 if TYPE_CHECKING:
-    from prixfixe.stores.base import Reader, Store
+    from importlib.metadata import EntryPoint
+    from pathlib import Path
 
-__all__ = ["StoreOptions", "database_path", "open_reader", "open_store"]
+    from prixfixe.stores.base import Reader, Store, StoreOpenError, StoreOptions
 
-_ON_DISK = ("sqlite", "maildir")
-_IN_PROCESS = ("memory", "discard")
+__all__ = [
+    "BUILT_IN",
+    "GROUP",
+    "Named",
+    "database_path",
+    "forms",
+    "named",
+    "open_reader",
+    "open_store",
+]
+
+GROUP = "prixfixe.stores"
+# What a scheme names: a module, and the technology in it.
+BUILT_IN = {
+    "sqlite": ("prixfixe.stores.sqlite.technology", "TECHNOLOGY"),
+    "maildir": ("prixfixe.stores.maildir.technology", "TECHNOLOGY"),
+    "memory": ("prixfixe.stores.in_process", "MEMORY"),
+    "discard": ("prixfixe.stores.in_process", "DISCARD"),
+}
 
 
-class _Url(NamedTuple):
-    technology: str
-    path: str
+class Named(NamedTuple):
+    """A URL, taken apart: its scheme, the scheme's technology, and what the technology reads."""
+
+    scheme: str
+    technology: Technology
+    rest: str
 
 
-def _parse(url: str) -> _Url:
-    technology, _, path = url.partition(":")
-    if technology in _ON_DISK and path:
-        return _Url(technology, str(Path(path).absolute()))  # an error names a whole path
-    if technology in _IN_PROCESS and not path:
-        return _Url(technology, "")
-    msg = f"store {url!r}: expected sqlite:PATH, maildir:PATH, memory: or discard:"
-    raise StoreOpenError(msg)
+def named(url: str) -> Named:
+    """Return what a URL names.
+
+    Raises:
+        ValueError: it names no store; the text says what was expected instead.
+
+    """
+    scheme, colon, rest = url.partition(":")
+    technology = _technology(scheme) if colon else None
+    if technology is None or not technology.accepts(rest):
+        raise ValueError(forms())
+    return Named(scheme, technology, rest)
+
+
+def _technology(scheme: str) -> Technology | None:
+    if scheme in BUILT_IN:
+        return _built_in(scheme)
+    found = [entry for entry in _installed() if entry.name == scheme]
+    if len(found) > 1:
+        offers = " and ".join(entry.value for entry in found)
+        msg = f"a scheme that one package offers; {scheme}: is of {offers}"
+        raise ValueError(msg)
+    return _loaded(found[0]) if found else None
+
+
+def _built_in(scheme: str) -> Technology:
+    module, name = BUILT_IN[scheme]
+    technology: Technology = getattr(import_module(module), name)
+    return technology
+
+
+def _installed() -> list[EntryPoint]:
+    from importlib.metadata import entry_points  # slow to import and to ask
+
+    return sorted(set(entry_points(group=GROUP)), key=lambda entry: (entry.name, entry.value))
+
+
+def _loaded(entry: EntryPoint) -> Technology:
+    try:
+        technology = entry.load()
+    except Exception as error:  # somebody else's code may raise anything
+        msg = f"a store that can be loaded; {entry.value}: {type(error).__name__}: {error}"
+        raise ValueError(msg) from error
+    if not isinstance(technology, Technology):
+        msg = f"a store that is a prixfixe.stores.technology.Technology; {entry.value} is not"
+        raise ValueError(msg)  # noqa: TRY004 - it is the setting that is wrong
+    return technology
+
+
+def forms() -> str:
+    """Return the URLs that work: `sqlite:PATH, …, memory: or discard:`."""
+    forms = [_built_in(scheme).form for scheme in BUILT_IN]
+    forms += [_form(entry) for entry in _installed() if entry.name not in BUILT_IN]
+    return f"{', '.join(forms[:-1])} or {forms[-1]}"
+
+
+def _form(entry: EntryPoint) -> str:
+    try:
+        return _loaded(entry).form
+    except ValueError:
+        return f"{entry.name}: (which cannot be loaded)"
 
 
 def open_store(url: str, options: StoreOptions | None = None) -> Store:
@@ -42,65 +116,46 @@ def open_store(url: str, options: StoreOptions | None = None) -> Store:
         StoreOpenError: the URL names no store.
 
     """
-    technology, path = _parse(url)
-    options = options or StoreOptions()
-    if technology == "sqlite":
-        from prixfixe.stores.sqlite.store import SqliteStore
+    from prixfixe.stores.base import StoreOptions
 
-        return SqliteStore(Path(path), options)
-    if technology == "maildir":
-        from prixfixe.stores.maildir.store import MaildirStore
-
-        return MaildirStore(Path(path), options)
-    if technology == "memory":
-        from prixfixe.stores.memory import MemoryStore
-
-        return MemoryStore(options)
-    from prixfixe.stores.discard import DiscardStore
-
-    return DiscardStore(options)
+    _, technology, rest = _named(url)
+    return technology.store(rest, options or StoreOptions())
 
 
-def open_reader(url: str, store: Store | None = None) -> Reader:
-    """Return a reader of what a URL names; `memory:` and `discard:` need the store itself.
+def open_reader(url: str) -> Reader:
+    """Return a reader of what a URL names, for a program that is not its server.
 
     Raises:
-        StoreOpenError: there is no such store, it is not readable, or it lives in no file.
+        StoreOpenError: there is no such store, it is not readable, or only its server can read it.
 
     """
-    technology, path = _parse(url)
-    if technology == "sqlite":
-        from prixfixe.stores.sqlite.reader import SqliteReader
-
-        return SqliteReader(Path(path))
-    if technology == "maildir":
-        from prixfixe.stores.maildir.reader import MaildirReader
-
-        return MaildirReader(Path(path))
-    return _own_reader(url, store)
+    _, technology, rest = _named(url)
+    if technology.reader is None:
+        raise _open_error(f"store {url!r} lives in the server's memory: read it over HTTP")
+    return technology.reader(rest)
 
 
 def database_path(url: str, verb: str) -> Path:
-    """Return the database a URL names, to be copied or put in place as one file.
+    """Return the SQLite database a URL names, to be copied or put in place as one file.
 
     Raises:
         StoreOpenError: it is not one file; the text says how such a store is handled.
 
     """
-    technology, path = _parse(url)
-    if technology == "sqlite":
-        return Path(path)
-    ways = {
-        "maildir": f"{path} is a folder of whole files: {verb} it with any tool for files "
-        "(cp, rsync, tar), or copy messages out with `prixfixe export`",
-    }
-    raise StoreOpenError(f"store {url!r}: {ways.get(technology, 'it lives in no file')}")
+    _, technology, rest = _named(url)
+    if technology.database is None:
+        raise _open_error(f"store {url!r}: {technology.copying(rest, verb)}")
+    return technology.database(rest)
 
 
-def _own_reader(url: str, store: Store | None) -> Reader:
-    reader = getattr(store, "reader", None)
-    if reader is None:
-        msg = f"store {url!r} lives in the server's memory: read it over HTTP"
-        raise StoreOpenError(msg)
-    opened: Reader = reader()
-    return opened
+def _named(url: str) -> Named:
+    try:
+        return named(url)
+    except ValueError as error:
+        raise _open_error(f"store {url!r}: expected {error}") from error
+
+
+def _open_error(text: str) -> StoreOpenError:
+    from prixfixe.stores.base import StoreOpenError  # settings are checked without it
+
+    return StoreOpenError(text)

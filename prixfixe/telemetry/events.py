@@ -208,6 +208,15 @@ EVENTS: dict[str, Event] = {
         ("complete", "discarded_partial", "quarantined", "saved"),
         nullable=("saved",),
     ),
+    "index rebuilt": Event(
+        "warning", "the search index was damaged or old, and is built again", ("reason",)
+    ),
+    "index stopped": Event(
+        "warning",
+        "the search index cannot go on for now; mail is kept, and searches say what they left out",
+        ("reason",),
+        is_limited=True,
+    ),
     "certificate in use": Event(
         "info", "at the start, and when it is another one than before", ("names", "expires")
     ),

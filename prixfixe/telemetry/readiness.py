@@ -42,6 +42,7 @@ class Readiness:
         self._metrics = metrics
         self._clock = clock
         self._checks: dict[str, Callable[[], CheckResult]] = {}
+        self._notes: dict[str, Callable[[], CheckResult]] = {}
         self._verdict = CheckResult(is_ok=False, detail="not probed yet")
         self._probed_at = float("-inf")
         self._probing: asyncio.Task[None] | None = None
@@ -49,6 +50,14 @@ class Readiness:
     def add(self, name: str, check: Callable[[], CheckResult]) -> None:
         """Add a check."""
         self._checks[name] = check
+
+    def add_note(self, name: str, check: Callable[[], CheckResult]) -> None:
+        """Add a check that is reported but does not affect readiness."""
+        self._notes[name] = check
+
+    def notes(self) -> dict[str, CheckResult]:
+        """Return the checks that do not affect readiness."""
+        return {name: check() for name, check in self._notes.items()}
 
     def invalidate(self) -> None:
         """Drop the last result of the store: it just failed a message."""

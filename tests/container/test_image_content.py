@@ -24,6 +24,7 @@ FORBIDDEN = {
     "a cache": r"(^|/)(var/lib/apt/lists/.+|var/cache/.+|\.cache/.*|[^/]+\.deb|pip-[^/]*cache)",
     "version control": r"(^|/)\.(git|hg|svn)(/|$|ignore$)",
     "a secret": r"(^|/)(\.env|\.netrc|\.pgpass|id_(rsa|ed25519|ecdsa)|.*\.(pem|key|p12|pfx))$",
+    "what only the wheel has": rf"^{WHEELS}/prixfixe/(load|testing)/|^{WHEELS}/prixfixe/cli/load",
     "tests": rf"(^|/)(tests?|testing)/.*\.py$|(^|/)(conftest|test_\w+)\.py$|^{LIBRARY}/unittest/",
 }
 SECRET_TEXT = re.compile(rb"-----BEGIN ([A-Z]+ )?PRIVATE KEY-----\s+[A-Za-z0-9+/=]{30}")
@@ -222,5 +223,5 @@ def test_all_times_are_one(tree, layers):
 
 def test_modules_compiled_are_those_a_server_loads(tree):
     compiled = [name for name in tree.files() if name.endswith(".pyc")]
-    assert any(name.startswith(f"{WHEELS}/prixfixe/__pycache__/server.") for name in compiled)
+    assert any(name.startswith(f"{WHEELS}/prixfixe/server/__pycache__/app.") for name in compiled)
     assert {tree.read(name)[4:8] for name in compiled} == {struct.pack("<I", 0b01)}

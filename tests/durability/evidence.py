@@ -11,9 +11,9 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prixfixe.stores.base import DamagedError, Recovery
+from prixfixe.stores.base import DamagedError, Recovery, StoreOptions
 from prixfixe.stores.maildir.file import parse_name
-from prixfixe.stores.registry import StoreOptions, open_reader, open_store
+from prixfixe.stores.registry import open_reader, open_store
 from tests.durability.ledger import Evidence, Found, digest
 
 if TYPE_CHECKING:

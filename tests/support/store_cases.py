@@ -9,33 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from prixfixe.mail.message import Envelope, IdSource, Message, Recipient
-from prixfixe.stores.registry import StoreOptions, open_reader, open_store
 from tests.durability import disks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
-
-    from prixfixe.stores.base import Reader, Store
 
 DURABLE = ("sqlite", "maildir")
 KEEPING = (*DURABLE, "memory")
-
-ENVELOPE = Envelope(
-    sender='"quo\\"ted"@exämple.org',
-    recipients=(
-        Recipient("jürgen@example.net", (("NOTIFY", "SUCCESS,FAILURE"), ("ORCPT", "rfc822;a+2Bb"))),
-        Recipient("b@example.net"),
-    ),
-    sender_params=(("SIZE", "100"), ("SMTPUTF8", None)),
-    peer="[2001:db8::1]:4025",
-    helo="client.example",
-    protocol="UTF8SMTPSA",
-    domain="mx.example.org",
-    tls="TLSv1.3 TLS_AES_256_GCM_SHA384",
-    user="ann",
-)
 
 
 def url_of(technology: str, folder: Path) -> str:
@@ -45,36 +26,13 @@ def url_of(technology: str, folder: Path) -> str:
     }.get(technology, f"{technology}:")
 
 
-def make(ids: IdSource, body: bytes = b"Subject: x\r\n\r\nhello\r\n", envelope=ENVELOPE) -> Message:
-    made, at = ids()
-    return Message(made, at, envelope, body)
-
-
-@contextlib.asynccontextmanager
-async def opened(url: str, options: StoreOptions | None = None) -> AsyncIterator[Store]:
-    store = open_store(url, options)
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.close()
-
-
-@contextlib.contextmanager
-def reading(url: str, store: Store | None = None) -> Iterator[Reader]:
-    reader = open_reader(url, store)
-    try:
-        yield reader
-    finally:
-        reader.close()
-
-
 # --- other processes
 
 PROGRAM = """
 import asyncio, sys, os
 from prixfixe.mail.message import Envelope, IdSource, Message, Recipient
-from prixfixe.stores.registry import StoreOptions, open_reader, open_store
+from prixfixe.stores.base import StoreOptions
+from prixfixe.stores.registry import open_reader, open_store
 from tests.durability import disks
 from prixfixe.stores.maildir import store as maildir, reader as maildir_reader; from prixfixe.stores.sqlite import store as sqlite, reader as sqlite_reader# before setuid
 from prixfixe.stores.base import StoreError, StoreOpenError

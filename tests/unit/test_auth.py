@@ -239,8 +239,16 @@ def test_start_names_setting_path_and_line(tmp_path, throttle):
 
 
 def test_start_refuses_an_endless_file(throttle):
-    with pytest.raises(UsersError, match="'/dev/zero': expected a file of at most 16777216 bytes"):
+    with pytest.raises(UsersError, match="'/dev/zero': not a regular file"):
         Authenticator("/dev/zero", throttle)
+
+
+def test_start_refuses_a_file_that_is_too_large(throttle, tmp_path):
+    path = tmp_path / "users"
+    with path.open("wb") as file:
+        file.truncate(2**24 + 1)
+    with pytest.raises(UsersError, match="expected a file of at most 16777216 bytes"):
+        Authenticator(str(path), throttle)
 
 
 async def test_reload_takes_new_users_and_forgets_the_old(authenticator, users_file):

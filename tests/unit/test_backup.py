@@ -20,8 +20,8 @@ from prixfixe.stores.base import StoreError
 from prixfixe.stores.disk.atomic_file import partial_file
 from prixfixe.stores.registry import open_reader
 from prixfixe.stores.sqlite import backup as sqlite_backup
+from prixfixe.testing.store_contract import make, opened
 from tests.conftest import PATIENCE
-from tests.support.store_cases import make, opened
 from tests.unit.test_process import process as process_fixture
 
 process = process_fixture
@@ -398,7 +398,8 @@ def crash(store):
     """Leave a log of nine commits behind."""
     program = (
         "import asyncio, os, sys; sys.path.insert(0, os.getcwd())\n"
-        "from tests.support.store_cases import *\n"
+        "from prixfixe.mail.message import IdSource\n"
+        "from prixfixe.testing.store_contract import make, open_store\n"
         "async def go():\n"
         "    store = open_store(os.environ['SMTP_STORE']); await store.open()\n"
         "    for _ in range(9): await store.put(make(IdSource()))\n"

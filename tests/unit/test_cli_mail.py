@@ -14,10 +14,13 @@ import pytest
 
 from prixfixe.cli.main import main
 from prixfixe.cli.messages import _subject
+from prixfixe.http.api.mailpit import RECORD_VERSION, described
 from prixfixe.mail.message import Envelope, Message, Recipient, render
 from prixfixe.stores.base import StoreError
-from prixfixe.stores.registry import open_store
-from tests.support.store_cases import opened
+from prixfixe.stores.index import Index, IndexOptions
+from prixfixe.stores.index.file import path_of
+from prixfixe.stores.registry import open_reader, open_store
+from prixfixe.testing.store_contract import opened
 
 BODIES = (
     b"Subject: first\r\n\r\nFrom me\r\n>From you\r\n",
@@ -122,6 +125,56 @@ async def test_escape_sequences_in_an_envelope_do_not_reach_the_terminal(store, 
 
 
 # --- show
+
+
+@pytest.mark.parametrize("is_indexed", [False, True])
+async def test_messages_that_match_a_query(store, url, capsys, is_indexed):
+    if is_indexed:
+        index = index_of(url, store)
+        await index.ask(lambda catalog: catalog.mark([MAIL[2].id], is_read=True))
+        await index.close()
+    for query, found in [("GRÜSSE", [1]), ("-to:box1", [2, 0]), ("is:read", [2] * is_indexed)]:
+        assert main(["messages", f"--query={query}"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split()[0] for line in lines] == [MAIL[each].id for each in found], query
+    assert main(["messages", "--query", "is:x"]) == 2
+    assert "is:x is not known" in capsys.readouterr().err
+
+
+def index_of(url, store):
+    options = IndexOptions(
+        open_reader=lambda: open_reader(url, store),
+        describe=described,
+        version=RECORD_VERSION,
+        path=path_of(url),
+        is_named=url.startswith("maildir"),
+    )
+    index = Index(options)
+    index.start()
+    return index
+
+
+def test_a_terminal_gets_a_row_of_headings(kept, capsys, monkeypatch):
+    main(["messages"])
+    plain = capsys.readouterr().out
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    main(["messages"])
+    heading, rest = capsys.readouterr().out.split("\n", 1)
+    assert (heading.split()[:2], rest) == (["ID", "RECEIVED"], plain)
+
+
+async def test_show_prints_the_text_or_one_part(store, capfdbinary):
+    body = (
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nhello\x1b[1m\r\n--b\r\n"
+        b"Content-Type: application/x\r\nContent-Transfer-Encoding: base64\r\n\r\nAAEC\r\n--b--\r\n"
+    )
+    await store.put(message(9, body))
+    assert main(["show", "latest", "--text"]) == 0
+    assert capfdbinary.readouterr().out.startswith(b"hello")
+    assert main(["show", "latest", "--part", "2"]) == 0
+    assert capfdbinary.readouterr().out == b"\x00\x01\x02"
+    assert main(["show", "latest", "--part", "9"]) == 1
+    assert capfdbinary.readouterr().err == b"prixfixe: no part '9' in this message; it has 1, 2\n"
 
 
 @pytest.mark.parametrize("number", range(len(MAIL)))

@@ -11,9 +11,8 @@ import weakref
 
 import pytest
 
-from prixfixe.stores.base import StoreError
+from prixfixe.stores.base import StoreError, StoreOptions
 from prixfixe.stores.memory import MemoryStore
-from prixfixe.stores.registry import StoreOptions
 from tests.conftest import OWN_HOST, until
 
 START = b"MAIL FROM:<a@x.test>\r\nRCPT TO:<b@y.test>\r\nDATA\r\n"

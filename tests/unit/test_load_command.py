@@ -271,3 +271,12 @@ def test_report_wants_kept_as_host_and_file(capsys):
     with pytest.raises(SystemExit):
         main(["load", "report", "x", "--kept", "smtp1"])
     assert "expected HOST=FILE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["load", "localhost:25"], ["load", "report", "-"]])
+def test_where_the_driver_was_left_out_the_command_says_how_to_get_it(words, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "prixfixe.cli.load", None)
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    assert "pip install" in capsys.readouterr().err

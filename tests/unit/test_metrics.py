@@ -5,14 +5,13 @@ import threading
 
 import pytest
 
-from prixfixe.mail.message import Envelope, Message, Recipient
-from prixfixe.stores.base import Probe, Recovery, StoreError, StoreOpenError, Totals
+from prixfixe.mail.message import Envelope, IdSource, Message, Recipient
+from prixfixe.stores.base import Probe, Recovery, StoreError, StoreOpenError, StoreOptions, Totals
 from prixfixe.stores.group_commit import GroupLimits, GroupStore
-from prixfixe.stores.registry import StoreOptions
 from prixfixe.telemetry.metrics import Metrics
 from prixfixe.telemetry.metrics_table import TABLE
+from prixfixe.testing.store_contract import make
 from tests.conftest import PATIENCE
-from tests.support.store_cases import IdSource, make
 
 
 @pytest.fixture

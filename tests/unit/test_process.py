@@ -471,6 +471,23 @@ def test_the_memory_of_a_large_message_goes_back_whatever_lies_above_it():
     assert int(ran.stdout) < 2 << 20
 
 
+# A pipe is refused where a file is named, but a disk that is gone hangs like one: this has the server
+# take the pipes of a folder for files, and wait for whoever writes to them.
+HANGING = """
+import os, stat
+real = os.fstat
+def fstat(descriptor):
+    found, path = real(descriptor), os.readlink(f"/proc/self/fd/{descriptor}")
+    if not (stat.S_ISFIFO(found.st_mode) and path.startswith(FOLDER)):
+        return found
+    writer = os.open(path, os.O_RDONLY)
+    os.dup2(writer, descriptor)
+    os.close(writer)
+    return os.stat_result((stat.S_IFREG | 0o600, *tuple(found)[1:]))
+os.fstat = fstat
+"""
+
+
 class Secrets:
     """A certificate, its key and a users file; one of them may be a pipe nobody writes to."""
 
@@ -484,7 +501,11 @@ class Secrets:
             "SMTP_TLS_KEY": str(folder / "key"),
             "SMTP_AUTH": "optional",
             "SMTP_AUTH_USERS": str(folder / "users"),
+            "PYTHONPATH": str(folder / "hanging"),
         }
+        (folder / "hanging").mkdir()
+        code = f"FOLDER = {str(folder)!r}\n{HANGING}"
+        (folder / "hanging" / "sitecustomize.py").write_text(code)
 
     def hang(self, name):
         """Have whoever reads this file wait, as for a disk that is gone."""

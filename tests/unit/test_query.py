@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prixfixe.mail.query import QueryError, SearchText, parse_query
+from prixfixe.mail.query import QueryError, Searchable, parse_query
 
-TEXT = SearchText(
+TEXT = Searchable(
     to="bob b@y.test\nhidden@z.test",
     sender="alice a@x.test",
     cc="carol c@y.test",
@@ -75,7 +75,7 @@ def test_a_quoted_word_is_no_prefix(query, value):
         "to:",
         "!to:",
         "message-id:<>",
-        "tag:x",
+        "is:x",
         "-form:x",
     ],
 )

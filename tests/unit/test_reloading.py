@@ -5,7 +5,7 @@ import os
 import pytest
 
 from prixfixe.auth.users_file import UsersError, read_users
-from prixfixe.cli import main
+from prixfixe.cli.main import main
 from prixfixe.runtime.watch import Watch
 from prixfixe.settings import SettingsError, load
 from prixfixe.tls.certificates import CertificateError, Certificates

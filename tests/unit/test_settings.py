@@ -22,7 +22,7 @@ from prixfixe.settings import (
     warnings,
 )
 from prixfixe.settings import parse as units
-from prixfixe.settings.rules import SQLITE_MESSAGE_OCTETS
+from prixfixe.stores.sqlite.technology import TECHNOLOGY as SQLITE
 
 # variable: (wrong value, words of what was expected)
 WRONG = {
@@ -120,7 +120,7 @@ TOGETHER = {
 def test_what_sqlite_is_said_to_keep_is_below_its_limit():
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         limit = connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
-    assert limit - 50_000_000 > SQLITE_MESSAGE_OCTETS
+    assert limit - 50_000_000 > SQLITE.max_message_bytes
     others = {"SMTP_STORE": "maildir:mail", "SMTP_MAX_INFLIGHT": "1GB"}
     assert load({"SMTP_MAX_MESSAGE_SIZE": "900000001", **others})
 

@@ -12,20 +12,13 @@ from pathlib import Path
 import pytest
 
 from prixfixe.mail.message import IdSource
-from prixfixe.stores.base import StoreError, StoreOpenError
+from prixfixe.stores.base import DiskOptions, StoreError, StoreOpenError, StoreOptions
 from prixfixe.stores.disk.free_space import DiskSpace
-from prixfixe.stores.registry import StoreOptions, open_reader, open_store
+from prixfixe.stores.registry import open_reader, open_store
+from prixfixe.testing.store_contract import make, opened, reading
 from tests.conftest import PATIENCE
 from tests.durability.disks import remount
-from tests.support.store_cases import (
-    DURABLE,
-    make,
-    opened,
-    reading,
-    run,
-    small_disk,
-    url_of,
-)
+from tests.support.store_cases import DURABLE, run, small_disk, url_of
 
 
 @pytest.fixture(params=DURABLE)
@@ -261,7 +254,7 @@ def test_what_is_left_is_told_also_when_it_is_too_little(room, tmp_path):
 async def test_reserve_is_asked_for_at_most_once_a_second(tmp_path, monkeypatch):
     asked, real = [], os.statvfs
     monkeypatch.setattr(os, "statvfs", lambda path: asked.append(path) or real(path))
-    async with opened(url_of("sqlite", tmp_path), StoreOptions(min_free=1)) as store:
+    async with opened(url_of("sqlite", tmp_path), StoreOptions(disk=DiskOptions(1))) as store:
         ids = IdSource()
         for _ in range(20):
             await store.put(make(ids))

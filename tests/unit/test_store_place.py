@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from prixfixe.mail.message import IdSource
-from prixfixe.stores.base import StoreError
-from prixfixe.stores.registry import StoreOptions, open_reader, sqlite
+from prixfixe.stores.base import StoreError, StoreOptions
+from prixfixe.stores.registry import open_reader
 from prixfixe.stores.sqlite import place as sqlite_place
-from tests.support.store_cases import make
+from prixfixe.stores.sqlite import store as sqlite
+from prixfixe.testing.store_contract import make
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,10 +18,11 @@ from pathlib import Path
 import pytest
 
 from prixfixe.mail.message import Envelope, IdSource, Recipient, trace_headers
-from prixfixe.stores.base import DamagedError, StoreError, StoreOpenError
+from prixfixe.stores.base import DamagedError, StoreError, StoreOpenError, StoreOptions
 from prixfixe.stores.maildir.file import decode, encode, parse_name
-from prixfixe.stores.registry import StoreOptions, open_reader, open_store
-from tests.support.store_cases import make, opened, reading, run, url_of
+from prixfixe.stores.registry import open_reader, open_store
+from prixfixe.testing.store_contract import make, opened, reading, run
+from tests.support.store_cases import url_of
 
 
 @pytest.fixture
@@ -598,11 +599,11 @@ async def test_sqlite_body_of_another_size_than_its_row_says_is_not_read(databas
         connection.execute("UPDATE message SET body = zeroblob(300000000) WHERE id = ?", ids[:1])
         connection.commit()
     program = (
-        "import sys, prixfixe.stores.registry as s\n"
+        "import sys, prixfixe.stores.registry as s; from prixfixe.stores import base\n"
         "reader = s.open_reader(sys.argv[1])\n"
         "try: reader.get(sys.argv[2])\n"
         # Not `ru_maxrss`: that begins with what the parent had.
-        "except s.base.DamagedError: print(open('/proc/self/status').read().split('VmHWM:')[1])"
+        "except base.DamagedError: print(open('/proc/self/status').read().split('VmHWM:')[1])"
     )
     command = [sys.executable, "-c", program, f"sqlite:{database}", ids[0]]
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout

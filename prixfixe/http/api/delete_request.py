@@ -17,17 +17,18 @@ from starlette.exceptions import HTTPException
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ["named_ids"]
+__all__ = ["body_of", "named_ids"]
 
 MAX_BODY_OCTETS = 1024 * 1024
 
 
 async def named_ids(request: Request) -> list[str] | None:
     """Return the ids a DELETE names; None for all messages; or answer 400 or 413."""
-    return _ids(await _body(request), request)
+    return _ids(await body_of(request), request)
 
 
-async def _body(request: Request) -> bytes:
+async def body_of(request: Request) -> bytes:
+    """Return the body, or answer 413."""
     octets = b""
     async for chunk in request.stream():
         octets += chunk

@@ -3,30 +3,54 @@
 Owns: the records of /api/v1 as `mailpit-api-client` and others read them.
 Promises: names and types as Mailpit's; where it guesses a Bcc from the envelope, so do we; what a
 list holds of a message is bounded, a single message is shown with all its addresses.
-Refuses: parsing (see `mime`).
+Refuses: parsing (see `mail.mime`) and choosing what a list shows (see `mail.summary`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from prixfixe.mail.html_text import read_html
 from prixfixe.mail.message import render
-from prixfixe.mail.mime import Address
-from prixfixe.mail.summary import LISTED, SHOWN, look, search_text
+from prixfixe.mail.mime import parse_message
+from prixfixe.mail.query import FIELDS, Searchable
+from prixfixe.mail.summary import (
+    contacts,
+    message_date,
+    message_id,
+    search_text,
+    summarise,
+    tags,
+)
+from prixfixe.mail.unsubscribe import read_unsubscribe
+from prixfixe.stores.index import Described
 
 if TYPE_CHECKING:
     from prixfixe.mail.message import Message
-    from prixfixe.mail.mime import Parsed, Part
-    from prixfixe.mail.query import SearchText
-    from prixfixe.mail.summary import Fields
+    from prixfixe.mail.mime import Address, Parsed, Part
+    from prixfixe.mail.summary import Contacts, Summary
+    from prixfixe.stores.index import Found
 
-__all__ = ["Entry", "Summary", "detail", "envelope", "listing", "summarise"]
+__all__ = [
+    "RECORD_VERSION",
+    "Entry",
+    "Listing",
+    "described",
+    "detail",
+    "entry",
+    "envelope",
+    "listing",
+    "searchable",
+    "shown",
+    "shown_text",
+    "summary_record",
+]
 
-SNIPPET_CHARACTERS = 200
-SNIPPET_OCTETS = 16 * SNIPPET_CHARACTERS  # of each text part; the rest of it is not split in words
+RECORD_VERSION = "1"  # of what `described` makes: an index of another one is built again
+_BETWEEN_TEXTS = "\n--\n"  # as Mailpit joins them
 
 
 class Entry(NamedTuple):
@@ -36,26 +60,17 @@ class Entry(NamedTuple):
     record: bytes
 
 
-class Summary(NamedTuple):
-    """A message in a list, and what searches look at."""
-
-    entry: Entry
-    search: SearchText
-
-
 def _contact(address: Address) -> dict[str, str]:
     return {"Name": address.name, "Address": address.address}
 
 
-def _contacts(message: Message, fields: Fields) -> dict[str, Any]:
-    named = fields.named
-    sender = named["From"][:1] or [Address("", message.envelope.sender)]
+def _contacts(people: Contacts) -> dict[str, Any]:
     return {
-        "From": _contact(sender[0]),
-        "To": [_contact(one) for one in named["To"]],
-        "Cc": [_contact(one) for one in named["Cc"]],
-        "Bcc": [_contact(one) for one in (*named["Bcc"], *fields.hidden)],
-        "ReplyTo": [_contact(one) for one in named["Reply-To"]],
+        "From": _contact(people.sender),
+        "To": [_contact(one) for one in people.to],
+        "Cc": [_contact(one) for one in people.cc],
+        "Bcc": [_contact(one) for one in people.bcc],
+        "ReplyTo": [_contact(one) for one in people.reply_to],
     }
 
 
@@ -63,98 +78,149 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def _date(message: Message, parsed: Parsed) -> str:
-    """Return the Date field, or the time of arrival where it is missing or wrong."""
-    try:
-        written = parsedate_to_datetime(str(parsed.root.get("Date", "")))
-        if written.tzinfo is None:  # "-0000": the zone is not known (RFC 5322 3.3).
-            written = written.replace(tzinfo=UTC)
-        return written.isoformat().replace("+00:00", "Z")
-    except (ValueError, TypeError, OverflowError):
-        return _time(message.received_at)
-
-
-def summarise(message: Message, parsed: Parsed) -> Summary:
-    """Return a message's entry in a list."""
-    text = " ".join(parsed.body("text/plain", SNIPPET_OCTETS).split())
-    attached = [part for part in parsed.parts if _is_attachment(part)]
-    fields = look(message, parsed, LISTED)
-    record = {
-        "ID": message.id,
-        "MessageID": fields.message_id,
+def summary_record(summary: Summary) -> dict[str, Any]:
+    """Return a message's entry in a list, as it came: see `shown`."""
+    return {
+        "ID": summary.id,
+        "MessageID": summary.message_id,
         "Read": False,
-        **_contacts(message, fields),
-        "Subject": fields.subject,
-        "Created": _time(message.received_at),
-        "Username": message.envelope.user or "",
-        "Tags": [],
-        "Size": len(message.body),
-        "Attachments": len(attached),
-        "Snippet": text[:SNIPPET_CHARACTERS],
+        **_contacts(summary.contacts),
+        "Subject": summary.subject,
+        "Created": _time(summary.created),
+        "Username": summary.username,
+        "Tags": list(summary.tags),
+        "Size": summary.size,
+        "Attachments": summary.attachments,
+        "Snippet": summary.snippet,
     }
-    search = search_text(message, parsed, fields)
-    return Summary(Entry(message.id, _encoded(record)), search)
 
 
-def _encoded(record: dict[str, Any]) -> bytes:
+def entry(message: Message, parsed: Parsed) -> Entry:
+    """Return a message's entry in a list."""
+    return Entry(message.id, _encoded(summary_record(summarise(message, parsed))))
+
+
+def searchable(message: Message, parsed: Parsed, *, with_body: bool = True) -> Searchable:
+    """Return what a query looks at; attached and inline files are counted with the body alone."""
+    text = search_text(message, parsed, with_body=with_body)
+    listed = [part.is_attachment for part in parsed.parts if part.is_listed]
+    return Searchable(
+        *(text.to, text.sender, text.cc, text.bcc),
+        *(text.reply_to, text.subject, text.message_id),
+        text=f"{text.files}\n{text.text}",
+        cut=tuple({name if name in FIELDS else "text" for name in text.cut}),
+        received_at=message.received_at,
+        size=len(message.body),
+        attachments=sum(listed),
+        inline=len(listed) - sum(listed),
+        tags=tags(parsed),
+    )
+
+
+def described(message: Message) -> Described:
+    """Return what the index keeps of a message; in its thread."""
+    parsed = parse_message(message.body)
+    return Described(entry(message, parsed).record, searchable(message, parsed))
+
+
+def _encoded(record: Any) -> bytes:  # noqa: ANN401 - whatever JSON can hold
     return json.dumps(record, separators=(",", ":")).encode("ascii")
 
 
-def _is_attachment(part: Part) -> bool:
-    return not part.is_text and not _is_inline(part)
-
-
-def _is_inline(part: Part) -> bool:
-    is_related = bool(part.content_id) and part.disposition != "attachment"
-    return not part.is_text and (part.disposition == "inline" or is_related)
-
-
 def _part(part: Part) -> dict[str, Any]:
+    sums = [hashlib.new(name, usedforsecurity=False) for name in ("md5", "sha1", "sha256")]
+    size = 0
+    for piece in part.pieces():
+        size += len(piece)
+        for one in sums:
+            one.update(piece)
     return {
         "PartID": part.number,
-        "FileName": part.file_name,
+        "FileName": part.name,
         "ContentType": part.content_type,
         "ContentID": part.content_id,
-        "Size": len(part.content),
+        "Size": size,
+        "Checksums": {one.name.upper(): one.hexdigest() for one in sums},
     }
+
+
+def shown_text(parsed: Parsed) -> str:
+    """Return the text of a message as a reader sees it."""
+    return _texts(parsed)[0]
+
+
+def _texts(parsed: Parsed) -> tuple[str, str]:
+    """Return the text and the HTML that are shown; HTML alone has a text too."""
+    text = _BETWEEN_TEXTS.join(part.text() for part in parsed.plain_texts())
+    shown = parsed.html()
+    html = "" if shown is None else shown.text()
+    return text or read_html(html, with_links=True).text, html
 
 
 def detail(message: Message, parsed: Parsed) -> dict[str, Any]:
-    """Return one message taken apart."""
-    fields = look(message, parsed, SHOWN)
+    """Return one message taken apart, for whoever reads it now; its tags are those it came with."""
+    text, html = _texts(parsed)
+    listed = [(part.is_attachment, _part(part)) for part in parsed.parts if part.is_listed]
     return {
         "ID": message.id,
-        "MessageID": fields.message_id,
-        "Read": False,
-        **_contacts(message, fields),
+        "MessageID": message_id(parsed),
+        "Read": True,
+        **_contacts(contacts(message, parsed)),
         "ReturnPath": message.envelope.sender,
-        "Subject": fields.subject,
-        "ListUnsubscribe": {"Header": "", "Links": [], "Errors": "", "HeaderPost": ""},
-        "Date": _date(message, parsed),
-        "Tags": [],
+        "Subject": parsed.header.text("Subject"),
+        "ListUnsubscribe": read_unsubscribe(parsed.header)._asdict(),
+        "Date": message_date(message, parsed).isoformat().replace("+00:00", "Z"),
+        "Tags": list(tags(parsed)),
         "Username": message.envelope.user or "",
-        "Text": parsed.body("text/plain"),
-        "HTML": parsed.body("text/html"),
+        "Text": text,
+        "HTML": html,
         "Size": len(message.body),
-        "Inline": [_part(part) for part in parsed.parts if _is_inline(part)],
-        "Attachments": [_part(part) for part in parsed.parts if _is_attachment(part)],
+        "Inline": [record for is_attachment, record in listed if not is_attachment],
+        "Attachments": [record for is_attachment, record in listed if is_attachment],
     }
 
 
-def listing(found: list[Entry], total: int, count: int, start: int) -> bytes:
-    """Return a page of messages; `total` is of the store, `count` of what was asked for."""
-    page = {
-        "total": total,
-        "unread": total,
-        "count": len(found),
-        "messages_count": count,
-        "messages_unread": count,
+class Listing(NamedTuple):
+    """A page of messages. `total` and `unread` are of the store, `matched` of what was asked for.
+
+    `left_out` is how many messages were not looked at, since the index is not there yet.
+    """
+
+    entries: list[Entry]
+    total: int
+    unread: int
+    matched: int
+    matched_unread: int
+    tags: tuple[str, ...] = ()
+    left_out: int = 0
+
+
+def shown(found: Found) -> Entry:
+    """Return an entry of the index with the read state and the tags it has now."""
+    record = found.record
+    # No quote stands bare within a string, so the first of each is the field itself.
+    if found.is_read:
+        record = record.replace(b'"Read":false', b'"Read":true', 1)
+    before, _, rest = record.partition(b',"Tags":')
+    tags = json.dumps(found.tags, separators=(",", ":")).encode("ascii")
+    return Entry(found.id, b"".join((before, b',"Tags":', tags, rest[rest.index(b',"Size":') :])))
+
+
+def listing(page: Listing, start: int) -> bytes:
+    """Return a page of messages as JSON."""
+    fields = {
+        "total": page.total,
+        "unread": page.unread,
+        "count": len(page.entries),
+        "messages_count": page.matched,
+        "messages_unread": page.matched_unread,
         "start": start,
-        "tags": [],
+        "tags": page.tags,
+        **({"NotIndexed": page.left_out} if page.left_out else {}),
         "messages": [],
     }
-    head = _encoded(page).removesuffix(b"]}")
-    return b"".join((head, b",".join(entry.record for entry in found), b"]}\n"))
+    head = _encoded(fields).removesuffix(b"]}")
+    return b"".join((head, b",".join(one.record for one in page.entries), b"]}\n"))
 
 
 def envelope(message: Message) -> dict[str, Any]:

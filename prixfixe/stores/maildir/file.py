@@ -22,9 +22,9 @@ import zlib
 from typing import NamedTuple
 
 from prixfixe.mail.message import Envelope, Message, is_id, trace_headers
-from prixfixe.stores.base import DamagedError
+from prixfixe.stores.base import Arrival, DamagedError
 
-__all__ = ["Name", "decode", "encode", "make_name", "parse_name", "read"]
+__all__ = ["Name", "decode", "encode", "file_name", "make_name", "parse_name", "read"]
 
 _FIELD = b"X-PrixFixe-Envelope: "
 # Below 998 with the field's name, length and checksum before it (RFC 5322 section 2.1.1).
@@ -47,10 +47,20 @@ class Name(NamedTuple):
 
 def make_name(message: Message, host: str) -> str:
     """Return the name of a message's file; the id makes it unique. Raises `ValueError`."""
-    if not is_id(message.id):
-        raise ValueError(f"id {message.id!a} is no name for a file")
+    return file_name(Arrival(message.id, message.received_at, len(message.body)), host)
+
+
+def file_name(arrival: Arrival, host: str) -> str:
+    """Return the name of the file of a message that is known by id, time and size.
+
+    Raises:
+        ValueError: the id is no name for a file.
+
+    """
+    if not is_id(arrival.id):
+        raise ValueError(f"id {arrival.id!a} is no name for a file")
     safe = re.sub(r"[^0-9A-Za-z_-]", "-", host) or "localhost"
-    return f"{int(message.received_at)}.{message.id}.{safe},B={len(message.body)}"
+    return f"{int(arrival.received_at)}.{arrival.id}.{safe},B={arrival.size}"
 
 
 def parse_name(name: str) -> Name | None:

@@ -11,18 +11,32 @@ Refuses: to keep an index; the folders are the truth, where a file was last is a
 from __future__ import annotations
 
 import os
+import re
+import socket
 import time
+from bisect import bisect_right
+from operator import itemgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from prixfixe.stores.base import DamagedError, StoreError, StoreOpenError, Totals
+from prixfixe.stores.base import (
+    NOWHERE,
+    DamagedError,
+    Place,
+    State,
+    StoreError,
+    StoreOpenError,
+    Totals,
+)
 from prixfixe.stores.disk.folder import explain
-from prixfixe.stores.maildir.file import Name, parse_name, read
+from prixfixe.stores.maildir.file import Name, file_name, parse_name, read
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from prixfixe.mail.message import Message
+    from prixfixe.stores.base import Arrival
 
 __all__ = ["Entry", "Look", "MaildirReader", "look", "scan"]
 
@@ -30,6 +44,8 @@ __all__ = ["Entry", "Look", "MaildirReader", "look", "scan"]
 _TRIES = 3
 # A folder changed twice within a tick of the kernel's clock (10 ms at most) has the same time.
 _TICK_NS = 10_000_000
+_OURS = re.compile("[0-7][0-9a-f]{27}")
+_KEY = itemgetter(0)
 
 
 class Entry(NamedTuple):
@@ -74,11 +90,21 @@ def scan(root: Path) -> list[Entry]:
     return look(root).entries
 
 
+def _place(message_id: str, seconds: int) -> Place:
+    """Return where an id of ours stands: by its time, then by its counter (see `IdSource`)."""
+    if _OURS.fullmatch(message_id):
+        return Place(int(message_id[:11], 16) << 20 | int(message_id[-5:], 16), message_id)
+    return Place(seconds * 1000 << 20, message_id)
+
+
 class MaildirReader:
     """The read side. Opening it raises `StoreOpenError`."""
 
+    is_in_order_of_arrival = False
+
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._listing: list[Place] = []  # lowest first, as `places` last began with
         self._places: dict[str, str] = {}  # id -> path, at the last look; replaced as a whole
         self._gone: frozenset[str] = frozenset()  # seen since the last listing, and no more there
         try:
@@ -118,6 +144,34 @@ class MaildirReader:
 
     def close(self) -> None:
         """Do nothing: no file stays open."""
+
+    def state(self) -> State:
+        """Return what is there now: the times of both folders, while nobody was there lately."""
+        try:
+            times = [(self._root / name).stat().st_mtime_ns for name in ("new", "cur")]
+        except OSError as error:
+            raise StoreError(str(error)) from error
+        is_calm = max(times) < time.time_ns() - _TICK_NS
+        return State(0, NOWHERE, tuple(times) if is_calm else object())
+
+    def places(self, after: int, limit: int) -> Sequence[Place]:
+        """Return the places above a key, lowest first; the folders are read for the first ones."""
+        if after < 0:
+            entries = self._listed()
+            self._listing = sorted(_place(each.name.id, each.name.seconds) for each in entries)
+        begin = bisect_right(self._listing, after, key=_KEY)
+        found = self._listing[begin : begin + limit]
+        if len(found) < limit:
+            self._listing = []  # The last of them.
+            return found
+        end = bisect_right(self._listing, found[-1].key, key=_KEY)
+        return self._listing[begin:end]
+
+    def expect(self, arrival: Arrival) -> Place:
+        """Return where a message stands that this host just kept."""
+        name = file_name(arrival, socket.gethostname())
+        self._places[arrival.id] = str(self._root / "new" / name)
+        return _place(arrival.id, int(arrival.received_at))
 
     def _listed(self) -> list[Entry]:
         found, self._gone = self._look(), frozenset()

@@ -34,7 +34,7 @@ from prixfixe.stores.disk.free_space import DiskSpace
 from prixfixe.stores.disk.identity import displaced, identify, named
 from prixfixe.stores.group_commit import GroupLimits, GroupStore
 from prixfixe.stores.maildir.file import Name, encode, make_name, parse_name
-from prixfixe.stores.maildir.reader import Entry, scan
+from prixfixe.stores.maildir.reader import Entry, MaildirReader, scan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,6 +60,11 @@ class MaildirStore(GroupStore):
 
     def __init__(self, root: Path, options: StoreOptions) -> None:
         super().__init__(_Maildir(root, options), GROUP, options)
+        self._root = root
+
+    def open_reader(self) -> MaildirReader:
+        """Open a reader of the folders."""
+        return MaildirReader(self._root)
 
 
 class _File(NamedTuple):
@@ -78,7 +83,7 @@ class _Maildir:
         self._options = options
         self._host = socket.gethostname()
         self._lock = FolderLock(root / ".prixfixe.lock")
-        self._space = DiskSpace(root, options.min_free, options.on_space)
+        self._space = DiskSpace(root, options.disk.min_free, options.disk.on_space)
         self._has_limit = bool(options.max_messages or options.max_age)
         self._place: Identity | None = None  # of `new/`, as mail was last written there
         self._kept: deque[Entry] = deque()  # oldest first; empty without a limit

@@ -15,13 +15,23 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from prixfixe.mail.message import Envelope, Message
-from prixfixe.stores.base import DamagedError, StoreError, StoreOpenError, Totals
+from prixfixe.stores.base import (
+    NOWHERE,
+    DamagedError,
+    Place,
+    State,
+    StoreError,
+    StoreOpenError,
+    Totals,
+)
 from prixfixe.stores.disk.folder import explain, is_locked, require_file
 from prixfixe.stores.sqlite import file as files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from prixfixe.stores.base import Arrival
 
 __all__ = ["SqliteReader", "message_of", "open_reading"]
 
@@ -32,10 +42,17 @@ _ROW = (
 )
 # By the index, which holds no bodies; the planner would walk the table.
 _IDS = "SELECT id FROM message INDEXED BY arrival ORDER BY seq DESC LIMIT ? OFFSET ?"
+_PLACES = "SELECT seq, id FROM message INDEXED BY arrival WHERE seq > ? ORDER BY seq LIMIT ?"
+_STATE = """
+SELECT messages, seq, id FROM totals LEFT JOIN
+(SELECT seq, id FROM message INDEXED BY arrival ORDER BY seq DESC LIMIT 1)
+"""
 
 
 class SqliteReader:
     """The read side. Opening it raises `StoreOpenError`."""
+
+    is_in_order_of_arrival = True
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -61,6 +78,20 @@ class SqliteReader:
     def totals(self) -> Totals:
         """Return the counts the writer keeps."""
         return Totals(*self._fetch("SELECT messages, bytes FROM totals", ())[0])
+
+    def state(self) -> State:
+        """Return what is there now."""
+        messages, key, name = self._fetch(_STATE, ())[0]
+        return State(messages, NOWHERE if key is None else Place(key, str(name)))
+
+    def places(self, after: int, limit: int) -> Sequence[Place]:
+        """Return the places above a key, lowest first."""
+        return [Place(key, str(name)) for key, name in self._fetch(_PLACES, (after, limit))]
+
+    def expect(self, arrival: Arrival) -> Place:
+        """Return where a message stands."""
+        rows = self._fetch("SELECT seq FROM message WHERE id = ?", (arrival.id,))
+        return Place(rows[0][0], arrival.id) if rows else NOWHERE
 
     def close(self) -> None:
         """Close the connection."""

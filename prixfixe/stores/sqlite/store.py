@@ -31,6 +31,7 @@ from prixfixe.stores.disk.identity import displaced
 from prixfixe.stores.group_commit import GroupLimits, GroupStore
 from prixfixe.stores.sqlite import file as files
 from prixfixe.stores.sqlite.place import Place
+from prixfixe.stores.sqlite.reader import SqliteReader
 from prixfixe.stores.sqlite.wal_salvage import rescue
 
 if TYPE_CHECKING:
@@ -77,6 +78,11 @@ class SqliteStore(GroupStore):
 
     def __init__(self, path: Path, options: StoreOptions) -> None:
         super().__init__(_Database(path, options), GROUP, options)
+        self._path = path
+
+    def open_reader(self) -> SqliteReader:
+        """Open a connection that only reads."""
+        return SqliteReader(self._path)
 
 
 class _Database:
@@ -86,7 +92,7 @@ class _Database:
         self._path = path
         self._options = options
         self._lock = FolderLock(files.lock_path(path))
-        self._space = DiskSpace(path.parent, options.min_free, options.on_space)
+        self._space = DiskSpace(path.parent, options.disk.min_free, options.disk.on_space)
         self._connection: sqlite3.Connection | None = None
         self._place = Place(path)
         self._is_suspect = False  # the disk failed: reopen before the next write

@@ -1,0 +1,39 @@
+"""What the HTTP paths need of the server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from prixfixe.stores.arrivals import Arrivals
+    from prixfixe.stores.base import Reader, Store
+    from prixfixe.stores.index import Index
+    from prixfixe.telemetry.metrics import Metrics
+    from prixfixe.telemetry.readiness import Readiness
+
+__all__ = ["HttpContext"]
+
+
+@dataclass(frozen=True, slots=True)
+class HttpContext:
+    """What the paths need of the server; `open_reader` is called in the reading thread."""
+
+    store: Store
+    open_reader: Callable[[], Reader]
+    metrics: Metrics
+    arrivals: Arrivals
+    readiness: Readiness
+    expect_probe: Callable[[int], None]
+    token: str | None
+    hosts: tuple[str, ...]
+    version: str
+    store_url: str
+    index: Index | None = None
+
+    @property
+    def store_kind(self) -> str:
+        """What kind of store it is, not where."""
+        return self.store_url.partition(":")[0]

@@ -1,0 +1,264 @@
+"""The index as it is written: add messages, take them out, feed the words, all in one thread.
+
+Each step is one transaction. Words are fed apart from the rest: they take longest, and a search
+reads the texts of what is not fed yet.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+from prixfixe.mail.folding import fold
+from prixfixe.mail.query import FIELDS
+from prixfixe.stores.base import NOWHERE, Place
+from prixfixe.stores.index.file import close
+from prixfixe.stores.index.packing import grams, pack_record, pack_text, unpack_text
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterator, Sequence
+
+    from prixfixe.mail.query import Searchable
+
+__all__ = ["CUTS", "Catalog", "Described"]
+
+# Bits of `cut`: a field of which there may be more than was looked at.
+CUTS = {name: 1 << at for at, name in enumerate((*FIELDS, "text"))}
+_INSERT = f"INSERT INTO message VALUES({','.join('?' * 17)})"
+_IN_STATEMENT = 500
+
+
+class Described(NamedTuple):
+    """What is kept of a message: its entry in a list, as JSON, and what searches look at."""
+
+    record: bytes
+    text: Searchable
+
+
+class Catalog:
+    """The writing connection; `messages` is how many are in it, `cursor` the last appended."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+        self.messages = self._next = self._fed = 0
+        self.cursor = NOWHERE
+        self._load()
+
+    def _load(self) -> None:
+        row = self._db.execute("SELECT messages, next, fed, cursor, cursor_id FROM state")
+        self.messages, self._next, self._fed, key, name = row.fetchone()
+        self.cursor = Place(key, name)
+
+    def close(self) -> None:
+        """Put all on disk and close. Raises `sqlite3.Error`."""
+        close(self._db)
+
+    @property
+    def unfed(self) -> int:
+        """At most how many documents wait for their words to be fed."""
+        return self._next - 1 - self._fed
+
+    # --- messages
+
+    def add(self, described: Sequence[tuple[Place, Described]], cursor: Place | None) -> None:
+        """Add messages, all that are not there yet; `cursor` is where to go on."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            for place, each in described:
+                if not self._has(place.id):
+                    self._insert(place, each)
+            self.cursor = cursor or self.cursor
+            self._commit()
+        except BaseException:
+            self._undo()
+            raise
+
+    def _has(self, name: str) -> bool:
+        return bool(self._db.execute("SELECT 1 FROM message WHERE id = ?", (name,)).fetchall())
+
+    def _insert(self, place: Place, described: Described) -> None:
+        doc, text = self._next, described.text
+        values = (doc, place.id, place.key, *_measures(text), *map(_clean, text.fields))
+        self._db.execute(_INSERT, values)
+        packed = pack_record(described.record)
+        self._db.execute("INSERT INTO record VALUES(?, ?)", (doc, packed))
+        self._db.execute("INSERT INTO content VALUES(?, ?)", (doc, pack_text(_clean(text.whole))))
+        self._next += 1
+        self.messages += 1
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Take messages out; what is not there is passed over."""
+        for at in range(0, len(ids), _IN_STATEMENT):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._remove(ids[at : at + _IN_STATEMENT])
+                self._commit()
+            except BaseException:
+                self._undo()
+                raise
+
+    def _remove(self, ids: Sequence[str]) -> None:
+        marks = ",".join("?" * len(ids))
+        rows = self._db.execute(f"SELECT doc FROM message WHERE id IN ({marks})", ids)  # noqa: S608
+        docs = rows.fetchall()
+        for sql in ("DELETE FROM message WHERE doc = ?", "DELETE FROM record WHERE doc = ?"):
+            self._db.executemany(sql, docs)
+        unfed = [row for row in docs if row[0] > self._fed]
+        self._db.executemany("DELETE FROM content WHERE doc = ?", unfed)
+        fed = [row for row in docs if row[0] <= self._fed]
+        self._db.executemany("INSERT INTO gone VALUES(?)", fed)
+        self.messages -= len(docs)
+
+    def remove_below(self, key: int) -> None:
+        """Take out what stands below a key: retention took it."""
+        rows = self._db.execute("SELECT id FROM message WHERE key < ?", (key,)).fetchall()
+        self.remove([row[0] for row in rows])
+
+    def between(self, after: int, until: int | None) -> set[str]:
+        """Return the ids whose key is above `after`, up to and with `until`."""
+        most = (1 << 63) - 1 if until is None else until
+        rows = self._db.execute(
+            "SELECT id FROM message WHERE key > ? AND key <= ?", (after, most)
+        ).fetchall()
+        return {row[0] for row in rows}
+
+    def missing(self, ids: Sequence[str]) -> set[str]:
+        """Return those of the ids that are not in the index."""
+        return {each for each in ids if not self._has(each)}
+
+    # --- words
+
+    def feed(self, most: int, may_go_on: Callable[[], bool]) -> int:
+        """Feed the words of the next documents; return how many there were."""
+        rows = self._db.execute(
+            "SELECT doc, packed FROM content WHERE doc > ? ORDER BY doc LIMIT ?", (self._fed, most)
+        ).fetchall()
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._db.executemany(
+                "INSERT INTO words(rowid, grams) VALUES(?, ?)",
+                ((doc, self._counted(doc, packed)) for doc, packed in rows if may_go_on()),
+            )
+            if len(rows) < most and (not rows or self._fed == rows[-1][0]):
+                self._fed = self._next - 1
+            self._commit()
+        except BaseException:
+            self._undo()
+            raise
+        return len(rows)
+
+    def _counted(self, doc: int, packed: bytes) -> str:
+        self._fed = doc
+        return _fed(packed)
+
+    def purge(self, most: int) -> int:
+        """Take the words of messages that are gone out; return how many there were."""
+        rows = self._db.execute(
+            "SELECT doc, packed FROM gone JOIN content USING(doc) ORDER BY doc LIMIT ?", (most,)
+        ).fetchall()
+        if not rows:
+            return 0
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._purge(rows)
+            self._commit()
+        except BaseException:
+            self._undo()
+            raise
+        self._db.executescript("PRAGMA incremental_vacuum(256)")
+        return len(rows)
+
+    def _purge(self, rows: Sequence[tuple[int, bytes]]) -> None:
+        if self.messages:
+            self._db.executemany(
+                "INSERT INTO words(words, rowid, grams) VALUES('delete', ?, ?)",
+                ((doc, _fed(packed)) for doc, packed in rows),
+            )
+            docs = [(doc,) for doc, _packed in rows]
+            self._db.executemany("DELETE FROM content WHERE doc = ?", docs)
+            self._db.executemany("DELETE FROM gone WHERE doc = ?", docs)
+        else:
+            self._db.execute("INSERT INTO words(words) VALUES('delete-all')")
+            self._db.execute("DELETE FROM content")
+            self._db.execute("DELETE FROM gone")
+
+    # --- what people say of messages
+
+    def mark(self, ids: Sequence[str] | None, *, is_read: bool) -> int:
+        """Set the read state of these messages, or of all; return how many changed."""
+        value = int(is_read)
+        sql = "UPDATE message SET is_read = ? WHERE is_read <> ?"
+        if ids is None:
+            return self._db.execute(sql, (value, value)).rowcount
+        self._db.execute("BEGIN IMMEDIATE")
+        values = ((value, value, each) for each in ids)
+        changed = self._db.executemany(f"{sql} AND id = ?", values).rowcount
+        self._db.execute("COMMIT")
+        return changed
+
+    def tag(self, ids: Sequence[str], tags: Sequence[str]) -> None:
+        """Give these messages these tags in the place of those they have."""
+        values = ((written_tags(tags), each) for each in ids)
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.executemany("UPDATE message SET tags = ? WHERE id = ?", values)
+        self._db.execute("COMMIT")
+
+    def retag(self, old: str, new: str | None) -> None:
+        """Rename a tag wherever it is, or take it away for None."""
+        self._db.execute("BEGIN IMMEDIATE")
+        changed = list(self._retagged(fold(old), new))
+        self._db.executemany("UPDATE message SET tags = ? WHERE doc = ?", changed)
+        self._db.execute("COMMIT")
+
+    def _retagged(self, old: str, new: str | None) -> Iterator[tuple[str, int]]:
+        rows = self._db.execute("SELECT doc, tags FROM message WHERE tags <> ''").fetchall()
+        for doc, written in rows:
+            tags = read_tags(written)
+            kept = [new if fold(tag) == old else tag for tag in tags]
+            if kept != tags:
+                yield written_tags([tag for tag in kept if tag is not None]), doc
+
+    # --- transactions
+
+    def _commit(self) -> None:
+        values = (self.messages, self._next, self._fed, *self.cursor)
+        self._db.execute(
+            "UPDATE state SET messages = ?, next = ?, fed = ?, cursor = ?, cursor_id = ?", values
+        )
+        self._db.execute("COMMIT")
+
+    def _undo(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+        self._load()
+
+
+def written_tags(tags: Sequence[str]) -> str:
+    """Return tags as they are kept: folded for searches, a line each, then as they were given."""
+    unique = list({fold(tag): tag for tag in tags}.values())
+    if not unique:
+        return ""
+    folded = "\n".join(map(fold, unique))
+    return _clean(f"\n{folded}\n{json.dumps(unique, ensure_ascii=False)}")
+
+
+def read_tags(written: str) -> list[str]:
+    """Return the tags as they were given."""
+    return list(json.loads(written.rpartition("\n")[2])) if written else []
+
+
+def _measures(text: Searchable) -> tuple[float | int | str, ...]:
+    cut = sum(CUTS[name] for name in set(text.cut))
+    tags = written_tags(text.tags)
+    facts = (text.size, text.attachments, text.inline, int(text.is_read), cut, tags)
+    return (text.received_at, *facts)
+
+
+def _clean(text: str) -> str:
+    """Return text that SQLite takes: without halves of characters."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _fed(packed: bytes) -> str:
+    return grams(unpack_text(packed).decode("utf-8"))

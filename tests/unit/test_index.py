@@ -1,0 +1,479 @@
+"""The index: the same answers as a slow look at all mail, whatever happens to store and file."""
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from prixfixe.http.api.mailpit import described
+from prixfixe.mail.folding import fold
+from prixfixe.mail.message import Envelope, IdSource, Message, Recipient
+from prixfixe.mail.query import QueryError, parse_query
+from prixfixe.stores.index import Index, IndexOptions, SearchGivenUpError, search
+from prixfixe.stores.index.file import IndexFile, path_of
+from prixfixe.stores.registry import StoreOptions, open_reader, open_store
+from tests.conftest import PATIENCE
+from tests.support.store_cases import KEEPING, url_of
+
+VERSION = "test"
+
+
+def mail(ids, *, subject="x", body="hello", to="b@y.test", sender="a@x.test", cc="", more=()):
+    made, at = ids()
+    letter = EmailMessage()
+    letter["From"], letter["To"] = f"Alice <{sender}>", f"Bob <{to}>"
+    if cc:
+        letter["Cc"] = cc
+    letter["Subject"] = subject
+    letter["Message-ID"] = f"<{made}@x.test>"
+    letter.set_content(body)
+    for name in more:
+        letter.add_attachment(b"x", maintype="application", subtype="x", filename=name)
+    content = letter.as_bytes(policy=letter.policy.clone(linesep="\r\n"))
+    return Message(made, at, Envelope(sender, (Recipient(to), Recipient("hidden@z.test"))), content)
+
+
+class Rig:
+    """A store and its index."""
+
+    def __init__(self, url, options=None, **more):
+        self.url, self.ids = url, IdSource()
+        options = options or StoreOptions()
+        options = replace(options, on_pruned=lambda _count: self.index.changed())
+        self.store = open_store(url, options)
+        self.said = []
+        self._more = more
+        self.make()
+
+    def make(self):
+        self.index = Index(
+            IndexOptions(
+                open_reader=lambda: open_reader(self.url, self.store),
+                describe=described,
+                version=self._more.get("version", VERSION),
+                path=path_of(self.url),
+                is_named=self.url.startswith("maildir"),
+                min_free=self._more.get("min_free", 0),
+                say=lambda event, **fields: self.said.append((event, fields)),
+            )
+        )
+
+    async def keep(self, **fields):
+        message = mail(self.ids, **fields)
+        await self.store.put(message)
+        self.index.arrived(message)
+        return message.id
+
+    async def delete(self, ids):
+        await self.store.delete(ids)
+        self.index.changed()
+
+    async def search(self, query, start=0, limit=1000):
+        assert await self.index.in_step(PATIENCE), (self.said, self.index.progress)
+        reader = self.index.reading()
+        try:
+            return reader.search(parse_query(query), start, limit)
+        finally:
+            reader.close()
+
+    async def found(self, query):
+        return [one.id for one in (await self.search(query))[0]]
+
+    async def listed(self):
+        assert await self.index.in_step(PATIENCE)
+        reader = self.index.reading()
+        try:
+            return [one.id for one in reader.page(0, 10_000)]
+        finally:
+            reader.close()
+
+
+@contextlib.asynccontextmanager
+async def rigged(technology, folder, options=None, **more):
+    rig = Rig(url_of(technology, folder), options, **more)
+    await rig.store.open()
+    rig.index.start()
+    try:
+        yield rig
+    finally:
+        await rig.index.close()
+        await rig.store.close()
+
+
+@pytest.fixture(params=KEEPING)
+async def rig(request, tmp_path):
+    async with rigged(request.param, tmp_path) as rig:
+        yield rig
+
+
+async def test_what_is_kept_is_found_at_once(rig):
+    first = await rig.keep(subject="Grüße aus Köln", body="Straße und Weg")
+    assert await rig.found("STRASSE") == [first]
+    second = await rig.keep(subject="other", to="c@y.test")
+    assert await rig.found("to:c@y.test") == [second]
+    assert await rig.found("from:alice") == [second, first]
+    assert await rig.found("-weg") == [second]
+    assert await rig.listed() == [second, first]
+
+
+async def test_what_is_deleted_is_found_no_more(rig):
+    kept = [await rig.keep(subject=f"number {n}") for n in range(20)]
+    assert await rig.found("number") == kept[::-1]
+    await rig.delete(kept[3:5])
+    assert await rig.found("number") == (kept[:3] + kept[5:])[::-1]
+    await rig.delete(kept[19:])
+    assert await rig.found("number") == (kept[:3] + kept[5:19])[::-1]
+    again = await rig.keep(subject="number 20")
+    assert await rig.found("number") == [again, *(kept[:3] + kept[5:19])[::-1]]
+    await rig.delete(None)
+    assert await rig.found("number") == []
+    last = await rig.keep(subject="number 21")
+    assert await rig.found("number") == await rig.listed() == [last]
+
+
+@pytest.mark.parametrize("technology", KEEPING)
+async def test_retention_takes_messages_out(technology, tmp_path):
+    async with rigged(technology, tmp_path, StoreOptions(max_messages=5)) as rig:
+        kept = [await rig.keep(subject=f"number {n}") for n in range(5)]
+        assert await rig.found("number") == kept[::-1]
+        kept += [await rig.keep(subject=f"number {n}") for n in range(12)]
+        with contextlib.closing(open_reader(rig.url, rig.store)) as reader:
+            there = list(reader.ids())
+        assert await rig.found("number") == there == kept[: -len(there) - 1 : -1]
+
+
+async def test_a_start_takes_what_is_missing_and_keeps_what_is_there(rig):
+    kept = [await rig.keep(subject=f"number {n}") for n in range(3)]
+    assert await rig.index.ask(lambda catalog: catalog.mark(kept[:1], is_read=True)) == 1
+    await rig.index.close()
+    more = mail(rig.ids, subject="number 3")
+    await rig.store.put(more)
+    await rig.delete(kept[1:2])
+    rig.make()
+    rig.index.start()
+    assert await rig.found("number") == [more.id, kept[2], kept[0]]
+    expected = [] if rig.url == "memory:" else kept[:1]
+    assert await rig.found("is:read") == expected
+
+
+@pytest.mark.parametrize("technology", ["sqlite", "maildir"])
+@pytest.mark.parametrize("damage", ["none", "text", "version", "middle", "schema"])
+async def test_a_damaged_or_old_index_is_built_again(technology, tmp_path, damage):
+    async with rigged(technology, tmp_path) as rig:
+        kept = [await rig.keep(subject=f"number {n}") for n in range(30)]
+        assert await rig.found("number") == kept[::-1]
+        await rig.index.close()
+        path = path_of(rig.url)
+        _DAMAGES[damage](path)
+        rig._more["version"] = "other" if damage == "version" else VERSION
+        rig.make()
+        rig.index.start()
+        assert await rig.found("number") == kept[::-1]
+        events = [event for event, _ in rig.said]
+        assert events == (["index rebuilt"] if damage != "none" else []), rig.said
+
+
+def _spoil_middle(path):
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(4096 * 2)
+        file.write(os.urandom(size - 4096 * 2))
+
+
+def _spoil_schema(path):
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("DROP TABLE record")
+
+
+_DAMAGES = {
+    "none": lambda _path: None,
+    "version": lambda _path: None,
+    "text": lambda path: path.write_text("no database " * 1000),
+    "middle": _spoil_middle,
+    "schema": _spoil_schema,
+}
+
+
+async def test_an_index_that_is_gone_is_built_again(tmp_path):
+    async with rigged("sqlite", tmp_path) as rig:
+        kept = await rig.keep()
+        assert await rig.found("hello") == [kept]
+        await rig.index.close()
+        path_of(rig.url).unlink()
+        rig.make()
+        rig.index.start()
+        assert await rig.found("hello") == [kept]
+
+
+async def test_a_copy_that_is_put_back_is_seen_though_it_is_as_long_and_ends_the_same(tmp_path):
+    async with rigged("sqlite", tmp_path) as rig:
+        kept = [await rig.keep(subject=f"number {n}") for n in range(4)]
+        database = Path(rig.url.partition(":")[2])
+        await rig.store.delete(kept[:1])
+        assert await rig.found("number") == kept[:0:-1]
+        await rig.index.close()
+        with contextlib.closing(sqlite3.connect(database)) as db:
+            row = db.execute("SELECT * FROM message WHERE id = ?", kept[1:2]).fetchone()
+            db.execute("DELETE FROM message WHERE id = ?", kept[1:2])
+            db.execute("INSERT INTO message VALUES(?,?,?,?,?,?,?)", (1, kept[0], *row[2:]))
+            db.commit()
+        rig.make()
+        rig.index.start()
+        assert await rig.listed() == [kept[3], kept[2]]  # the other is there, and damaged
+
+
+async def test_what_other_programs_do_in_a_maildir_is_seen(tmp_path):
+    async with rigged("maildir", tmp_path) as rig:
+        kept = [await rig.keep(subject=f"number {n}") for n in range(4)]
+        assert await rig.found("number") == kept[::-1]
+        root = Path(rig.url.partition(":")[2])
+        files = {one.name.split(".")[1]: one for one in (root / "new").iterdir()}
+        files[kept[0]].unlink()
+        moved = files[kept[1]].rename(root / "cur" / (files[kept[1]].name + ":2,S"))
+        async with asyncio.timeout(PATIENCE):
+            while await rig.found("number") != kept[:0:-1]:
+                await asyncio.sleep(0.01)
+        moved.unlink()
+        async with asyncio.timeout(PATIENCE):
+            while await rig.found("number") != kept[:1:-1]:
+                await asyncio.sleep(0.01)
+
+
+async def test_it_gives_way_when_room_is_short(tmp_path, monkeypatch):
+    async with rigged("sqlite", tmp_path, min_free=1) as rig:
+        kept = await rig.keep()
+        assert await rig.found("hello") == [kept]
+        monkeypatch.setattr("prixfixe.stores.index.follower.SPARE_BYTES", 1 << 62)
+        monkeypatch.setattr("prixfixe.stores.index.follower.RETRY_SECONDS", 0.01)
+        await rig.keep()
+        assert not await rig.index.in_step(PATIENCE)
+        assert rig.index.progress.trouble == "no room"
+        assert [event for event, _ in rig.said] == ["index stopped"]
+        monkeypatch.setattr("prixfixe.stores.index.follower.SPARE_BYTES", 0)
+        async with asyncio.timeout(PATIENCE):
+            while not await rig.index.in_step(PATIENCE):
+                await asyncio.sleep(0.01)
+        assert len(await rig.found("hello")) == 2
+
+
+async def test_a_damaged_message_hides_no_other(tmp_path):
+    async with rigged("sqlite", tmp_path) as rig:
+        await rig.index.close()
+        kept = [await rig.keep(subject=f"number {n}") for n in range(3)]
+        with contextlib.closing(sqlite3.connect(rig.url.partition(":")[2])) as db:
+            db.execute("UPDATE message SET crc = crc + 1 WHERE id = ?", kept[1:2])
+            db.commit()
+        rig.make()
+        rig.index.start()
+        assert await rig.found("number") == [kept[2], kept[0]]
+        more = await rig.keep(subject="number 3")
+        assert await rig.found("number") == [more, kept[2], kept[0]]
+
+
+async def test_read_state_and_tags(rig):
+    one, two = await rig.keep(), await rig.keep()
+    await rig.index.ask(lambda catalog: catalog.mark([one], is_read=True))
+    await rig.index.ask(lambda catalog: catalog.tag([two], ["Blue", "Straße"]))
+    assert await rig.found("is:read") == [one]
+    assert await rig.found("is:unread") == [two]
+    assert await rig.found("tag:blue") == await rig.found("tag:STRASSE") == [two]
+    assert await rig.found("tag:blu") == []
+    assert await rig.found("-is:tagged") == [one]
+    page, counts = await rig.search("hello")
+    assert [(each.is_read, each.tags) for each in page] == [(False, ("Blue", "Straße")), (True, ())]
+    assert counts == (2, 1)
+    await rig.index.ask(lambda catalog: catalog.retag("BLUE", "Red"))
+    assert await rig.found("tag:red") == [two]
+    await rig.index.ask(lambda catalog: catalog.retag("red", None))
+    assert await rig.found("tag:red") == []
+
+
+async def test_a_search_is_given_up(rig):
+    for _ in range(300):
+        await rig.keep(body="many words here")
+    assert await rig.index.in_step(PATIENCE)
+    reader = rig.index.reading()
+    query = parse_query("wo")
+    reader.give_up()
+    with pytest.raises(SearchGivenUpError):
+        reader.search(query, 0, 10)
+    reader.begin()
+    assert reader.search(query, 0, 10)[1].messages == 300
+    reader.close()
+
+
+async def test_words_are_found_before_and_after_they_are_fed(rig):
+    kept = [await rig.keep(body=f"alpha{n} beta") for n in range(300)]
+    before = await rig.found("alpha29")
+    async with asyncio.timeout(PATIENCE):
+        while rig.index.progress.unfed:
+            await asyncio.sleep(0.01)
+    assert await rig.found("alpha29") == before == [*kept[299:289:-1], kept[29]]
+    await rig.delete(kept[290:])
+    assert await rig.found("alpha29") == [kept[29]]
+    async with asyncio.timeout(PATIENCE):
+        while await rig.index.ask(
+            lambda c: c._db.execute("SELECT count(*) FROM gone").fetchone()[0]
+        ):
+            await asyncio.sleep(0.01)
+    assert await rig.found("alpha29") == [kept[29]]
+
+
+async def test_grams_that_are_not_in_one_place_are_no_match(rig):
+    await rig.keep(body="abc bcd\n\nth\nxe ye")
+    right = await rig.keep(body="xabcd the")
+    for _ in range(2):  # before and after the words are fed
+        assert await rig.found("abcd") == await rig.found("the") == [right]
+        assert len(await rig.found("-abcd")) == len(await rig.found('"x y" -abcd e')) + 1 == 1
+        async with asyncio.timeout(PATIENCE):
+            while rig.index.progress.unfed:
+                await asyncio.sleep(0.01)
+
+
+# --- the same answers as a slow look
+
+ODD = ["a", "ä", "Ä", "ß", "ss", "σ", "ς", "Σ", "ﬁ", "İ", "ı", "%", "_", "*", "\\", '"', "'", "^"]
+ODD += [
+    "\0",
+    "\1",
+    "😀",
+    "e\u0301",
+    "\u0345",
+    "中",
+    "-",
+    "!",
+    ":",
+    "(",
+    ")",
+    "AND",
+    "NEAR",
+    " ",
+    "\t",
+    ".",
+]
+LETTERS = st.sampled_from([*ODD, "b", "c", "to", "the", "x@y.test"])
+PIECES = st.lists(LETTERS, min_size=1, max_size=6).map("".join)
+BODIES = st.lists(LETTERS, max_size=40).map("".join)
+MAILS = st.fixed_dictionaries(
+    {
+        "subject": st.text("abäßΣσς%_*'\"x ", max_size=12),
+        "body": BODIES,
+        "to": st.sampled_from(["b@y.test", "bob@z.test", "x@y.test", "ab@aa.test"]),
+        "cc": st.sampled_from(["", "Carol <c@y.test>", "äb <d@x.test>"]),
+        "more": st.sampled_from([(), ("a.bin",), ("äb.pdf", "x.txt")]),
+    }
+)
+_FIXED = ["is:read", "is:unread", "is:tagged", "has:attachment", "has:inline", "tag:blue", "tag:äb"]
+_FIXED += ["larger:400", "smaller:600", "before:2100-01-01", "after:2100-01-01", "addressed:b@y"]
+_NAMES = ["", "to:", "from:", "cc:", "bcc:", "reply-to:", "subject:", "message-id:", "addressed:"]
+
+
+@st.composite
+def terms(draw):
+    negation = draw(st.sampled_from(["", "", "-", "!"]))
+    if draw(st.integers(0, 3)) == 0:
+        return negation + draw(st.sampled_from(_FIXED))
+    value = draw(PIECES).replace('"', "")
+    return f'{negation}{draw(st.sampled_from(_NAMES))}"{value}"'
+
+
+def slow(messages, query, read, tagged):
+    found = []
+    for message in reversed(messages):
+        seen = described(message).text._replace(
+            is_read=message.id in read, tags=tagged.get(message.id, ())
+        )
+        if query.matches(seen):
+            found.append(message.id)
+    return found
+
+
+@pytest.mark.parametrize("technology", KEEPING)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    mails=st.lists(MAILS, min_size=1, max_size=8),
+    queries=st.lists(
+        st.lists(terms(), min_size=1, max_size=3).map(" ".join), min_size=4, max_size=12
+    ),
+    feed=st.booleans(),
+    gone=st.integers(0, 7),
+)
+def test_the_same_answers_as_a_slow_look(technology, tmp_path_factory, mails, queries, feed, gone):
+    asyncio.run(_same_answers(technology, tmp_path_factory.mktemp("x"), mails, queries, feed, gone))
+
+
+async def _same_answers(technology, folder, mails, queries, feed, gone):
+    async with rigged(technology, folder) as rig:
+        messages = [mail(rig.ids, **_sendable(fields)) for fields in mails]
+        for message in messages:
+            await rig.store.put(message)
+            rig.index.arrived(message)
+        read = {message.id for message in messages[::3]}
+        tagged = {message.id: ("Blue", "Äb") for message in messages[::2]}
+        await rig.index.ask(lambda catalog: catalog.mark(list(read), is_read=True))
+        await rig.index.ask(lambda catalog: catalog.tag(list(tagged), ("Blue", "Äb")))
+        if feed:
+            await rig.index.ask(lambda catalog: catalog.feed(len(messages) // 2 + 1, lambda: True))
+        if gone < len(messages):
+            await rig.delete([messages.pop(gone).id])
+        for query in queries:
+            with contextlib.suppress(QueryError):
+                parsed = parse_query(query)
+                page, counts = await rig.search(query)
+                expected = slow(messages, parsed, read, tagged)
+                assert [one.id for one in page] == expected, query
+                unread = sum(each not in read for each in expected)
+                assert counts == (len(expected), unread), query
+
+
+def _sendable(fields):
+    return fields | {"subject": fields["subject"].strip() or "x"}
+
+
+def test_folding_is_done_once_and_for_all():
+    for text in ("STRASSE", "Straße", "ΣΊΣΥΦΟΣ", "a\u0308RGER", "İ", "\u0345"):
+        assert fold(fold(text)) == fold(text)
+
+
+async def test_a_list_names_a_bounded_number_of_tags(rig, monkeypatch):
+    monkeypatch.setattr(search, "_MAX_TAGS", 3)
+    names = [await rig.keep() for _ in range(4)]
+    for at, name in enumerate(names):
+        tags = [f"t{at}{n}" for n in range(2)]
+        await rig.index.ask(lambda catalog, name=name, tags=tags: catalog.tag([name], tags))
+    with contextlib.closing(rig.index.reading()) as reader:
+        assert list(reader.tags()) == ["t00", "t01", "t10"]
+        page = reader.page(0, 10, None, 1)
+        assert [one.id for one in page] == names[:-2:-1]  # The first is there whatever it takes.
+        most = page[0].octets + reader.page(1, 1)[0].octets
+        assert [one.id for one in reader.page(0, 10, None, most)] == names[:-3:-1]
+        assert reader.newest(parse_query("tag:t10"), 10) == [names[1]]
+
+
+# --- the file and its locks
+
+TAKE = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 510, 0x40000002)  # SQLite's shared range
+"""
+
+
+def test_a_second_opening_leaves_the_locks_of_readers(tmp_path):
+    file = IndexFile(tmp_path / "x.index")
+    file.writing(VERSION).close()
+    with contextlib.closing(file.reading()) as reader:
+        reader.execute("SELECT * FROM state").fetchall()
+        file.writing(VERSION).close()
+        taken = subprocess.run([sys.executable, "-c", TAKE, file.path], check=False, timeout=60)
+        assert taken.returncode == 1
+    subprocess.run([sys.executable, "-c", TAKE, file.path], check=True, timeout=60)
