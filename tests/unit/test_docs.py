@@ -1,6 +1,7 @@
 """Documents against the code they speak of."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,12 @@ def test_the_durability_document_lists_the_faults_that_are_tested():
     assert tested == {f"F{number:02}" for number in range(1, 17)}
     assert set(re.findall(r"^\| (F\d\d) ", explained, re.MULTILINE)) == tested
     assert set(re.findall(r"^\| (F\d\d) ", counted, re.MULTILINE)) == tested
+
+
+def test_the_architecture_document_has_the_layers_of_the_contract():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", text, re.MULTILINE)
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    [layers] = [one["layers"] for one in contracts["contracts"] if one["type"] == "layers"]
+    wanted = {(str(n), name) for n, row in enumerate(layers, 1) for name in row.split(" | ")}
+    assert set(rows) == wanted

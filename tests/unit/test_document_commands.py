@@ -11,7 +11,10 @@ FOUND = {name: blocks(name, text) for name, text in TEXTS.items()}
 QUICK = "deployment/QUICK-REFERENCE.md"
 # What the two documents of a newcomer leave to others, by how the block begins.
 LEFT_OUT = {
-    "README.md": {"python3 -m venv .venv && .venv/bin/pip install --quiet 'nox[uv]'"},
+    "README.md": {
+        "python3 -m venv .venv && .venv/bin/pip install --quiet 'nox[uv]'",
+        "docker run --rm -p 127.0.0.1:2525:2525 -p 127.0.0.1:8025:8025 prixfixe",
+    },
     "DEPLOYMENT.md": {"scripts/compose.sh --profile monitoring up --detach --wait grafana"},
 }
 
