@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from prixfixe.settings import Settings
     from prixfixe.stores.base import Reader
 
-__all__ = ["Failure", "complain", "settings", "store_reader", "take_env_file"]
+__all__ = ["Failure", "complain", "printable", "settings", "store_reader", "take_env_file"]
 
 
 class Failure(Exception):  # noqa: N818 - not always an error of the program
@@ -27,6 +27,11 @@ class Failure(Exception):  # noqa: N818 - not always an error of the program
 def complain(text: object) -> None:
     """Print an error to standard error."""
     print(f"prixfixe: {text}", file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """Return a text for one line of a terminal: a space replaces what cannot be printed."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def settings() -> Settings:

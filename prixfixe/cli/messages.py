@@ -11,7 +11,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from prixfixe.cli.environment import complain, store_reader
+from prixfixe.cli.environment import complain, printable, store_reader
 from prixfixe.cli.query_filter import matching
 from prixfixe.mail.header import read_header
 from prixfixe.stores.base import DamagedError
@@ -100,14 +100,10 @@ def _as_line(message: Message) -> str:
     to = ",".join(recipient.address for recipient in message.envelope.recipients)
     fields = (message.id, _time(message), f"<{message.envelope.sender}>", to)
     size = str(len(message.body))
-    return "  ".join([*map(_printable, fields), size, _subject(message.body)]).rstrip()
+    return "  ".join([*map(printable, fields), size, _subject(message.body)]).rstrip()
 
 
 def _subject(body: bytes) -> str:
     """Return the decoded Subject as one printable line; raw UTF-8 is allowed (RFC 6532)."""
     header = read_header(body, 0, min(len(body), _MAX_HEADER_OCTETS))
-    return _printable(" ".join(header.text("Subject").split()))
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+    return printable(" ".join(header.text("Subject").split()))

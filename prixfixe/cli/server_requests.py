@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from prixfixe.cli.check import targets
-from prixfixe.cli.environment import Failure, settings
+from prixfixe.cli.environment import Failure, printable, settings
 
 if TYPE_CHECKING:
     import argparse
@@ -26,7 +26,7 @@ def await_mail(args: argparse.Namespace) -> int:
     answer = _asked(args, "GET", f"/wait?{urlencode(asked)}", args.timeout + _SPARE_SECONDS)
     for entry in json.loads(answer)["messages"]:
         words = (entry["ID"], entry["Created"], entry["From"]["Address"], entry["Subject"])
-        print("  ".join(map(_printable, words)).rstrip())
+        print("  ".join(map(printable, words)).rstrip())
     return 0
 
 
@@ -67,8 +67,4 @@ def _reason(body: bytes, status: int) -> str:
         told: Any = json.loads(body)["Error"]
     except (ValueError, KeyError, TypeError):
         told = f"HTTP status {status}"
-    return _printable(str(told))
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+    return printable(str(told))

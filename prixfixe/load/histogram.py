@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Histogram"]
 
-_BITS = 11  # 2**11 buckets tell values apart by a thousandth
+_BITS = 11  # 2**11 buckets distinguish values that differ by a thousandth
 
 
 class Histogram:
-    """Counts of values in seconds, by bucket: its lowest microsecond."""
+    """Counts of values in seconds, by the lowest microsecond of a bucket."""
 
     def __init__(self, buckets: Iterable[tuple[int, int]] = ()) -> None:
         self.buckets: Counter[int] = Counter()
@@ -34,11 +34,11 @@ class Histogram:
         self.buckets[_lowest(round(seconds * 1e6))] += 1
 
     def add(self, other: Histogram) -> None:
-        """Count what another has counted."""
+        """Add the counts of another histogram."""
         self.buckets.update(other.buckets)
 
     def percentile(self, percent: float) -> float:
-        """Return the seconds that so many percent of the values did not pass; NaN of none."""
+        """Return a percentile in seconds; NaN if there are no values."""
         wanted = max(1, math.ceil(len(self) * percent / 100))
         for lowest, count in sorted(self.buckets.items()):
             wanted -= count

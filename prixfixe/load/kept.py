@@ -23,7 +23,7 @@ Listing = Counter[tuple[str, int]]  # subject and size of each message
 
 
 def listing(lines: Iterable[str]) -> Listing:
-    """Read a listing, one JSON object with subject and size a line.
+    """Parse a listing: one JSON object a line, with subject and size.
 
     Raises:
         FormatError: a line is something else.
@@ -37,7 +37,7 @@ def listing(lines: Iterable[str]) -> Listing:
 
 
 def faults(run: Run, kept: Listing) -> list[str]:
-    """Return what is wrong with what is kept of a run, in words."""
+    """Return the faults of a store after a run, a sentence each."""
     sent = _sent(run)
     mine = [one for one in kept if one in sent]
     outcome = run.outcome

@@ -50,7 +50,7 @@ def as_html(
     lines: Sequence[tuple[str, Outcome]] = (),
     faults: Sequence[str] = (),
 ) -> str:
-    """Return a page: a row for each of `named`, drawings of `lines` or else of the same."""
+    """Return a page with a row for each of `named`, and drawings of `lines` or else of `named`."""
     from jinja2 import Environment  # of an extra
 
     total = merged(outcome for _, outcome in named)

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 __all__ = ["CLIENTS", "KIB", "Plan", "divided"]
 
 KIB = 1024
-CLIENTS = ("prixfixe", "aiosmtplib")  # ours, and one of other hands to check it against
+CLIENTS = ("prixfixe", "aiosmtplib")  # the second is to check the first against
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to send. `rate` is messages a second for an open loop, None for a closed one."""
+    """What to send; `rate` is messages a second for an open loop, None for a closed one."""
 
     host: str = "127.0.0.1"
     port: int = 2525
@@ -41,7 +41,7 @@ class Plan:
 
 
 def divided(plan: Plan, targets: Sequence[tuple[str, int]]) -> list[Plan]:
-    """Return the part of each server: messages, workers and rate as even as they go."""
+    """Return the plan of each server, with messages, workers and rate divided evenly."""
     return [
         replace(
             plan,

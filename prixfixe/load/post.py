@@ -22,19 +22,19 @@ class Letter(NamedTuple):
 
 
 class Post(Protocol):
-    """Who writes the letters and keeps account of them: a test that compares with what is kept."""
+    """The source of the messages of a run, told of their replies; tests supply their own."""
 
     def letter(self, number: int, size: int) -> Letter:
-        """Return letter `number`, of about `size` bytes; it is asked for once."""
+        """Return message `number` of about `size` bytes; called once for each."""
         ...
 
     def answered(self, number: int, code: int) -> None:
-        """Take note of the code that ended a letter; one without an answer is never told."""
+        """Note the reply code of a message; not called for a message without a reply."""
         ...
 
 
 def letter_to(sender: str, recipient: str, data: bytes) -> Letter:
-    """Return a letter of data that is dot-stuffed and has its final dot."""
+    """Return a letter of data that is already dot-stuffed and has its final dot."""
     mail, rcpt = f"MAIL FROM:<{sender}>\r\n", f"RCPT TO:<{recipient}>\r\n"
     return Letter(mail.encode(), rcpt.encode(), data)
 
@@ -48,7 +48,7 @@ def message(number: int, size: int) -> bytes:
 
 
 class PlainPost:
-    """The plan's addresses on every letter, and no account."""
+    """Messages with the plan's addresses."""
 
     def __init__(self, plan: Plan) -> None:
         self._envelope = letter_to(plan.sender, plan.recipient, b"")
@@ -58,4 +58,4 @@ class PlainPost:
         return self._envelope._replace(data=message(number, size))
 
     def answered(self, number: int, code: int) -> None:
-        """Let the outcome's count be enough."""
+        """Do nothing: the outcome counts the replies."""

@@ -23,7 +23,7 @@ _EVERY_SECONDS = 0.1
 
 @asynccontextmanager
 async def shown(outcomes: Sequence[Outcome], messages: int) -> AsyncIterator[None]:
-    """Show how far these have come of so many messages, until the block is left."""
+    """Show the progress of these outcomes towards `messages`, until the block is left."""
     if not (sys.stderr.isatty() and has("rich")):
         yield
         return

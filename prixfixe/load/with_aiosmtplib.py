@@ -72,7 +72,7 @@ def _address(command: bytes) -> str:
 
 
 def _unstuffed(data: bytes) -> bytes:
-    """Return what aiosmtplib will stuff and end itself."""
+    """Return the data without dot-stuffing and final dot, which aiosmtplib adds."""
     return (b"\r\n" + data[: -len(END)]).replace(b"\r\n..", b"\r\n.")[2:]
 
 

@@ -26,10 +26,10 @@ from prixfixe.mail.message import IdSource
 from prixfixe.server.listeners import (
     BACKLOG,
     bind_socket,
+    format_address,
     is_listening,
     keep_replies_small,
     keep_requests_small,
-    written,
 )
 from prixfixe.server.reload import Reloader, Source
 from prixfixe.smtp.offer import RECIPIENT_OCTETS, Offer
@@ -213,7 +213,7 @@ class Server:
             backlog=BACKLOG,  # asyncio calls listen() again, with 100 by default
         )
         self._listeners.append(server)
-        return written(listener.getsockname())
+        return format_address(listener.getsockname())
 
     async def _listen_http(self) -> str | None:
         if self._settings.http_port is None:
@@ -241,7 +241,7 @@ class Server:
         keep_replies_small(listener)
         keep_requests_small(listener)
         await self._http.start(listener)
-        where = written(listener.getsockname())
+        where = format_address(listener.getsockname())
         if self._settings.http_bind in _ALL_ADDRESSES and self._settings.http_token is None:
             self._log.say("http without token", http=where)
         return where

@@ -9,10 +9,10 @@ from typing import Any
 __all__ = [
     "BACKLOG",
     "bind_socket",
+    "format_address",
     "is_listening",
     "keep_replies_small",
     "keep_requests_small",
-    "written",
 ]
 
 UNREAD_OCTETS = 65536
@@ -42,7 +42,7 @@ def bind_socket(host: str, port: int) -> socket.socket:
                     raise
         return _listen(socket.AF_INET, "0.0.0.0", port)  # noqa: S104 - all addresses were asked for
     except OSError as error:
-        where = written((host or "::", port))
+        where = format_address((host or "::", port))
         msg = f"cannot listen on {where}: {os.strerror(error.errno or 0)}"
         raise OSError(error.errno, msg) from error
 
@@ -75,7 +75,7 @@ def is_listening(listener: Any) -> bool:  # noqa: ANN401 - a socket, or uvloop's
         return False
 
 
-def written(address: tuple[str, int]) -> str:
+def format_address(address: tuple[str, int]) -> str:
     """Return `host:port`, brackets around IPv6."""
     host, port = address[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
