@@ -1,1 +1,1 @@
-"""Logins: the users file, password hashes, SCRAM, and the check off the loop."""
+"""Logins: the users file, password hashes, and their check off the event loop."""

@@ -1,11 +1,7 @@
-"""Who may log in: the check of a password or a proof, and patience with those who guess.
+"""Checks of passwords and SCRAM proofs, and the lockout of networks that guess.
 
-Owns: the users in use, the threads that hash, and failures per peer network.
-Promises: the event loop never waits for a hash; a user that does not exist takes as long as one
-that does; what waits and what is remembered is bounded; no repr or message holds a secret.
-Refuses: the users file (see `users`), SASL (see session) and reply codes. A password once verified
-is remembered as a keyed digest in memory, so that a client that logs in for every message pays for
-one check only, and is heard even while its network is locked out for the failures of others there.
+The event loop never waits for a hash. An unknown user takes as long as a known one. The queue and
+what is remembered are bounded, and no repr or message contains a secret.
 """
 
 from __future__ import annotations
@@ -37,33 +33,33 @@ _MAX_PENDING = 32
 _LOCKOUT_SECONDS = 600.0
 _FREE_FAILURES = 3
 _MAX_DELAY_SECONDS = 16.0
-# With the delays, this many take a client more than two minutes; then it is left unheard.
+# With the delays, this many failures take a client more than two minutes.
 _MAX_FAILURES = 15
 _MAX_PEERS = 10_000
 _MAX_PLACES = 10_000
 
 
 class Verdict(enum.Enum):
-    """What became of a login."""
+    """The result of a login."""
 
     ACCEPTED = "accepted"
     REJECTED = "rejected"
-    UNAVAILABLE = "unavailable"  # Too many checks wait, or one could not be made: 454.
-    BLOCKED = "blocked"  # Too many failures from this network: 421, no hash was made.
+    UNAVAILABLE = "unavailable"  # Too many checks wait, or a check failed: 454.
+    BLOCKED = "blocked"  # Too many failures from this network: 421, no hash was computed.
 
 
-def _tell_nobody(_network: str, _failures: int, _seconds: float) -> None:
-    """Take the place of a log."""
+def _no_report(_network: str, _failures: int, _seconds: float) -> None:
+    """Do nothing: the default of `on_lockout`."""
 
 
 class AuthThrottle:
-    """Remember failed logins per network (IPv6: /64) for some time after the last one.
+    """Count failed logins per network (IPv6: /64) until `seconds` pass without another one.
 
-    `max_failures` lock a network out for `seconds` (of no further failure); either may be 0, and
-    then nobody is. `tell` is called with the network when it is locked out.
+    `max_failures` lock a network out; 0 of either disables this. `on_lockout` is then called with
+    the network, the number of failures and the seconds.
 
-    A success clears nothing, or one good account would buy any number of guesses. At the bound
-    the network longest without a failure is forgotten.
+    A success does not reset the count: otherwise one good account would allow any number of
+    guesses. At the limit of networks, the one with the oldest last failure is dropped.
     """
 
     def __init__(
@@ -72,12 +68,12 @@ class AuthThrottle:
         *,
         max_failures: int = _MAX_FAILURES,
         seconds: float = _LOCKOUT_SECONDS,
-        tell: Callable[[str, int, float], None] = _tell_nobody,
+        on_lockout: Callable[[str, int, float], None] = _no_report,
     ) -> None:
         self._clock = clock
         self._max_failures = max_failures if seconds else 0
         self._seconds = seconds or _LOCKOUT_SECONDS
-        self._tell = tell
+        self._on_lockout = on_lockout
         self._failures: dict[str, tuple[int, float]] = {}
 
     def failed(self, peer: str) -> None:
@@ -92,15 +88,15 @@ class AuthThrottle:
             del self._failures[oldest]
         self._failures[network] = (count + 1, now)
         if count + 1 == self._max_failures:
-            self._tell(network, count + 1, self._seconds)
+            self._on_lockout(network, count + 1, self._seconds)
 
     def delay_seconds(self, peer: str) -> float:
-        """Return how long to hold back the reply to a failure: none for three, then doubling."""
+        """Return how many seconds to delay the reply to a failure: 0 for three, then doubling."""
         excess = self._count(peer_network(peer), self._clock()) - _FREE_FAILURES
         return min(2.0 ** (excess - 1), _MAX_DELAY_SECONDS) if excess > 0 else 0.0
 
     def is_blocked(self, peer: str) -> bool:
-        """Tell whether the peer has failed too often to be heard."""
+        """Return whether the network of the peer is locked out."""
         if not self._failures or not self._max_failures:
             return False
         return self._count(peer_network(peer), self._clock()) >= self._max_failures
@@ -111,7 +107,10 @@ class AuthThrottle:
 
 
 class Authenticator:
-    """Check logins against the users file, or accept every one when `path` is None.
+    """Check logins against the users file, or accept every login if `path` is None.
+
+    A verified password is remembered as a keyed digest in memory. A client that logs in for every
+    message pays for one check, and can log in while its network is locked out.
 
     Raises:
         UsersError: the file cannot be used.
@@ -135,7 +134,7 @@ class Authenticator:
         self._pool = ThreadPoolExecutor(_THREADS, "auth")
         self._free_threads = asyncio.Semaphore(_THREADS)
         self._pending: set[asyncio.Task[Verdict]] = set()
-        # Who logged in from where, so that it still can while its network is locked out.
+        # Users and the networks they logged in from: a lockout does not apply to these.
         self._places: dict[tuple[str, str], None] = {}
 
     @property
@@ -144,7 +143,7 @@ class Authenticator:
         return self._error
 
     async def verify(self, user: str, password: bytes, *, peer: str = "") -> Verdict:
-        """Judge one login from the host `peer`; the answer to a failure may be held back."""
+        """Check a password from the host `peer`; the result of a failure may be delayed."""
         if self._path is None:
             return Verdict.ACCEPTED
         user, password = composed(user), prepare(password)
@@ -163,18 +162,20 @@ class Authenticator:
         return verdict
 
     def scram_keys(self) -> Callable[[str], Keys] | None:
-        """Return what finds a user's keys; None unless every user has some, for SCRAM needs them.
+        """Return a function that returns a user's SCRAM keys, or None unless every user has keys.
 
-        A user that does not exist gets keys that no proof fits.
+        For an unknown user it returns keys that no proof matches.
         """
         users = self._users
         return users.keys if users.has_scram else None
 
-    async def settle(self, user: str, keys: Keys, *, is_proven: bool, peer: str = "") -> Verdict:
-        """Judge one login by proof, made with `keys`; the answer to a failure may be held back."""
+    async def verify_proof(
+        self, user: str, keys: Keys, *, is_proven: bool, peer: str = ""
+    ) -> Verdict:
+        """Check a login by a SCRAM proof with `keys`; the result of a failure may be delayed."""
         if self._is_blocked(user, peer):
             return Verdict.BLOCKED
-        # The same keys still, or a reload came in between, and this user may be gone.
+        # A reload during the exchange may have changed the keys or removed the user.
         if is_proven and self._users.find(user) == keys:
             self._remember(user, peer)
             return Verdict.ACCEPTED
@@ -185,24 +186,24 @@ class Authenticator:
         return Verdict.REJECTED
 
     def _is_blocked(self, user: str, peer: str) -> bool:
-        """Whether this user is not heard from there: it never logged in from that network."""
+        """Whether the peer's network is locked out and this user never logged in from it."""
         if not self._throttle.is_blocked(peer):
             return False
         return (composed(user), peer_network(peer)) not in self._places
 
     def _remember(self, user: str, peer: str) -> None:
-        """Note that this user logged in from there; at the bound the eldest is forgotten."""
+        """Note that this user logged in from this network; at the limit, the oldest is dropped."""
         places = self._places
         places[composed(user), peer_network(peer)] = None
         if len(places) > _MAX_PLACES:
             del places[next(iter(places))]
 
     def poll(self) -> ReloadResult | None:
-        """Reload when the file is another one than at the last try, else return None."""
+        """Reload if the file changed since the last attempt, else return None."""
         return self.reload() if self._watch.is_due() else None
 
     def reload(self) -> ReloadResult:
-        """Put the users now on disk in use, or keep the present ones and say why."""
+        """Use the users now on disk, or continue with the present ones and return why."""
         if self._path is None:
             return ReloadResult(ok=True)
         self._watch.read()
@@ -216,7 +217,7 @@ class Authenticator:
         return ReloadResult(ok=True)
 
     def close(self) -> None:
-        """Let the threads end after the checks they are at."""
+        """End the threads after their current checks, without waiting."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _digest(self, user: str, password: bytes) -> bytes:
@@ -224,7 +225,7 @@ class Authenticator:
         return hashlib.blake2b(parts, key=self._key).digest()
 
     async def _check_apart(self, user: str, password: bytes, digest: bytes, peer: str) -> Verdict:
-        """Check in a task of its own: hanging up neither frees the place nor hides the failure."""
+        """Check in a separate task, so that a client that hangs up still counts as a failure."""
         task = asyncio.create_task(self._check(user, password, digest, peer))
         self._pending.add(task)
         task.add_done_callback(self._pending.discard)
@@ -232,7 +233,7 @@ class Authenticator:
 
     async def _check(self, user: str, password: bytes, digest: bytes, peer: str) -> Verdict:
         async with self._free_threads:
-            # Again, for those that waited in the queue while others of this peer failed.
+            # Other logins of this peer may have failed while this one waited.
             if self._throttle.is_blocked(peer):
                 return Verdict.BLOCKED
             users = self._users
@@ -240,7 +241,7 @@ class Authenticator:
             loop = asyncio.get_running_loop()
             try:
                 is_match = await loop.run_in_executor(self._pool, matches, password)
-            except (ValueError, MemoryError, RuntimeError):  # No memory, or the pool is closed.
+            except (ValueError, MemoryError, RuntimeError):  # out of memory, or a closed pool
                 return Verdict.UNAVAILABLE
         if not is_match or users.find(user) is None:
             self._throttle.failed(peer)

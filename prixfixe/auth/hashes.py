@@ -1,10 +1,7 @@
-"""Password hashes: making ours, reading ours and those of htpasswd, comparing.
+"""Password hashes: `$scrypt$`, bcrypt's `$2b$`, and SCRAM's from `smtp.scram`.
 
-Owns: the text forms `$scrypt$ln=14,r=8,p=5$salt$digest` and bcrypt's `$2b$`, and what is done to
-a password before it is hashed. That of SCRAM is in `scram`.
-Promises: comparisons take the same time wherever the difference is; no repr or message shows a
-hash; a hash that would take more than 64 MiB or many seconds is refused when it is read.
-Refuses: the event loop. A check takes a tenth of a second, so it belongs into a thread.
+A check takes a tenth of a second, so run it in a thread. A hash that would take more than 64 MiB or
+many seconds is refused when it is read.
 """
 
 from __future__ import annotations
@@ -31,7 +28,7 @@ _LOG_N, _BLOCK_SIZE, _PARALLEL = 14, 8, 5
 _SALT_OCTETS, _DIGEST_OCTETS = 16, 32
 _MAX_MEMORY = 64 * 2**20
 _MAX_PARALLEL = 16
-# Every step doubles the time; 15 takes about 2 s.
+# Every step doubles the time: 15 takes about 2 s.
 _MAX_BCRYPT_COST = 15
 _BCRYPT_OCTETS = 72
 _MAX_COMPOSED = 512
@@ -46,14 +43,14 @@ class PasswordHash(Protocol):
     """One stored hash."""
 
     def matches(self, password: bytes) -> bool:
-        """Tell whether a prepared password is the one hashed; this takes long."""
+        """Return whether this is the password, already prepared; it takes about 0.1 s."""
 
 
 def composed(text: str) -> str:
-    """Return a name or password with its letters composed (NFC); a very long one as it is.
+    """Return a name or password in NFC; a text over 512 characters is returned unchanged.
 
-    Marks are put in order first, in time that grows with the square of their number: 65 ms for what
-    fits into a line of AUTH, and all else waits.
+    Ordering of combining marks takes quadratic time: up to 65 ms of the event loop for a line of
+    AUTH.
     """
     return unicodedata.normalize("NFC", text) if len(text) <= _MAX_COMPOSED else text
 
@@ -91,10 +88,11 @@ def hash_password(password: str, random: Callable[[int], bytes] = os.urandom) ->
 
 
 def parse_hash(text: str) -> PasswordHash:
-    """Read one stored hash.
+    """Parse one stored hash.
 
     Raises:
-        ValueError: it is none we know, or costs too much; the text is meant for the operator.
+        ValueError: the format is unknown or the cost is too high; the text is meant for the
+            operator.
 
     """
     if match := _SCRYPT.fullmatch(text):
@@ -130,7 +128,7 @@ class _Scrypt(NamedTuple):
             n=1 << self.log_n,
             r=self.block_size,
             p=self.parallel,
-            maxmem=self.memory + 2**20,  # OpenSSL counts a few blocks more than the RFC.
+            maxmem=self.memory + 2**20,  # OpenSSL uses a few more blocks than the RFC.
             dklen=len(self.digest),
         )
 
@@ -146,7 +144,7 @@ class _Bcrypt(NamedTuple):
         return "<bcrypt hash>"
 
     def matches(self, password: bytes) -> bool:
-        # The rest never counted, but newer packages refuse it instead of dropping it.
+        # bcrypt ignores the rest, but newer packages refuse it.
         return self.check(password[:_BCRYPT_OCTETS], self.encoded)
 
 

@@ -1,10 +1,4 @@
-"""The users of SMTP_AUTH_USERS: reading the file, and finding what is stored of one.
-
-Owns: `user:hash` lines, and what is known of the users of one reading.
-Promises: a name is the same however its letters are composed; for a user that does not exist
-something is found too, which costs as much and stays the same; no repr or message holds a secret.
-Refuses: judging a login (see `auth`).
-"""
+"""The users file of SMTP_AUTH_USERS: `user:hash` lines."""
 
 from __future__ import annotations
 
@@ -28,9 +22,10 @@ class UsersError(ValueError):
 
 
 class Users:
-    """The users of one reading of the file; those of the next take their place as a whole.
+    """The users as read from the file once.
 
-    So what a login learns while the file is read again is learnt of these, not of the next.
+    A reload makes a new object, so the result of a check during the reload does not apply to it.
+    A name is the same in every Unicode composition.
     """
 
     def __init__(self, hashes: dict[str, PasswordHash]) -> None:
@@ -41,28 +36,29 @@ class Users:
         self.verified: dict[str, bytes] = {}  # user -> a digest of the password that was right
 
     def find(self, user: str) -> PasswordHash | None:
-        """Return what is stored of a user."""
+        """Return the stored hash of a user, or None."""
         return self._hashes.get(composed(user))
 
     def hash_to_check(self, user: str) -> PasswordHash:
-        """Return the user's hash; for an unknown one some other's, so that it costs the same."""
+        """Return the user's hash; for an unknown user another's, so that a check costs the same."""
         secret = self.find(user)
         if secret is None:
-            # Python's hash is keyed, so nobody can tell whose it is, and it stays the same one.
+            # Python's hash is keyed: the choice is constant, but a client cannot predict it.
             secret = list(self._hashes.values())[hash(user) % len(self._hashes)]
         return secret
 
     def keys(self, user: str) -> Keys:
-        """Return the user's keys; for one without, some that no proof fits."""
+        """Return the user's SCRAM keys; for a user without, keys that no proof matches."""
         known, decoy = self.find(user), self._decoys.keys(composed(user))
         return known if isinstance(known, Keys) else decoy
 
 
 def parse_users(octets: bytes) -> dict[str, PasswordHash]:
-    """Read `user:hash` lines; blank lines, those that begin with `#` and a BOM are skipped.
+    """Parse `user:hash` lines; blank lines, lines that begin with `#` and a BOM are skipped.
 
     Raises:
-        UsersError: a line is bad or names a user twice, or there is no user; it tells the line.
+        UsersError: a line is bad, a user has two lines, or there is no user; the text has the line
+            number.
 
     """
     users: dict[str, PasswordHash] = {}
@@ -86,7 +82,7 @@ def _parse_line(line: bytes) -> tuple[str, PasswordHash]:
     try:
         user, colon, secret = line.decode().strip().partition(":")
     except UnicodeDecodeError:
-        raise ValueError("expected UTF-8") from None  # Its text would show the line.
+        raise ValueError("expected UTF-8") from None  # The original text would show the line.
     if not user or not colon:
         raise ValueError("expected `user:hash`")
     return composed(user), parse_hash(secret)
@@ -96,7 +92,7 @@ def read_users(path: str) -> Users:
     """Read a users file.
 
     Raises:
-        UsersError: it cannot be used.
+        UsersError: the file cannot be used.
 
     """
     try:

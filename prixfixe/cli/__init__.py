@@ -1,1 +1,1 @@
-"""The command line: one file a command; `main` parses."""
+"""The command line: one module a command, and `main`, which parses the arguments."""

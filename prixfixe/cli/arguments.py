@@ -1,8 +1,4 @@
-"""Words of the command line as values: addresses, durations, numbers, sizes.
-
-Owns: what argparse calls to read them. Promises: a wrong word is named with what was expected.
-Refuses: defaults; those are where the options are.
-"""
+"""Parsers of command-line arguments: addresses, durations, numbers, sizes."""
 
 from __future__ import annotations
 
@@ -18,19 +14,19 @@ _Value = TypeVar("_Value")
 
 
 def seconds(text: str) -> float:
-    """Read a duration."""
+    """Parse a duration in seconds."""
     from prixfixe.settings.parse import duration  # `version` reads none
 
     return _read(duration(0.01), text)
 
 
 def address(text: str) -> tuple[str, int]:
-    """Read HOST:PORT."""
+    """Parse HOST:PORT."""
     return _address(text, "HOST:PORT, such as 127.0.0.1:2525 or [::1]:2525")
 
 
 def url(text: str) -> tuple[str, int]:
-    """Read http://HOST:PORT; the scheme may be left out."""
+    """Parse http://HOST:PORT; the scheme may be omitted."""
     return _address(text, "http://HOST:PORT, such as http://127.0.0.1:8025")
 
 
@@ -46,21 +42,21 @@ def _address(text: str, expected: str) -> tuple[str, int]:
 
 
 def many(text: str) -> int:
-    """Read a number of things, at least one."""
+    """Parse a whole number, at least 1."""
     from prixfixe.settings.parse import count
 
     return _read(count(1), text)
 
 
 def sizes(text: str) -> tuple[int, ...]:
-    """Read sizes, comma separated."""
+    """Parse sizes in bytes, comma separated."""
     from prixfixe.settings.parse import size
 
     return tuple(_read(size(1), part) for part in text.split(","))
 
 
 def rate(text: str) -> float:
-    """Read how many a second."""
+    """Parse a rate per second."""
     try:
         number = float(text)
     except ValueError:
@@ -71,7 +67,7 @@ def rate(text: str) -> float:
 
 
 def mailbox(text: str) -> str:
-    """Read an address of mail; what would end its command early is refused."""
+    """Parse a mail address; characters that would end the SMTP command early are refused."""
     if not text.isprintable() or any(letter in text for letter in "<> "):
         raise _wrong(text, "an address such as user@example.com")
     return text

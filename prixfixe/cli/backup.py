@@ -1,7 +1,6 @@
-"""`prixfixe backup`: copy the store to one file while mail arrives.
+"""`prixfixe backup` and `prixfixe restore`: copy a SQLite store to one file, and back.
 
-Owns: where the copy goes, and what is said. Promises: the report goes to standard error when the
-copy goes to standard output. Refuses: stores that any tool for files can copy.
+A backup can be made while mail arrives. `restore` changes nothing unless it exits with 0.
 """
 
 from __future__ import annotations
@@ -10,12 +9,15 @@ import shutil
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from prixfixe.cli.environment import Failure, complain, settings
+from prixfixe.runtime.watch import open_plain
 from prixfixe.stores.base import StoreError, StoreOpenError
 from prixfixe.stores.registry import database_path
 from prixfixe.stores.sqlite.backup import back_up
+from prixfixe.stores.sqlite.restore import DamagedCopyError, ForeignCopyError
+from prixfixe.stores.sqlite.restore import restore as restore_copy
 
 if TYPE_CHECKING:
     import argparse
@@ -23,13 +25,13 @@ if TYPE_CHECKING:
 
     from prixfixe.stores.sqlite.verify import Copied
 
-__all__ = ["failures", "report", "run"]
+__all__ = ["backup", "restore"]
 
 
-def run(args: argparse.Namespace) -> int:
-    """Copy, prove, and say what was copied."""
+def backup(args: argparse.Namespace) -> int:
+    """Copy the store, check the copy, and report what was copied."""
     effective = settings()
-    with failures(args.file):
+    with _failures(args.file):
         store = database_path(effective.store, "copy")
         if args.file == "-":
             beside = store.with_name(store.name + ".backup")
@@ -37,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             copied = back_up(store, Path(args.file), min_free=effective.store_min_free)
     where = "standard output" if args.file == "-" else args.file
-    return report(copied, f"copied to {where}")
+    return _report(copied, f"copied to {where}")
 
 
 def _send(path: Path) -> None:
@@ -49,8 +51,8 @@ def _send(path: Path) -> None:
 
 
 @contextmanager
-def failures(file: str) -> Iterator[None]:
-    """Turn what can go wrong into one line and an exit code."""
+def _failures(file: str) -> Iterator[None]:
+    """Turn the failures of both commands into a line and an exit code."""
     try:
         yield
     except StoreOpenError as error:
@@ -62,9 +64,50 @@ def failures(file: str) -> Iterator[None]:
         raise Failure(1, msg) from None
 
 
-def report(copied: Copied, what: str) -> int:
-    """Say what was done and what is wrong with it."""
+def _report(copied: Copied, what: str) -> int:
+    """Print what was done and the faults of the copy; return 1 if it has any."""
     print(f"{copied.messages} messages, {copied.bytes} octets {what}", file=sys.stderr)
     for fault in copied.faults:
         complain(fault)
     return 1 if copied.faults else 0
+
+
+def restore(args: argparse.Namespace) -> int:
+    """Check the copy, then replace the store with it."""
+    url = settings().store
+    with _failures(args.file), _unharmed(args.file), _opened(args.file) as stream:
+        store = database_path(url, "restore")
+        copied, old = restore_copy(store, stream, replace=args.replace, damaged=args.damaged)
+    kept = f"; the store that was there is now {old}" if old else ""
+    _report(copied, f"restored to {store}{kept}")
+    return 0
+
+
+@contextmanager
+def _unharmed(file: str) -> Iterator[None]:
+    """Report the faults of a copy that was not restored."""
+    name = "standard input" if file == "-" else file
+    try:
+        yield
+    except ForeignCopyError as error:
+        msg = f"{name} {error}: nothing was changed"
+        raise Failure(1, msg) from None
+    except DamagedCopyError as error:
+        for fault in error.copied.faults:
+            complain(fault)
+        msg = f"{name} is damaged: nothing was changed; --damaged restores what is left of it"
+        raise Failure(1, msg) from None
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[IO[bytes]]:
+    if file == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = open_plain(file)
+    except OSError as error:
+        msg = f"{file}: {error.strerror}; expected a file that backup made, or - for standard input"
+        raise Failure(1, msg) from None
+    with stream:
+        yield stream

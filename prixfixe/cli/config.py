@@ -1,4 +1,4 @@
-"""`prixfixe config`: what the settings are and where each came from."""
+"""`prixfixe config`: show the settings and where each came from."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from prixfixe.settings import Settings
 
-__all__ = ["run"]
+__all__ = ["config"]
 
 
-def run(args: argparse.Namespace) -> int:
+def config(args: argparse.Namespace) -> int:
     """Show the settings."""
     if args.example:
         print(example(), end="")

@@ -1,7 +1,4 @@
-"""Settings and store for the commands, with the exit codes of their failures.
-
-A `Failure` carries the exit code and the whole message; `main` prints it.
-"""
+"""Settings and store for the commands, and the exit codes of failures."""
 
 from __future__ import annotations
 
@@ -16,11 +13,11 @@ if TYPE_CHECKING:
     from prixfixe.settings import Settings
     from prixfixe.stores.base import Reader
 
-__all__ = ["Failure", "complain", "settings", "store_reader", "take_env_file"]
+__all__ = ["Failure", "complain", "printable", "settings", "store_reader", "take_env_file"]
 
 
-class Failure(Exception):  # noqa: N818 - what it is called in the command's words
-    """The command cannot go on; `main` says the text and returns the code."""
+class Failure(Exception):  # noqa: N818 - not always an error of the program
+    """The command failed; `main` prints the text and returns the exit code."""
 
     def __init__(self, code: int, text: object) -> None:
         super().__init__(str(text))
@@ -28,12 +25,17 @@ class Failure(Exception):  # noqa: N818 - what it is called in the command's wor
 
 
 def complain(text: object) -> None:
-    """Say on standard error what is wrong."""
+    """Print an error to standard error."""
     print(f"prixfixe: {text}", file=sys.stderr)
 
 
+def printable(text: str) -> str:
+    """Return a text for one line of a terminal: a space replaces what cannot be printed."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
 def settings() -> Settings:
-    """Return the settings of the environment, or fail with 2 and all that is wrong with them."""
+    """Return the settings of the environment, or fail with 2 and all problems."""
     from prixfixe.settings import SettingsError, load  # `version` needs none
 
     try:
@@ -43,14 +45,14 @@ def settings() -> Settings:
 
 
 def take_env_file(path: str | None) -> dict[str, str]:
-    """Add a `.env` file's settings to the environment, which wins.
+    """Add a `.env` file's settings to the environment; existing variables win.
 
     Returns:
-        The names that were taken from the file, each with its path.
+        The names that came from the file, each with its path.
 
     Raises:
-        Failure: with 2; the file or some of its lines cannot be read. What is wrong with the
-            settings that could be read is told with it.
+        Failure: with 2: the file or a line cannot be read. The text also has the problems of the
+            settings that could be read.
 
     """
     if path is None:
@@ -83,7 +85,7 @@ def _env_text(path: str) -> str:
 
 @contextmanager
 def store_reader() -> Iterator[Reader]:
-    """Open the read side of the settings' store; fail with 3, or 1 when it breaks later."""
+    """Open a reader of the settings' store; fail with 3, or with 1 if a read fails later."""
     from prixfixe.stores.base import StoreError, StoreOpenError
     from prixfixe.stores.registry import open_reader
 

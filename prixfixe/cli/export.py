@@ -1,10 +1,7 @@
-"""`prixfixe export`: copy every message out, oldest first.
+"""`prixfixe export`: copy every message out as eml, mbox (mboxrd) or maildir, oldest first.
 
-Owns: the forms eml (a folder of ID.eml), mbox (mboxrd; `-` is standard output) and maildir.
-Promises: nothing that exists is overwritten; each file is the message as `show` prints it (mbox
-quotes `From ` lines, reversibly, and ends lines with LF, as its format demands).
-Refuses: damaged messages, and those whose id or envelope would write elsewhere: they are named, the
-rest is copied, the exit code is 1.
+No existing file is overwritten. A damaged message, or one whose id or envelope would write outside
+its place, is named; the rest is exported, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -17,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prixfixe.cli.environment import Failure, store_reader
-from prixfixe.cli.reading import Reading
+from prixfixe.cli.messages import Reading
 from prixfixe.mail.message import is_id, render, trace_headers
 
 if TYPE_CHECKING:
@@ -28,15 +25,15 @@ if TYPE_CHECKING:
 
     Write = Callable[[Message], object]
 
-__all__ = ["run"]
+__all__ = ["export"]
 
 _FROM = re.compile(rb"^(>*From )", re.MULTILINE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LAST_SECOND = 253402300799  # of the year 9999
 
 
-def run(args: argparse.Namespace) -> int:
-    """Export."""
+def export(args: argparse.Namespace) -> int:
+    """Export every message; return 1 if one could not be exported."""
     is_mail = args.path == "-"  # `./-` is a file
     if is_mail and args.format != "mbox":
         msg = f"{args.format} is a folder: only --format mbox goes to standard output"
@@ -59,9 +56,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _fault(message: Message) -> str:
-    """Return what keeps a message from being copied out: a store may come from anybody.
+    """Return why a message cannot be exported, or "": a store may come from anybody.
 
-    An id becomes the name of a file, the envelope lines of its header.
+    The id becomes a file name, and the envelope becomes header lines.
     """
     if not is_id(message.id):
         return "has an id that is no name for a file"
@@ -96,7 +93,7 @@ def _maildir(path: Path) -> Iterator[Write]:
 
 
 def _make_folder(path: Path) -> None:
-    """Make the folder, or take one that is empty, such as a fresh mount of a container."""
+    """Make the folder, or use an empty one, such as a fresh mount of a container."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         is_empty = not any(path.iterdir())

@@ -13,11 +13,11 @@ from prixfixe.smtp.scram import make_keys
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["run"]
+__all__ = ["hash_typed"]
 
 
-def run(args: argparse.Namespace) -> int:
-    """Hash."""
+def hash_typed(args: argparse.Namespace) -> int:
+    """Print the hash of a password from the terminal or standard input."""
     password = _ask() if sys.stdin.isatty() else _read()
     if not password:
         raise Failure(2, "expected a password on the first line of standard input")

@@ -1,9 +1,7 @@
 """The command line: `prixfixe COMMAND`.
 
-Owns: arguments, the choice of command, and exit codes (0 ok, 1 the check failed, 2 wrong usage or
-settings, 3 cannot bind or open the store).
-Promises: a command imports only what it needs, since `check` runs every few seconds.
-Refuses: doing the work; each command has its module.
+Exit codes: 0 success, 1 the command failed, 2 wrong usage or settings, 3 cannot bind or open the
+store. A command imports only what it needs, because `check` runs every few seconds.
 """
 
 from __future__ import annotations
@@ -122,17 +120,17 @@ def _config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _load_arguments(parser: argparse.ArgumentParser) -> None:
-    _load_options(parser).add_load(parser)
+    _load_module(parser).add_load(parser)
 
 
 def _load_report_arguments(parser: argparse.ArgumentParser) -> None:
-    _load_options(parser).add_report(parser)
+    _load_module(parser).add_report(parser)
 
 
-def _load_options(parser: argparse.ArgumentParser) -> ModuleType:
-    """Return the module of the options; end where the load driver was left out."""
+def _load_module(parser: argparse.ArgumentParser) -> ModuleType:
+    """Return the module of the command; exit if the image has no load driver."""
     try:
-        return import_module("prixfixe.cli.load_options")  # scenarios are of no other command
+        return import_module("prixfixe.cli.load")  # slow to import, and only `load` needs it
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith("prixfixe."):
             raise
@@ -145,56 +143,60 @@ def _hash_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _no_arguments(_parser: argparse.ArgumentParser) -> None:
-    """Take none."""
+    """Add no arguments."""
 
 
-# name: (help, arguments, module with `run(args) -> int`)
+# name: (help, arguments, module:function from arguments to exit code)
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] = {
-    "serve": ("run the server (the default)", _no_arguments, "prixfixe.cli.serve"),
-    "check": ("probe a running server: exit 0 or 1", _check_arguments, "prixfixe.cli.check"),
-    "wait": ("wait until a server is ready", _wait_arguments, "prixfixe.cli.wait"),
-    "messages": ("list the messages of a store", _messages_arguments, "prixfixe.cli.messages"),
-    "show": ("print one message as it is", _show_arguments, "prixfixe.cli.show"),
-    "export": ("copy all messages out", _export_arguments, "prixfixe.cli.export"),
+    "serve": ("run the server (the default)", _no_arguments, "prixfixe.cli.serve:serve"),
+    "check": ("probe a running server: exit 0 or 1", _check_arguments, "prixfixe.cli.check:check"),
+    "wait": ("wait until a server is ready", _wait_arguments, "prixfixe.cli.check:wait"),
+    "messages": (
+        "list the messages of a store",
+        _messages_arguments,
+        "prixfixe.cli.messages:messages",
+    ),
+    "show": ("print one message as it is", _show_arguments, "prixfixe.cli.show:show"),
+    "export": ("copy all messages out", _export_arguments, "prixfixe.cli.export:export"),
     "await": (
         "wait for mail that matches a query",
         _await_arguments,
-        "prixfixe.cli.server_requests",
+        "prixfixe.cli.server_requests:await_mail",
     ),
     "delete": (
         "have a running server delete what matches a query",
         _query_arguments,
-        "prixfixe.cli.server_requests",
+        "prixfixe.cli.server_requests:delete",
     ),
     "backup": (
         "copy a SQLite store, running or not, to one file and prove it",
         _backup_arguments,
-        "prixfixe.cli.backup",
+        "prixfixe.cli.backup:backup",
     ),
     "restore": (
         "put what backup wrote in the store's place",
         _restore_arguments,
-        "prixfixe.cli.restore",
+        "prixfixe.cli.backup:restore",
     ),
-    "config": ("show the effective settings", _config_arguments, "prixfixe.cli.config"),
+    "config": ("show the effective settings", _config_arguments, "prixfixe.cli.config:config"),
     "hash-password": (
         "hash a password for SMTP_AUTH_USERS",
         _hash_arguments,
-        "prixfixe.cli.hashing",
+        "prixfixe.cli.hashing:hash_typed",
     ),
-    "load": ("send many messages to any SMTP server", _load_arguments, "prixfixe.cli.load"),
+    "load": ("send many messages to any SMTP server", _load_arguments, "prixfixe.cli.load:load"),
     "load report": (
         "make one table and page of what load --json wrote",
         _load_report_arguments,
-        "prixfixe.cli.load_report",
+        "prixfixe.cli.load:report",
     ),
-    "version": ("print the version", _no_arguments, "prixfixe.cli.version"),
+    "version": ("print the version", _no_arguments, "prixfixe.cli.serve:version"),
 }
 
-# These read settings, and with `--env-file` those of a file too.
+# These commands read settings, and have the option `--env-file`.
 READS_SETTINGS = set(COMMANDS) - {"hash-password", "load", "load report", "version"}
 
-# Of use only whole, by the argument that is - for it. A reader of others takes what it wants.
+# The output of these commands is useless if it is cut short; the argument is - for standard output.
 WHOLE = {"backup": "file", "export": "path"}
 
 
@@ -237,7 +239,7 @@ def _arguments(words: list[str]) -> argparse.Namespace:
 
 
 def _variable(unknown: list[str]) -> str:
-    """Return the variable that was meant by options that are none, such as `--port 99`."""
+    """Return a hint if an unknown option has the name of a setting, such as `--port 99`."""
     from prixfixe.settings import PREFIX, TABLE
 
     names = {setting.env for setting in TABLE}
@@ -256,7 +258,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _accept_all_letters()
     try:
         args.from_file = take_env_file(getattr(args, "env_file", None))
-        code: int = import_module(COMMANDS[args.command][2]).run(args)
+        code = _run(args)
         sys.stdout.flush()
     except Failure as failure:
         complain(failure)
@@ -274,6 +276,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+def _run(args: argparse.Namespace) -> int:
+    module, _, function = COMMANDS[args.command][2].partition(":")
+    code: int = getattr(import_module(module), function)(args)
+    return code
+
+
 def _left_by_its_reader(args: argparse.Namespace) -> int:
     _forget_output()
     if not _must_be_whole(args):  # `prixfixe messages | head`
@@ -287,9 +295,9 @@ def _must_be_whole(args: argparse.Namespace) -> bool:
 
 
 def _had_no_output() -> bool:
-    """Open what was closed before the start; return whether standard output was.
+    """Open the standard streams that were closed; return whether standard output was.
 
-    Else the next file that is opened, a store's, gets its number.
+    Otherwise the next opened file, such as the store's, would get the number of a stream.
     """
     had_none = sys.stdout is None
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
@@ -299,7 +307,7 @@ def _had_no_output() -> bool:
 
 
 def _accept_all_letters() -> None:
-    """Let no locale's character set turn a sender's letters into a traceback."""
+    """Escape characters that the locale cannot encode, so that none raises an error."""
     _write_all_octets()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -307,7 +315,7 @@ def _accept_all_letters() -> None:
 
 
 def _write_all_octets() -> None:
-    """With PYTHONUNBUFFERED a write that wrote a part of it passes for one that wrote all."""
+    """Buffer standard output even with PYTHONUNBUFFERED, which ignores partial writes."""
     stream = sys.stdout
     raw = getattr(stream, "buffer", None)
     if isinstance(raw, io.RawIOBase) and sys.stdout is sys.__stdout__:
@@ -315,5 +323,5 @@ def _write_all_octets() -> None:
 
 
 def _forget_output() -> None:
-    """Keep the interpreter from failing once more when it flushes at its end."""
+    """Replace standard output, so that the interpreter's last flush does not fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

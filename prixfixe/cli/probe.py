@@ -1,10 +1,7 @@
 """Ask a running server whether it is ready, and whether it speaks SMTP.
 
-Owns: the shortest HTTP request and the shortest SMTP session that can tell.
-Promises: no mail is sent; nothing lasts longer than the time given; the server counts the probe
-as no client, for it announces its source port to `/readyz` before it connects (the server lets
-one connection from that port of this machine pass its limits and its wait for a PROXY header).
-Refuses: heavy imports; it runs every few seconds inside the container's memory limit.
+No mail is sent. The probe announces its source port to `/readyz` first, so that the server does not
+count it as a client. It runs every few seconds in the container, so it imports little.
 """
 
 from __future__ import annotations
@@ -21,29 +18,29 @@ if TYPE_CHECKING:
 
     from prixfixe.settings.parse import Network
 
-    Hear = Callable[[str], object]
+    Show = Callable[[str], object]
 
-__all__ = ["CheckError", "Targets", "probe", "unheard"]
+__all__ = ["CheckError", "Targets", "no_output", "probe"]
 
 Address = tuple[str, int]
 
 _MAX_ANSWER_OCTETS = 65536
-_MAX_TOLD = 200
+_MAX_LINE = 200
 
 
 class CheckError(Exception):
-    """The server is not well; the text says why in one line."""
+    """The server is not ready; the text is the reason in one line."""
 
 
 class _UnreachableError(CheckError):
-    """Nobody listens there; another address of the same name may be better."""
+    """No server listens at the address; another address of the name may work."""
 
 
 class Targets(NamedTuple):
-    """Where to ask. `http` is None when it is off.
+    """The addresses to probe. `http` is None if it is off.
 
-    `is_here` means that the addresses are this machine's. `proxies` are the networks from which
-    the server waits for a PROXY header; it is sent one when the probe could not be announced.
+    `is_here` means that the addresses are this machine's. `proxies` are the networks whose clients
+    must send a PROXY header; the probe sends one if it could not be announced.
     """
 
     smtp: Address
@@ -52,22 +49,22 @@ class Targets(NamedTuple):
     proxies: tuple[Network, ...] = ()
 
 
-def unheard(_line: str) -> None:
-    """Take what the server says when nobody wants to know."""
+def no_output(_line: str) -> None:
+    """Ignore a line of the server."""
 
 
-def probe(where: Targets, timeout: float, hear: Hear = unheard) -> None:
-    """Ask once, in at most `timeout` seconds, and pass on what the server says, line by line.
+def probe(where: Targets, timeout: float, show: Show = no_output) -> None:
+    """Probe once, in at most `timeout` seconds, and pass each line of the server to `show`.
 
     Raises:
-        CheckError: the server is not well.
+        CheckError: the server is not ready.
 
     """
     deadline = time.monotonic() + timeout
     unreachable = _UnreachableError(f"SMTP: {where.smtp[0]} has no address")
     for address in _addresses(where.smtp, "SMTP"):
         try:
-            return _probe_one(where._replace(smtp=address), deadline, hear)
+            return _probe_one(where._replace(smtp=address), deadline, show)
         except _UnreachableError as error:
             unreachable = error
     raise unreachable
@@ -83,27 +80,27 @@ def _addresses(address: Address, what: str) -> list[Address]:
     return [(str(entry[4][0]), port) for entry in found]
 
 
-def _probe_one(where: Targets, deadline: float, hear: Hear) -> None:
+def _probe_one(where: Targets, deadline: float, show: Show) -> None:
     with _bound_socket(where.smtp[0], is_here=where.is_here) as smtp:
         port = smtp.getsockname()[1]
         if where.http is not None:
-            _ask_readiness(where.http, port, deadline, hear, is_here=where.is_here)
+            _ask_readiness(where.http, port, deadline, show, is_here=where.is_here)
         _connect(smtp, where.smtp, deadline, "SMTP")
         is_announced = where.http is not None and port != 0
         if not is_announced and _is_proxy(smtp.getsockname()[0], where.proxies):
             _send(smtp, "PROXY UNKNOWN\r\n", "SMTP")
-        _converse(smtp, deadline, hear)
+        _converse(smtp, deadline, show)
 
 
 def _bound_socket(host: str, *, is_here: bool) -> socket.socket:
-    """Return a socket with a loopback source port, which is 0 where none can reach the host.
+    """Return a socket with a loopback source port, or port 0 if loopback cannot reach the host.
 
-    Linux lets 127.0.0.1 talk to any IPv4 address of its own; IPv6 has no such custom.
+    Linux lets 127.0.0.1 connect to any IPv4 address of the machine, but not ::1 to any IPv6 one.
     """
     is_ipv6 = ":" in host
     sock = socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET, socket.SOCK_STREAM)
     if _is_loopback(host) or (is_here and not is_ipv6):
-        with suppress(OSError):  # Without a loopback address it goes as any client.
+        with suppress(OSError):  # Without a loopback address, the probe counts as a client.
             sock.bind(("::1" if is_ipv6 else "127.0.0.1", 0))
     return sock
 
@@ -124,24 +121,24 @@ def _is_proxy(source: str, proxies: tuple[Network, ...]) -> bool:
 
 
 def _ask_readiness(
-    address: Address, port: int, deadline: float, hear: Hear, *, is_here: bool
+    address: Address, port: int, deadline: float, show: Show, *, is_here: bool
 ) -> None:
-    """Announce the port the SMTP connection will come from, and hear whether all is well."""
+    """Announce the source port of the SMTP connection, and check that the server is ready."""
     path = f"/readyz?probe={port}" if port else "/readyz"
     with _http_connection(address, deadline, is_here=is_here) as http:
         request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         _send(http, request, "HTTP")
         answer = _read(http, deadline, "HTTP", _is_end)
     head, _, body = answer.partition(b"\r\n\r\n")
-    status = _told(head.partition(b"\r\n")[0])
-    hear(status if hear is unheard else status + _who(body))
+    status = _one_line(head.partition(b"\r\n")[0])
+    show(status if show is no_output else status + _server_name(body))
     if status.split(" ")[1:2] != ["200"]:
         msg = f"not ready: {_failing(body) or status or 'HTTP: no answer'}"
         raise CheckError(msg)
 
 
 def _http_connection(address: Address, deadline: float, *, is_here: bool) -> socket.socket:
-    """Connect to the first address of the name at which someone listens."""
+    """Connect to the first address of the name at which a server listens."""
     unreachable = _UnreachableError(f"HTTP: {address[0]} has no address")
     for candidate in _addresses(address, "HTTP"):
         http = _bound_socket(candidate[0], is_here=is_here)
@@ -155,50 +152,50 @@ def _http_connection(address: Address, deadline: float, *, is_here: bool) -> soc
 
 
 def _is_end(octets: bytes) -> bool:
-    """Whether all came that Content-Length announced; without it the connection's end tells."""
+    """Whether the body has its Content-Length; without one, the end of the connection ends it."""
     head, blank, body = octets.partition(b"\r\n\r\n")
     length = head.lower().partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0].strip()
     return bool(blank) and length.isdigit() and len(body) >= int(length)
 
 
-def _who(body: bytes) -> str:
-    """Return which server answered, in parentheses: it may be another than was meant."""
+def _server_name(body: bytes) -> str:
+    """Return which server answered, in parentheses: it may be an unexpected one."""
     import json
 
     try:
         told = json.loads(body)
-        return " " + _told(f"(prixfixe {told['version']}, store {told['store']})".encode())
+        return " " + _one_line(f"(prixfixe {told['version']}, store {told['store']})".encode())
     except (ValueError, LookupError, TypeError):
         return ""
 
 
 def _failing(body: bytes) -> str:
-    """Return the checks that fail, each with its reason; "" when the body does not tell."""
+    """Return the failing checks with their reasons, or the body as text if it has none."""
     import json  # only a failure needs it
 
     try:
         checks = json.loads(body)["checks"]
         failing = [f"{name}: {one['detail']}" for name, one in checks.items() if not one["ok"]]
     except (ValueError, LookupError, TypeError, AttributeError):
-        return _told(body)
-    return _told("; ".join(failing).encode())
+        return _one_line(body)
+    return _one_line("; ".join(failing).encode())
 
 
 # --- SMTP
 
 
-def _converse(smtp: socket.socket, deadline: float, hear: Hear) -> None:
-    """Hold the shortest session: greeting, EHLO, QUIT."""
-    _expect(smtp, deadline, "220", "greeting", hear)
+def _converse(smtp: socket.socket, deadline: float, show: Show) -> None:
+    """Do the shortest session: greeting, EHLO, QUIT."""
+    _expect(smtp, deadline, "220", "greeting", show)
     for command, code in (("EHLO localhost", "250"), ("QUIT", "221")):
         _send(smtp, f"{command}\r\n", f"SMTP {command}")
-        _expect(smtp, deadline, code, command, hear)
+        _expect(smtp, deadline, code, command, show)
 
 
-def _expect(smtp: socket.socket, deadline: float, code: str, stage: str, hear: Hear) -> None:
+def _expect(smtp: socket.socket, deadline: float, code: str, stage: str, show: Show) -> None:
     reply = _read(smtp, deadline, f"SMTP {stage}", _is_reply)
-    last = _told(reply.rstrip(b"\r\n").rpartition(b"\n")[2])
-    hear(last)
+    last = _one_line(reply.rstrip(b"\r\n").rpartition(b"\n")[2])
+    show(last)
     if not (last.startswith(code) and _is_reply(reply)):
         got = repr(last) if reply else "end of connection"
         msg = f"SMTP {stage}: expected a line with {code}, got {got}"
@@ -206,7 +203,7 @@ def _expect(smtp: socket.socket, deadline: float, code: str, stage: str, hear: H
 
 
 def _is_reply(octets: bytes) -> bool:
-    """Whether a reply's last line, the one without a hyphen, has come."""
+    """Whether the last line of a reply, the one without a hyphen, is complete."""
     last = octets.rpartition(b"\n")[0].rpartition(b"\n")[2]
     return octets.endswith(b"\n") and last[3:4] != b"-"
 
@@ -215,12 +212,12 @@ def _is_reply(octets: bytes) -> bool:
 
 
 def _connect(sock: socket.socket, address: Address, deadline: float, what: str) -> None:
-    """Connect, to another than oneself.
+    """Connect, but not to the socket itself.
 
-    Where nobody listens at a port that the kernel also gives to clients, it may give that very port
-    to `sock`: TCP then connects the socket with itself (RFC 9293, 3.5), and hears its own request.
+    If no server listens at a port from the kernel's range for clients, the kernel may give that
+    port to `sock`. TCP then connects the socket with itself (RFC 9293, 3.5).
     """
-    sock.settimeout(_left(deadline, what))
+    sock.settimeout(_seconds_until(deadline, what))
     try:
         sock.connect(address)
         if sock.getsockname() == sock.getpeername():
@@ -231,7 +228,7 @@ def _connect(sock: socket.socket, address: Address, deadline: float, what: str) 
 
 
 def _send(sock: socket.socket, text: str, what: str) -> None:
-    """Send; a server that hung up is a `CheckError`, never a broken pipe of our own output."""
+    """Send; if the server hung up, raise `CheckError`, not the error of a broken output pipe."""
     try:
         sock.sendall(text.encode("ascii"))
     except OSError as error:
@@ -244,7 +241,7 @@ def _read(
 ) -> bytes:
     octets = b""
     while len(octets) < _MAX_ANSWER_OCTETS and not is_whole(octets):
-        sock.settimeout(_left(deadline, what))
+        sock.settimeout(_seconds_until(deadline, what))
         try:
             part = sock.recv(4096)
         except OSError as error:
@@ -257,15 +254,15 @@ def _read(
     return octets
 
 
-def _left(deadline: float, what: str) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
+def _seconds_until(deadline: float, what: str) -> float:
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
         msg = f"{what}: no answer in time"
         raise CheckError(msg)
-    return left
+    return seconds
 
 
-def _told(octets: bytes) -> str:
+def _one_line(octets: bytes) -> str:
     """Return the beginning of an answer as one line that is safe on a terminal."""
-    text = " ".join(octets[: 4 * _MAX_TOLD].decode("utf-8", "replace").split())[:_MAX_TOLD]
+    text = " ".join(octets[: 4 * _MAX_LINE].decode("utf-8", "replace").split())[:_MAX_LINE]
     return "".join(letter if letter.isprintable() else "?" for letter in text)

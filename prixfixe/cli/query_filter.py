@@ -1,6 +1,6 @@
-"""Which messages of a store match a query: by the index where it has all, else by a look at each.
+"""Match the messages of a store with a query: by the index if it is complete, else one by one.
 
-Read state and tags are in the index alone, so they are looked up there in both cases.
+Read state and tags exist in the index only, so they come from there in both cases.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["matching"]
 
 @contextmanager
 def matching(text: str | None, reader: Reader) -> Iterator[Callable[[Message], bool]]:
-    """Give what tells whether a message matches; fail with 2 for a query that is none."""
+    """Yield a function that tells whether a message matches; fail with 2 for an invalid query."""
     if text is None:
         yield lambda _message: True
         return
@@ -46,7 +46,7 @@ def matching(text: str | None, reader: Reader) -> Iterator[Callable[[Message], b
 
 
 def _index() -> IndexReader | None:
-    """Return the index beside the store, if there is one that can be read."""
+    """Return the index beside the store, or None if it does not exist or cannot be read."""
     from prixfixe.stores.index import IndexReader
     from prixfixe.stores.index.file import IndexFile, path_of
 
@@ -58,7 +58,7 @@ def _index() -> IndexReader | None:
 
 
 def _found(query: Query, reader: Reader, index: IndexReader) -> set[str] | None:
-    """Return the ids of all that match, or None where the index may not have all."""
+    """Return the ids of all matching messages, or None if the index may be incomplete."""
     if not getattr(reader, "is_in_order_of_arrival", False):
         return None
     with contextlib.suppress(sqlite3.Error):

@@ -8,39 +8,36 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from prixfixe.cli.check import targets
-from prixfixe.cli.environment import Failure, settings
+from prixfixe.cli.environment import Failure, printable, settings
 
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["run"]
+__all__ = ["await_mail", "delete"]
 
-_SPARE_SECONDS = 30.0  # beside the time that the server itself waits
+_SPARE_SECONDS = 30.0  # in addition to the time that the server itself waits
 _ANSWER_SECONDS = 120.0
 _MOST_BYTES = 64 << 20
 
 
-def run(args: argparse.Namespace) -> int:
-    """Ask."""
-    return _delete(args) if args.command == "delete" else _await(args)
-
-
-def _await(args: argparse.Namespace) -> int:
+def await_mail(args: argparse.Namespace) -> int:
+    """Wait until enough messages match the query, and list them."""
     asked = {"query": args.query, "timeout": f"{args.timeout:g}", "count": args.count}
     answer = _asked(args, "GET", f"/wait?{urlencode(asked)}", args.timeout + _SPARE_SECONDS)
     for entry in json.loads(answer)["messages"]:
         words = (entry["ID"], entry["Created"], entry["From"]["Address"], entry["Subject"])
-        print("  ".join(map(_printable, words)).rstrip())
+        print("  ".join(map(printable, words)).rstrip())
     return 0
 
 
-def _delete(args: argparse.Namespace) -> int:
+def delete(args: argparse.Namespace) -> int:
+    """Delete every message that matches the query."""
     _asked(args, "DELETE", f"/search?{urlencode({'query': args.query})}", _ANSWER_SECONDS)
     return 0
 
 
 def _asked(args: argparse.Namespace, method: str, path: str, seconds: float) -> bytes:
-    """Return the body of a 200; fail with 2 for a query that is none, else with 1."""
+    """Return the body of a 200; fail with 2 for an invalid query, else with 1."""
     where = args.http or targets(args).http
     if where is None:
         raise Failure(2, "the settings close HTTP; say with --http where a server answers")
@@ -70,8 +67,4 @@ def _reason(body: bytes, status: int) -> str:
         told: Any = json.loads(body)["Error"]
     except (ValueError, KeyError, TypeError):
         told = f"HTTP status {status}"
-    return _printable(str(told))
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+    return printable(str(told))

@@ -1,4 +1,4 @@
-"""`prixfixe show`: print one message as a file, octet for octet, or its text, or one part."""
+"""`prixfixe show`: print one message exactly as stored, or its text, or one part."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from prixfixe.mail.message import Message
 
-__all__ = ["run"]
+__all__ = ["show"]
 
 
-def run(args: argparse.Namespace) -> int:
-    """Show."""
+def show(args: argparse.Namespace) -> int:
+    """Print one message, its text or a part of it."""
     with store_reader() as reader:
         newest = reader.ids(0, 1) if args.id == "latest" else ()
         try:
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 def _wanted(message: Message, args: argparse.Namespace) -> bytes:
     if args.text:
         text = shown_text(parse_message(message.body))
-        if sys.stdout.isatty():  # Nothing a sender chose reaches a terminal but text.
+        if sys.stdout.isatty():  # Nothing a sender chose reaches a terminal except text.
             text = "".join(each if each.isprintable() or each in "\n\t" else " " for each in text)
         return text.encode("utf-8", "replace")
     return render(message) if args.part is None else _part(message, args.part)

@@ -1,7 +1,7 @@
-"""The entry point: it handles signals before it imports the rest of the package.
+"""The entry point: it installs signal handlers before it imports the rest of the package.
 
-A server that is told to stop while it starts exits at once, with 0 or (SIGINT) 130. It needs a
-handler for that: the kernel drops a signal for PID 1 of a container that has none.
+A server that is stopped during its start exits at once, with 0 or, for SIGINT, 130. The kernel
+drops signals without a handler for PID 1 of a container.
 """
 
 from __future__ import annotations

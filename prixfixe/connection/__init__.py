@@ -1,1 +1,1 @@
-"""One SMTP client from accept to close; asyncio is here, the protocol is in `smtp`."""
+"""One SMTP client from accept to close: asyncio is used here, the protocol is in `smtp`."""

@@ -1,4 +1,4 @@
-"""What comes before there is a session to take it: a PROXY header, and the start of TLS."""
+"""Input that arrives before the session reads: a PROXY header, or the start of TLS."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ __all__ = ["Arrival", "expects_header"]
 
 
 def expects_header(services: Services, seat: Seat) -> bool:
-    """Whether this client must say with a PROXY header whom it speaks for."""
+    """Whether this client must send a PROXY header that names the real client."""
     networks = services.proxy_networks
     if not networks or services.admission.is_expected(seat.host, seat.port):
         return False
-    if not seat.host:  # It left before it was asked for its name.
+    if not seat.host:  # The client left before its address was read.
         return False
     address = ip_address(seat.host.partition("%")[0])
     return any(address in network for network in networks)
 
 
 class Arrival:
-    """The bytes that came too early for the session."""
+    """The bytes received before the session reads."""
 
     __slots__ = ("_input", "is_header_due")
 
@@ -40,18 +40,18 @@ class Arrival:
 
     @property
     def is_full(self) -> bool:
-        """Whether no more should be read."""
+        """Whether reading must pause."""
         return len(self._input) > PAUSE_EARLY_OCTETS
 
     def receive(self, data: bytes) -> None:
-        """Keep bytes for who reads them first."""
+        """Buffer bytes."""
         self._input += data
 
     def take_header(self) -> bytes | None:
-        """Return the PROXY header once it is whole, else None.
+        """Remove and return the PROXY header once it is whole, else return None.
 
         Raises:
-            ProxyError: no header begins like this.
+            ProxyError: the bytes are not the beginning of a header.
 
         """
         size = proxy_header.header_octets(self._input)
@@ -63,6 +63,6 @@ class Arrival:
         return header
 
     def take(self) -> bytes:
-        """Return what was not read yet."""
+        """Remove and return all buffered bytes."""
         data, self._input = bytes(self._input), bytearray()
         return data

@@ -1,7 +1,7 @@
-"""One SMTP client from accept to close: the transport's events come in, the parts are called.
+"""One SMTP client from accept to close: transport events come in, and the parts are called.
 
-Every byte of the client comes in by `data_received`, every byte to it leaves by `Flow.write`. A
-timer ends in `cut`, never in waiting for a client. A defect ends the session with a fixed reply.
+Input arrives in `data_received` only, and output leaves by `Flow.write` only. An expired timer ends
+the connection without waiting for the client. An unexpected exception ends the session with 421.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "Phase"]
 
-SLICE_SECONDS: Final = 0.0003  # of work on the input, then others get their turn
+SLICE_SECONDS: Final = 0.0003  # of work on one client's input before others have a turn
 SLICE_REPLIES: Final = 64
-LINGER_SECONDS: Final = 2.0  # for a client to read a last reply it did not ask for
+LINGER_SECONDS: Final = 2.0  # for a client to read an unexpected last reply
 HANDSHAKE_SECONDS: Final = 30.0  # for a TLS handshake, and for a PROXY header
-JUMPED_SECONDS: Final = 3.0  # for the handshake of a client that sent commands behind STARTTLS
-# On the implicit-TLS port a refusal can be read only after a handshake. So many at a time are
-# given one, in less time; the others are closed without a word.
+JUMPED_SECONDS: Final = 3.0  # for the handshake of a client that sent commands after STARTTLS
+# On the implicit-TLS port, a client can read a refusal only after a handshake. At most this many
+# refused clients at a time do one, in less time. The others are aborted.
 MAX_EXPLAINED: Final = 16
 EXPLAINING_SECONDS: Final = 5.0
-_COMMAND, _BODY, _CLOSED = Mode.COMMAND, Mode.BODY, Mode.CLOSED  # a look-up less for each read
+_COMMAND, _BODY, _CLOSED = Mode.COMMAND, Mode.BODY, Mode.CLOSED  # saves an attribute look-up
 _REFUSALS: Final = {
     Refusal.OVER_LIMIT: replies.TOO_MANY_CONNECTIONS,
     Refusal.OVER_IP_LIMIT: replies.TOO_MANY_FROM_PEER,
@@ -82,13 +82,13 @@ class Phase(enum.Enum):
 
     ARRIVING = enum.auto()  # not admitted yet, or its PROXY header is due
     HANDSHAKE = enum.auto()  # of TLS, at once or after STARTTLS
-    OPEN = enum.auto()  # its input is for the session
-    LINGERING = enum.auto()  # all is said; the client has yet to read it
+    OPEN = enum.auto()  # the session reads its input
+    LINGERING = enum.auto()  # the last reply is sent, but perhaps not read yet
     LOST = enum.auto()  # the transport is gone
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection, made by the listener's factory; `end` tells how it ended."""
+    """One client's connection, made by the listener's factory; `end` names how it ended."""
 
     __slots__ = (
         "__weakref__",
@@ -120,28 +120,27 @@ class Connection(asyncio.Protocol):
         self._seat = Seat(services, listener)
         self._deadline = Deadline(services.loop, services.limits)
         self._delivery = Delivery(services, self.session.state, listener)
-        self._arrival: Arrival | None = None  # takes what is not for the session
+        self._arrival: Arrival | None = None  # buffers input before the session reads
         self.phase = Phase.ARRIVING
         self.end = ""
         self._is_scheduled = False
-        self._holds_memory = False  # given back when the store has answered after all
-        self._handshake = ""  # starttls or implicit, while one is under way
-        self._farewell: Reply | None = None  # said after the handshake
+        self._holds_memory = False  # until the store answers late
+        self._handshake = ""  # starttls or implicit, during a handshake
+        self._farewell: Reply | None = None  # a refusal to send after the handshake
         self._header_timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
     # --- the transport's events
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Admit the client; then read its PROXY header, shake hands or greet it."""
+        """Admit the client, then read its PROXY header, start TLS or greet it."""
         self._flow.attach(transport)
         self._guard(self._arrive)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes and answer what can be answered now.
+        """Process bytes from the client: in clear, decrypted, or before the greeting.
 
-        Every byte comes in here: in clear, out of TLS, ahead of the greeting. One event of the
-        loop may bring dozens of reads, so the flow is governed after each of them.
+        One event of the loop may bring dozens of reads, so flow control runs after each.
         """
         if self._arrival is not None:
             self._arrival.receive(data)
@@ -157,7 +156,7 @@ class Connection(asyncio.Protocol):
             self._govern()
 
     def eof_received(self) -> bool:
-        """Answer what is under way before closing; TLS cannot half-close, so says False."""
+        """Answer the received commands; return False to close TLS, which cannot half-close."""
         self._flow.end_of_input()
         if self._arrival is not None:
             self._early_came()
@@ -166,23 +165,23 @@ class Connection(asyncio.Protocol):
         return self.session.state.tls is None and not self._handshake
 
     def pause_writing(self) -> None:
-        """Stop answering: the client does not read."""
+        """Stop processing input: the client does not read replies."""
         self._flow.pause_writing()
         self._govern()
 
     def resume_writing(self) -> None:
-        """Go on answering."""
+        """Continue processing input."""
         self._flow.resume_writing()
         self._schedule()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give everything back; a message being stored is not disturbed."""
+        """Release everything; a message that is being stored continues."""
         if self._flow.detach() is None:
             return
         self.phase = Phase.LOST
         self._deadline.stop()
         self._expect_no_header()
-        task, self._task = self._task, None  # which refers to the frame that it was cancelled in
+        task, self._task = self._task, None  # otherwise a cancelled task stays in a cycle
         if task is not None:
             task.cancel()
         if self._handshake:
@@ -206,11 +205,11 @@ class Connection(asyncio.Protocol):
             self._refuse("draining", replies.SHUTTING_DOWN)
             return
         is_proxied = expects_header(services, seat)
-        refusal = seat.take(self._make_room, is_proxied=is_proxied)
+        refusal = seat.reserve(self._make_room, is_proxied=is_proxied)
         if refusal is not None:
             self._refuse(refusal.value, _REFUSALS[refusal], is_header_due=is_proxied)
             return
-        self._deadline.start(Turn.THEIRS, self._check_time)
+        self._deadline.start(Turn.CLIENT, self._check_time)
         if is_proxied:
             self._expect_header()
         else:
@@ -225,9 +224,9 @@ class Connection(asyncio.Protocol):
         return services.roster.make_room(services.shedding, self._loop.time())
 
     def _refuse(self, result: str, reply: Reply, *, is_header_due: bool = False) -> None:
-        """Turn the client away, with a word if that can be read.
+        """Refuse the client, with a reply if the client can read it.
 
-        On the TLS port the word comes after a handshake, and that after a PROXY header that is due.
+        On the TLS port the reply follows a handshake, and the handshake follows a due PROXY header.
         """
         services = self._services
         services.metrics.connection(self._listener, result)
@@ -244,14 +243,14 @@ class Connection(asyncio.Protocol):
             self._flow.abort()
 
     def _say_farewell(self, reply: Reply) -> None:
-        """Say why and close, without waiting for the client: it may be one of very many."""
+        """Send the refusal and close, without waiting for the client: there may be very many."""
         self.session.close(reply)
         self._serve()
         self.flush()
         self._flow.transport.close()
 
     def _welcome(self) -> None:
-        """Let an admitted client in."""
+        """Start the session of an admitted client, or its TLS handshake."""
         self._seat.welcome(self.session.state)
         if self._listener == "smtps":
             self._begin_implicit_tls(HANDSHAKE_SECONDS)
@@ -289,7 +288,7 @@ class Connection(asyncio.Protocol):
             self._guard(self._look_for_header)
 
     def _look_for_header(self) -> None:
-        """Be the client that the PROXY header names, once it has come."""
+        """Take over the client's address from the PROXY header once it is complete."""
         if self._arrival is None:
             return
         try:
@@ -325,13 +324,13 @@ class Connection(asyncio.Protocol):
             self._services.turns.add(self)
 
     def take_turn(self) -> None:
-        """Work on a slice of the input: it is this connection's turn."""
+        """Process one slice of the input."""
         self._is_scheduled = False
         self._flow.end_rest()
         self.pump()
 
     def pump(self) -> None:
-        """Work on the input, see to its replies being sent in one write, and what is next."""
+        """Process input, send its replies in one write, and decide what is next."""
         session, flow = self.session, self._flow
         if flow.is_writing_paused or flow.transport is None:
             return
@@ -353,7 +352,7 @@ class Connection(asyncio.Protocol):
             self._services.reply_batch.add(self)
 
     def _work(self) -> bool:
-        """Work on the input for one slice at most; return whether more can be done now."""
+        """Process at most one slice of input; return whether more can be processed now."""
         session, services = self.session, self._services
         if services.roster.pending or session.state.hold is not None:
             is_stuck = services.roster.is_store_stuck(self._loop.time())
@@ -374,7 +373,7 @@ class Connection(asyncio.Protocol):
         return False
 
     def _look_ahead(self, *, has_more: bool) -> None:
-        """See what is next when it is not simply the client's next bytes."""
+        """Decide what is next if it is not simply the client's next bytes."""
         session, flow = self.session, self._flow
         if self.phase is Phase.LINGERING:
             flow.stop_reading()
@@ -388,19 +387,19 @@ class Connection(asyncio.Protocol):
             self._govern()
 
     def _govern(self) -> None:
-        """Read from the client only while its input can be taken."""
+        """Read from the client only while there is room for its input."""
         arrival, session = self._arrival, self.session
         is_full = session.buffered > PAUSE_OCTETS if arrival is None else arrival.is_full
         self._flow.govern(is_full=is_full, is_starved=session.intake.is_starved)
 
     def flush(self) -> None:
-        """Send the replies that are due, in one write."""
+        """Send all due replies in one write."""
         self._flow.write(self.session.output)
 
-    # --- what the session wants
+    # --- the session's requests
 
     def _serve(self) -> None:
-        """Do what the session asked for; what that leads to may ask for more."""
+        """Serve the session's requests; serving one may add others."""
         requests = self.session.requests
         while requests:
             self._serve_one(requests.pop(0))
@@ -421,7 +420,7 @@ class Connection(asyncio.Protocol):
                 self._note(request)
 
     def _note(self, request: Request) -> None:
-        """Count what needs no answer."""
+        """Count or log a request that needs no answer."""
         match request:
             case Refused(reply, transaction):
                 self._delivery.refused(reply, transaction)
@@ -436,15 +435,15 @@ class Connection(asyncio.Protocol):
                 self._delivery.aborted(self.end)
 
     def kept(self, message_id: str) -> None:
-        """Answer 250: the store has the message."""
+        """Send 250: the message is stored."""
         self.session.kept(message_id)
 
     def failed(self, reply: Reply) -> None:
-        """Answer a message that the store does not have."""
+        """Send the reply to a message that is not stored."""
         self.session.failed(reply)
 
     def answered(self) -> None:
-        """Go on after an answer that took its time; the client may have left meanwhile."""
+        """Continue after a late answer; the client may have left meanwhile."""
         self._serve()
         if self.phase is Phase.LOST:
             self._record_end()
@@ -460,13 +459,13 @@ class Connection(asyncio.Protocol):
             self.session.memory_is_short()
 
     def budget_granted(self) -> None:
-        """Go on: there is the memory that was asked for."""
+        """Continue: the memory that was asked for is reserved."""
         self.session.granted()
         self._deadline.touch()
         self._schedule()
 
     def _release_memory(self) -> None:
-        """Give the memory back, unless the store still holds the message."""
+        """Release the memory, unless the store still holds the message."""
         self._holds_memory = self._delivery.is_waiting
         if not self._holds_memory:
             self._services.budget.release(self)
@@ -477,7 +476,7 @@ class Connection(asyncio.Protocol):
         self._task = self._loop.create_task(self._run(work))
 
     async def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Be the boundary of work beside the session: a defect in it ends the session."""
+        """Run work beside the session; an unexpected exception in it ends the session."""
         try:
             await work
         except Exception as error:  # noqa: BLE001 - as in `pump`
@@ -493,7 +492,7 @@ class Connection(asyncio.Protocol):
             services.log.login_refused(self.session.state, verdict.value)
         user = claim.user if is_accepted else None
         signature = claim.signature if isinstance(claim, Proof) else b""
-        self.session.judged(user, _VERDICTS[verdict], signature)
+        self.session.login_checked(user, _VERDICTS[verdict], signature)
         self.answered()
 
     async def _verdict(self, claim: Credentials | Proof) -> Verdict:
@@ -502,7 +501,7 @@ class Connection(asyncio.Protocol):
             return Verdict.UNAVAILABLE
         if isinstance(claim, Proof):
             is_proven = bool(claim.signature)
-            return await authenticator.settle(
+            return await authenticator.verify_proof(
                 claim.user, claim.keys, is_proven=is_proven, peer=host
             )
         return await authenticator.verify(claim.user, claim.password, peer=host)
@@ -510,17 +509,17 @@ class Connection(asyncio.Protocol):
     # --- TLS
 
     def _start_tls(self, *, is_jumped: bool) -> None:
-        """Stop reading in clear and shake hands (RFC 3207 section 4).
+        """Stop reading in clear and start the handshake (RFC 3207 section 4).
 
-        A client that sent commands behind STARTTLS most likely waits for their replies, which
-        never come: it is not given long.
+        A client that sent commands after STARTTLS most likely waits for their replies, which never
+        come, so its time is short.
         """
         self._flow.stop_reading()
         seconds = JUMPED_SECONDS if is_jumped else HANDSHAKE_SECONDS
         self._start(self._shake_hands("starttls", seconds))
 
     def _begin_implicit_tls(self, seconds: float) -> None:
-        if self._arrival is None:  # A task's first turn would be too late.
+        if self._arrival is None:  # The task starts too late to buffer the first bytes.
             self._arrival = Arrival()
         self.session.await_tls()
         self._start(self._shake_hands("implicit", seconds))
@@ -545,9 +544,11 @@ class Connection(asyncio.Protocol):
         self._encrypted(mode, transport)
 
     def _take_hello(self) -> bytes:
-        """Return what came early, for TLS, which is not told that a client has left meanwhile.
+        """Return the bytes that came before TLS, and drop the session's clear-text input.
 
-        From here on all that is received was encrypted: what the session has was not.
+        Raises:
+            ConnectionResetError: the client left, which TLS is not told by the loop.
+
         """
         if self._flow.is_at_end:
             raise ConnectionResetError("the client left")
@@ -572,7 +573,7 @@ class Connection(asyncio.Protocol):
         self.pump()
 
     def _lose(self, error: Exception | None) -> None:
-        """End after a failed handshake, of which the event loops do not always tell."""
+        """End after a failed handshake, which event loops do not always report."""
         transport = self._flow.transport
         self.end = self.end or "error"
         self._task = None
@@ -583,17 +584,17 @@ class Connection(asyncio.Protocol):
     # --- time
 
     def _turn(self) -> Turn:
-        """Return whose time is running."""
+        """Return whether the server or the client must act next."""
         if self._flow.is_writing_paused or self._handshake:
-            return Turn.THEIRS
+            return Turn.CLIENT
         if self.session.is_waiting:
-            return Turn.OURS
+            return Turn.SERVER
         session = self.session
         is_owing = session.mode is _BODY or session.intake.has_extra_memory
-        return Turn.THEIR_DATA if is_owing else Turn.THEIRS
+        return Turn.CLIENT_DATA if is_owing else Turn.CLIENT
 
     def _check_time(self) -> None:
-        """End a session whose time is over, else look again when it may be."""
+        """End a session that is overdue, else check again later."""
         self._delivery.check_time()
         overdue = self._deadline.overdue(self._turn())
         if overdue is not None:
@@ -602,7 +603,7 @@ class Connection(asyncio.Protocol):
             self._deadline.start(self._turn(), self._check_time)
 
     def _time_is_over(self, overdue: Overdue) -> None:
-        """Say so to a client that listens; a message under way outlives the session's own time."""
+        """Send 421 and close; the limit of the session waits until its message is answered."""
         reply = _OVERDUE[overdue]
         self.end = "timeout"
         if self._cannot_write():
@@ -620,15 +621,15 @@ class Connection(asyncio.Protocol):
         return self._seat.is_client()
 
     def owed_seconds(self, now: float) -> float:
-        """Return for how long the client has sent nothing; a message is worth every place."""
-        if self._turn() is Turn.OURS or not self.is_client():
+        """Return for how many seconds the client has sent too little; 0 while the server works."""
+        if self._turn() is Turn.SERVER or not self.is_client():
             return 0.0
         return min(self._deadline.owed_seconds(now), now - self._delivery.ended_at)
 
     # --- ending
 
     def _guard(self, work: Callable[[], None]) -> None:
-        """Do what comes before the session; a defect ends the connection."""
+        """Run work before the session; an unexpected exception aborts the connection."""
         try:
             work()
         except Exception as error:  # noqa: BLE001 - as in `pump`; the loop would not close it
@@ -642,15 +643,15 @@ class Connection(asyncio.Protocol):
         self._serve()
 
     def _cannot_write(self) -> bool:
-        """Whether a last word would reach nobody; there is none before the greeting."""
+        """Whether no reply can be sent: the client does not read, or is not greeted yet."""
         return self._flow.is_writing_paused or self._arrival is not None or bool(self._handshake)
 
     def _limit_met(self, reply: Reply) -> None:
-        self.session.meet(reply.limit)
+        self.session.limit_met(reply.limit)
         self._serve()
 
     def give_way(self) -> None:
-        """Free the place now, whenever the client takes notice."""
+        """End the session and free its place for another client at once."""
         self.end = "shed"
         if self._cannot_write():
             self._limit_met(replies.MAKE_ROOM)
@@ -661,7 +662,7 @@ class Connection(asyncio.Protocol):
         self._leave()
 
     def drain(self) -> None:
-        """Send 421 and close once the message under way is answered; cut who cannot read it."""
+        """Send 421 and close once the current message is answered; abort before the greeting."""
         if self._arrival is not None or self._handshake:
             self.abort()
             return
@@ -670,13 +671,13 @@ class Connection(asyncio.Protocol):
             self.end = "shutdown"
 
     def abort(self) -> None:
-        """Cut the connection now: the drain deadline has passed."""
+        """Send due replies and abort the connection: the drain deadline has passed."""
         self.end = "shutdown"
         self.flush()
         self.cut()
 
     def cut(self) -> None:
-        """End the connection without a word, and its handshake with it."""
+        """Abort the connection without a reply, and its handshake with it."""
         task = self._task if self._handshake else None
         if task is None:
             self._flow.abort()
@@ -685,7 +686,7 @@ class Connection(asyncio.Protocol):
             task.cancel()
 
     def _end_if_closed(self, end: str) -> bool:
-        """End the connection if the session has said its last word; return whether it has."""
+        """End the connection if the session is closed; return whether it is."""
         self._serve()
         if self.session.mode is not _CLOSED:
             return False
@@ -694,7 +695,7 @@ class Connection(asyncio.Protocol):
         return True
 
     def _finish(self, end: str) -> None:
-        """Close once the output is sent; a client that does not take it is cut off."""
+        """Close once the output is sent; abort if the client does not read it in time."""
         flow = self._flow
         if not flow.is_open() or self.phase is Phase.LINGERING:
             return
@@ -703,16 +704,16 @@ class Connection(asyncio.Protocol):
         self.session.end()
         self._serve()
         self._deadline.stop()
-        # Closing with unread input would reset the connection and take the last reply with it.
+        # Closing with unread input would reset the connection, and the last reply would be lost.
         is_heard = self.end in ("quit", "eof", "shutdown") or flow.is_at_end
         is_clear = self.session.state.tls is None
         if is_heard and is_clear and not flow.transport.get_write_buffer_size():
-            flow.transport.close()  # All is sent: there is nothing to wait for.
+            flow.transport.close()  # All output is sent.
             return
         self._linger(is_heard=is_heard)
 
     def _linger(self, *, is_heard: bool) -> None:
-        """Give the place back, and the client a little time to read the last reply."""
+        """Release the place, and leave the client LINGER_SECONDS to read the last reply."""
         transport = self._flow.transport
         self._deadline.start_in(LINGER_SECONDS, transport.abort)
         self._leave()
@@ -724,16 +725,16 @@ class Connection(asyncio.Protocol):
             return
         try:
             transport.write_eof()
-        except OSError:  # The client went first.
+        except OSError:  # The client left first.
             transport.abort()
 
     def _leave(self) -> None:
-        """Give the place back, once."""
+        """Release the place, once."""
         self._seat.give_back()
         self._record_end()
 
     def _record_end(self) -> None:
-        """Record the end of the session, once, after what became of its last message."""
+        """Record the end of the session, once, after the result of its last message."""
         if not self._delivery.is_waiting:
             seconds = self._loop.time() - self._deadline.opened_at
             self._seat.record_end(self.session.state, self.end, seconds)

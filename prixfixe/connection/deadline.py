@@ -1,4 +1,4 @@
-"""The time of one connection: its clocks and the timer that looks at them."""
+"""The timeouts of one connection, and the timer that checks them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Deadline"]
 
 
 class Deadline:
-    """When a connection must end. `data_since` is when the message data began, or 0."""
+    """The timeouts of a connection; `data_since` is the loop time when message data began, or 0."""
 
     __slots__ = ("_data_octets", "_loop", "_pace", "_progress", "_timer", "data_since")
 
@@ -30,11 +30,11 @@ class Deadline:
 
     @property
     def opened_at(self) -> float:
-        """When the connection was accepted, by the loop's clock."""
+        """The loop time at which the connection was accepted."""
         return self._pace.opened_at
 
     def progressed(self, progress: int, data_octets: int, *, is_data_due: bool) -> None:
-        """Note what the client has sent so far, and whether message data is due."""
+        """Note how much the client has sent so far, and whether it owes message data."""
         if progress != self._progress:
             self._progress = progress
             if data_octets == self._data_octets:
@@ -49,11 +49,11 @@ class Deadline:
             self.data_since = 0.0
 
     def touch(self) -> None:
-        """Note that what the client waited for is done: it owes nothing for the time it took."""
+        """Restart the clocks: the client waited for the server until now."""
         self._pace.touch(self._loop.time())
 
     def owed_seconds(self, now: float) -> float:
-        """Return for how long the client has sent nothing worth its place."""
+        """Return for how many seconds the client has sent too little."""
         return self._pace.owed_seconds(now)
 
     def overdue(self, turn: Turn) -> Overdue | None:
@@ -61,17 +61,17 @@ class Deadline:
         return self._pace.overdue(self._loop.time(), turn, self.data_since)
 
     def start(self, turn: Turn, look: Callable[[], None]) -> None:
-        """Call `look` when the time may be over."""
+        """Call `look` when a timeout may have passed."""
         wait = self._pace.seconds_to_look(self._loop.time(), turn)
         self.start_in(wait, look)
 
     def start_in(self, seconds: float, look: Callable[[], None]) -> None:
-        """Call `look` in so many seconds, and nothing else."""
+        """Call `look` in so many seconds, in place of any earlier timer."""
         self.stop()
         self._timer = self._loop.call_later(seconds, look)
 
     def stop(self) -> None:
-        """Look no more."""
+        """Cancel the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

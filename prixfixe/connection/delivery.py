@@ -1,7 +1,7 @@
-"""What becomes of a message between the end of its data and its reply.
+"""Delivery of one message to the store, from the end of its data to its reply.
 
-A put that began ends, whoever hangs up. Any failure is a fixed, temporary reply, and so is a store
-that does not answer in time.
+Every failure becomes a fixed, temporary reply, and so does a store that does not answer in time. A
+put that has begun always ends, even if the client hangs up.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Delivery", "Waiting"]
 
-# Why messages are refused; what is not here is syntax or the order of commands.
+# The reason of a refusal for the metrics; other replies are "sequence" or "syntax".
 _REASONS: Final = {
     replies.TOO_BIG: "size",
     replies.BARE_LF: "bare_lf",
@@ -38,7 +38,7 @@ _REASONS: Final = {
 
 
 class Waiting(Protocol):
-    """Who waits for the store's answer."""
+    """The connection that waits for the store's answer."""
 
     def kept(self, message_id: str) -> None:
         """Tell the client that its message is stored."""
@@ -49,7 +49,7 @@ class Waiting(Protocol):
         ...
 
     def answered(self) -> None:
-        """Go on after an answer that came later than at once."""
+        """Continue after an answer that did not come at once."""
         ...
 
 
@@ -78,9 +78,9 @@ class Delivery:
         self.ended_at = -math.inf  # the end of the last message's data
 
     def keep(self, envelope: Envelope, body: bytes, since: float, waiting: Waiting) -> None:
-        """Give the message to the store, and tell `waiting` what becomes of it.
+        """Store the message and report the result to `waiting`.
 
-        `since` is when its data began, by the loop's clock, or 0 for just now.
+        `since` is the loop time at which its data began, or 0 for now.
         """
         services = self._services
         made, now = services.ids()
@@ -98,13 +98,13 @@ class Delivery:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the store has not answered yet, though the client may have been."""
+        """Whether the store has not answered yet; the client may already have a reply."""
         return self._message is not None
 
     def check_time(self) -> None:
-        """Answer a client whose message the store does not: it waits no longer than it must.
+        """Send 451 if the store has not answered in time.
 
-        The message may yet be stored, unacknowledged; the client will send it again.
+        The message may still be stored without a 250. The client will send it again.
         """
         message, services, waiting = self._message, self._services, self._waiting
         late = services.loop.time() - self.ended_at - services.limits.store_seconds
@@ -131,7 +131,7 @@ class Delivery:
 
     def _put_ended_too_late(self, message: Message, error: BaseException | None) -> None:
         self._has_given_up = False
-        self._services.log.settled_late(message, self._state, error)
+        self._services.log.stored_late(message, self._state, error)
         if error is None:
             self._services.arrivals.publish(message)
 
@@ -152,11 +152,11 @@ class Delivery:
         self._services.metrics.store_error(getattr(error, "kind", "internal"))
         told = f"{type(error).__name__}: {error}"
         self._services.log.message_deferred(message, self._state, told)
-        self._services.doubt()
+        self._services.invalidate()
         return reply
 
     def refused(self, reply: Reply, transaction: Transaction | None) -> None:
-        """Count a message that was refused for good; there is no transaction of a refused MAIL."""
+        """Count a message that was refused for good; `transaction` is None for a refused MAIL."""
         reason = _REASONS.get(reply) or ("sequence" if reply.code == 503 else "syntax")
         self._services.metrics.message(self._listener, "rejected", reason)
         sender, recipients = (
@@ -165,18 +165,18 @@ class Delivery:
         self._services.log.message_refused(self._state, sender, recipients, str(reply), reason)
 
     def put_off(self, reply: Reply) -> None:
-        """Count a message that is not taken now."""
+        """Count a message that is refused for now."""
         reason = "policy" if reply is replies.TOO_MANY_MESSAGES else "store_timeout"
         self._services.metrics.message(self._listener, "deferred", reason)
 
     def aborted(self, end: str) -> None:
-        """Count a message whose data never ended, by how the session did."""
+        """Count a message whose data never ended; `end` is how the session ended."""
         reason = end if end in ("timeout", "shutdown", "shed") else "client_gone"
         self._services.metrics.message(self._listener, "aborted", reason)
 
 
 def _reply_for(error: BaseException) -> tuple[Reply, str]:
-    """Turn any failure into a fixed, temporary reply and its reason for the metrics."""
+    """Return a fixed, temporary reply for any failure, and its reason for the metrics."""
     if isinstance(error, StoreError):
         if error.is_full:
             return replies.STORE_FULL, "store_full"

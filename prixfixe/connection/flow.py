@@ -1,4 +1,4 @@
-"""Flow control of one connection: when its client is read from, and how replies are written."""
+"""Flow control of one connection: when to read from the client, and how replies are written."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ __all__ = [
     "Flow",
 ]
 
-# Buffered input at which the kernel's window is used instead; the longest line fits.
+# Buffered input at which reading pauses, so that TCP slows the client; the longest line fits.
 PAUSE_OCTETS: Final = 16384
-PAUSE_EARLY_OCTETS: Final = MAX_HEADER_OCTETS  # the same ahead of the greeting: a whole header
-BULK_OCTETS: Final = 131072  # in one read, after which others have their turn
-NARROW_OCTETS: Final = 32768  # of the kernel's for a client that floods
-# Encrypted input, and replies, at which TLS asks for a pause; two records of TLS fit.
+PAUSE_EARLY_OCTETS: Final = MAX_HEADER_OCTETS  # the same before the greeting: a whole header fits
+BULK_OCTETS: Final = 131072  # of one read, after which other connections have a turn
+NARROW_OCTETS: Final = 32768  # receive buffer of the kernel for a client that floods
+# Encrypted input, and replies, at which TLS pauses; two TLS records fit.
 TLS_BUFFER_OCTETS: Final = 32768
 
 
 class Flow:
-    """The transport of a connection, and whether its client is read from.
+    """The transport of a connection, and whether it reads.
 
-    `is_writing_paused` while the client does not read its replies. `is_at_end` once it will send
-    no more. `is_resting` after a read so large that others come first.
+    `is_writing_paused` means that the client does not read its replies. `is_at_end` means that it
+    will send no more. `is_resting` means that other connections have a turn after a large read.
     """
 
     __slots__ = (
-        "_is_deaf",
+        "_has_stopped_reading",
         "_is_narrow",
         "is_at_end",
         "is_reading_paused",
@@ -48,21 +48,21 @@ class Flow:
         self.is_reading_paused = False
         self.is_resting = False
         self.is_writing_paused = False
-        self._is_deaf = False  # reading stays paused, whatever else is so
-        self._is_narrow = False  # whether the kernel holds less for this client
+        self._has_stopped_reading = False  # for good, on this transport
+        self._is_narrow = False  # whether the kernel's receive buffer was reduced
 
     def attach(self, transport: Any) -> None:  # noqa: ANN401 - as above
-        """Use a transport from now on, which reads."""
+        """Use a transport, which is reading, from now on."""
         self.transport = transport
-        self._is_deaf = self.is_reading_paused = False
+        self._has_stopped_reading = self.is_reading_paused = False
 
     def bound_tls(self) -> None:
-        """Bound the buffers of a TLS transport; its own bounds are made for fewer connections."""
+        """Limit the buffers of a TLS transport; asyncio's limits suit fewer connections."""
         self.transport.set_read_buffer_limits(TLS_BUFFER_OCTETS)
         self.transport.set_write_buffer_limits(TLS_BUFFER_OCTETS)
 
     def detach(self) -> Any:  # noqa: ANN401 - as above
-        """Return the transport, and have none."""
+        """Return the transport and drop it."""
         transport, self.transport = self.transport, None
         return transport
 
@@ -79,16 +79,16 @@ class Flow:
         self.is_writing_paused = False
 
     def rest(self) -> None:
-        """Read no more until it is this connection's turn."""
+        """Pause reading until this connection's next turn."""
         self.is_resting = True
 
     def end_rest(self) -> None:
-        """Note that it is this connection's turn."""
+        """Allow reading again: it is this connection's turn."""
         self.is_resting = False
 
     def govern(self, *, is_full: bool, is_starved: bool) -> None:
-        """Read from the client only while its input can be taken."""
-        if self._is_deaf or self.is_at_end:
+        """Pause or resume reading: there must be room, memory, a turn and a reading client."""
+        if self._has_stopped_reading or self.is_at_end:
             return
         transport = self.transport
         if transport is None or transport.is_closing():
@@ -101,25 +101,25 @@ class Flow:
             (transport.resume_reading if is_wanted else transport.pause_reading)()
 
     def stop_reading(self) -> None:
-        """Read no more from this transport, whatever comes; the client may still read."""
-        if not (self._is_deaf or self.transport is None or self.transport.is_closing()):
-            self._is_deaf = True
+        """Stop reading from this transport for good; the client may still read replies."""
+        if not (self._has_stopped_reading or self.transport is None or self.transport.is_closing()):
+            self._has_stopped_reading = True
             self.transport.pause_reading()
 
     def _narrow(self) -> None:
-        """Have the kernel hold less of what a client sends faster than it can be worked on.
+        """Reduce the kernel's receive buffer for a client that sends faster than it is served.
 
-        One read may bring all that the kernel holds, and TLS makes several copies of that.
+        One read may return the whole buffer, and TLS makes several copies of it.
         """
         self._is_narrow = True
         sock = self.transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NARROW_OCTETS)
 
     def write(self, output: list[bytes]) -> None:
-        """Send replies in one write and empty the list: every byte to the client leaves here.
+        """Send replies in one write and clear the list; no other code writes to the transport.
 
-        No input is worked on while the client does not read, so what waits here are the replies of
-        one slice of work at the most.
+        No input is processed while the client does not read, so the transport buffers the replies
+        of at most one slice of work.
         """
         if output and self.transport is not None:
             self.transport.write(b"".join(output) if len(output) > 1 else output[0])
@@ -130,6 +130,6 @@ class Flow:
         return self.transport is not None and not self.transport.is_closing()
 
     def abort(self) -> None:
-        """End the connection without a word."""
+        """Abort the connection."""
         if self.transport is not None:
             self.transport.abort()

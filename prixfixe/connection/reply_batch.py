@@ -1,7 +1,7 @@
 """The replies of one turn of the event loop, sent together at its end.
 
-A reply wakes its client. A client with many connections, or one that shares the processors, would
-be woken, and go to sleep again, for every single one.
+A client with many connections, or one that shares the processors, is then woken once for all of
+them and not once for each.
 """
 
 from __future__ import annotations
@@ -11,32 +11,32 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["MOST", "ReplyBatch"]
+__all__ = ["MAX_SENDERS", "ReplyBatch"]
 
-MOST: Final = 64  # connections: about half a millisecond of work
+MAX_SENDERS: Final = 64  # connections: about half a millisecond of work
 
 
 class Sender(Protocol):
     """A connection as `ReplyBatch` sees it."""
 
     def flush(self) -> None:
-        """Send what is due, if that is possible."""
+        """Send all due replies, if the client can receive them."""
 
 
 class ReplyBatch:
-    """Who has replies to send at the end of this turn."""
+    """The connections that have replies to send at the end of this turn."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._senders: list[Sender] = []
 
     def add(self, sender: Sender) -> None:
-        """Have this connection's replies sent soon."""
+        """Send this connection's replies at the end of this turn, or sooner."""
         senders = self._senders
         senders.append(sender)
         if len(senders) == 1:
             self._loop.call_soon(self._send)
-        elif len(senders) == MOST:
+        elif len(senders) == MAX_SENDERS:
             self._send()
 
     def _send(self) -> None:

@@ -1,4 +1,4 @@
-"""Who is connected, who waits for the store, and who still reads a last reply."""
+"""Which clients are connected, wait for the store, or still read a last reply."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ class Client(Protocol):
     """A connection as the roster sees it."""
 
     def is_client(self) -> bool:
-        """Whether it takes a client's place."""
+        """Whether it counts as a client."""
         ...
 
     def owed_seconds(self, now: float) -> float:
-        """For how long it has earned nothing; 0 when its time is ours."""
+        """Return for how many seconds it has sent too little; 0 while the server works for it."""
         ...
 
     def give_way(self) -> None:
-        """Free the place."""
+        """End the session and free its place."""
         ...
 
     def cut(self) -> None:
-        """End without a word."""
+        """Abort without a reply."""
         ...
 
     def drain(self) -> None:
-        """End when what is under way is answered."""
+        """End once the current message is answered."""
         ...
 
     def abort(self) -> None:
-        """End now."""
+        """Send due replies and abort."""
         ...
 
 
 class Roster:
     """The connections of a server.
 
-    `lingering` holds those that ended and whose client has yet to read it, the eldest first.
-    `pending` holds who waits for the store and since when, the longest first. `explained` counts
-    refused connections that shake hands so that they can be told why.
+    `lingering` holds connections that are closed but whose client may still read the last reply,
+    oldest first. `pending` maps messages that wait for the store to the loop time when they began,
+    oldest first. `explained` counts refused connections that do a handshake before the refusal.
     """
 
     def __init__(self, max_pending: int, store_seconds: float) -> None:
@@ -62,18 +62,18 @@ class Roster:
         self.is_empty = asyncio.Event()  # set once the last connection ended while draining
 
     def add(self, connection: Client) -> None:
-        """Take a connection in."""
+        """Add a connection."""
         self.connections.add(connection)
 
     def remove(self, connection: Client) -> None:
-        """Forget a connection whose transport is gone."""
+        """Remove a connection whose transport is gone."""
         self.connections.discard(connection)
         self.lingering.pop(connection, None)
         if self.is_draining and not self.connections:
             self.is_empty.set()
 
     def make_room(self, shedding: Shedding, now: float) -> bool:
-        """End the session that least deserves its place, if there is one that does not."""
+        """End the session that `shedding` picks; return whether there was one."""
         places = (one for one in self.connections if one.is_client())
         place = shedding.pick(places, now)
         if place is not None:
@@ -81,26 +81,26 @@ class Roster:
         return place is not None
 
     def linger(self, connection: Client) -> None:
-        """Let a client read its last reply; when there are too many, the eldest is cut.
+        """Let a client read its last reply; if there are too many, abort the oldest.
 
-        Clients that are refused again and again would keep all others out otherwise.
+        Otherwise clients that are refused again and again would keep all others out.
         """
         self.lingering[connection] = None
         if len(self.lingering) > MAX_LINGERING:
             next(iter(self.lingering)).cut()
 
     def explain(self, most: int) -> bool:
-        """Count one more refused connection that may be told why, if there are not too many."""
+        """Count one more refused connection that may do a handshake, unless there are `most`."""
         is_allowed = self.explained < most
         self.explained += is_allowed
         return is_allowed
 
     def explained_one(self) -> None:
-        """Count one that was told why, or left, less."""
+        """Stop counting a refused connection that did a handshake: it is gone."""
         self.explained -= 1
 
     def waits_for_store(self, who: Hashable, since: float) -> None:
-        """Note who waits for the store."""
+        """Note that `who` waits for the store since this loop time."""
         self.pending[who] = since
 
     def store_answered(self, who: Hashable) -> None:
@@ -108,14 +108,14 @@ class Roster:
         del self.pending[who]
 
     def is_store_stuck(self, now: float) -> bool:
-        """Whether messages wait for the store for too long, or in a number beyond all sessions."""
+        """Whether a message waits for the store for too long, or too many messages wait."""
         if not self.pending:
             return False
         longest = now - next(iter(self.pending.values()))
         return longest > self._store_seconds or len(self.pending) > self._max_pending
 
     def drain(self) -> None:
-        """Ask every connection to end."""
+        """End every connection once its current message is answered."""
         self.is_draining = True
         for connection in list(self.connections):
             connection.drain()
@@ -123,6 +123,6 @@ class Roster:
             self.is_empty.set()
 
     def abort(self) -> None:
-        """End every connection now."""
+        """Abort every connection now."""
         for connection in list(self.connections):
             connection.abort()

@@ -1,4 +1,4 @@
-"""What all connections of a server share."""
+"""The parts that all connections of a server share."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["Services", "session_ids"]
 
 
 def session_ids() -> Iterator[str]:
-    """Yield ids for the records of connections: a random number for the server, then a counter."""
+    """Yield session ids for the log: a random number of the server, then a counter."""
     server = os.urandom(4).hex()
     for count in itertools.count(1):
         yield f"{server}{count:08x}"
@@ -38,9 +38,9 @@ def session_ids() -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts of the server that a connection uses; none belongs to one connection.
+    """The parts of the server that all connections share.
 
-    `doubt` is called when the store failed a message.
+    `invalidate` is called when the store failed a message, so that readiness is checked again.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -57,7 +57,7 @@ class Services:
     log: Log
     limits: Limits
     shedding: Shedding
-    doubt: Callable[[], None]
+    invalidate: Callable[[], None]
     certificates: Certificates | None = None
     authenticator: Authenticator | None = None
     proxy_networks: tuple[IPv4Network | IPv6Network, ...] = ()

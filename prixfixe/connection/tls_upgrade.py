@@ -1,11 +1,7 @@
-"""The TLS handshake of a server on a connection that exists already.
+"""Start TLS on an open connection, after STARTTLS (RFC 3207) or at once (RFC 8314).
 
-Owns: moving a plain transport to TLS (RFC 3207, RFC 8314), with octets of the client's that were
-read before TLS was there to take them: a ClientHello comes at once on the implicit-TLS port, often
-in one segment with a PROXY header.
-Promises: no octet of the handshake is lost, none that came later reaches it twice; a peer that
-stalls is given up after `seconds`.
-Refuses: deciding what earlier octets are worth. STARTTLS hands none over (RFC 3207 section 4.2).
+Bytes that were read before TLS took over the transport are passed on to it exactly once: a
+ClientHello often comes in one segment with a PROXY header.
 """
 
 from __future__ import annotations
@@ -19,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["shake_hands"]
 
-GOODBYE_SECONDS: Final = 2.0  # for the peer's close_notify; mail does not wait for it
+GOODBYE_SECONDS: Final = 2.0  # for the client's close_notify
 
 
 async def shake_hands(
@@ -29,10 +25,12 @@ async def shake_hands(
     seconds: float,
     take_early: Callable[[], bytes] = bytes,
 ) -> Any:  # noqa: ANN401
-    """Return the encrypted transport. `take_early` gives what `protocol` was sent until then.
+    """Do the server's TLS handshake within `seconds`; return the encrypted transport.
+
+    `take_early` returns the bytes that `protocol` received before TLS took over the transport.
 
     Raises:
-        OSError: the handshake failed (`ssl.SSLError` is one) or the peer left.
+        OSError: the handshake failed (`ssl.SSLError` is one) or the client left.
 
     """
     loop = asyncio.get_running_loop()
@@ -47,8 +45,8 @@ async def shake_hands(
         )
     )
     try:
-        # One turn, and the loop's TLS has taken the transport over: nothing comes to `protocol`
-        # any more. Its own start is scheduled by now, so what is scheduled here comes after it.
+        # After one turn of the loop, TLS has taken over the transport, and `protocol` receives no
+        # more bytes. The start of TLS is scheduled, and a call scheduled here runs after it.
         await asyncio.sleep(0)
         octets = take_early()
         if octets:
@@ -59,7 +57,7 @@ async def shake_hands(
 
 
 def _feed(transport: Any, octets: bytes) -> None:  # noqa: ANN401
-    """Give octets to the transport's protocol as the transport itself would."""
+    """Pass bytes to the transport's protocol as the transport itself would."""
     protocol = transport.get_protocol()
     while octets and not transport.is_closing():
         buffer = protocol.get_buffer(len(octets))

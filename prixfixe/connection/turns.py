@@ -1,7 +1,7 @@
-"""Whose input is worked on next, when many connections have more of it than one slice.
+"""A queue of the connections that have more input than one slice of work.
 
-Connections that have work left wait in one queue. Each turn of the event loop works on the queue
-for TURN_SECONDS at most, so a flood of commands delays a client outside the queue by one turn only.
+Each turn of the event loop works on the queue for at most TURN_SECONDS, so that a flood of commands
+delays a client outside the queue by one turn only.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class Worker(Protocol):
     """A connection as `Turns` sees it."""
 
     def take_turn(self) -> None:
-        """Work on a slice of the input; `Turns.add` again if there is more."""
+        """Process one slice of the input; call `Turns.add` again if there is more."""
 
 
 class Turns:
-    """The connections that have work left, first come first served."""
+    """The connections that have more input to process, first come first served."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float] = perf_counter
@@ -37,7 +37,7 @@ class Turns:
         self._queue: deque[Worker] = deque()
 
     def add(self, worker: Worker) -> None:
-        """Give this connection a turn after those that already wait; it must not wait twice."""
+        """Add this connection at the end of the queue; it must not be in the queue already."""
         self._queue.append(worker)
         if len(self._queue) == 1:
             self._loop.call_soon(self._work)
@@ -51,11 +51,11 @@ class Turns:
                 self._loop.call_soon(self._work)
 
     def _take_turns(self, until: float) -> None:
-        """Let each of those who wait now take one turn, as long as there is time."""
+        """Give each connection in the queue one turn, until the time is over."""
         queue = self._queue
         for _ in range(len(queue)):
             try:
-                queue[0].take_turn()  # It stays in the queue meanwhile, so `add` schedules nothing.
+                queue[0].take_turn()  # It stays in the queue for now, so `add` schedules nothing.
             finally:
                 queue.popleft()
             if self._clock() >= until:

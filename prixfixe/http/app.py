@@ -1,9 +1,6 @@
-"""The paths of HTTP.
+"""The routes of HTTP.
 
-Owns: routing, and which routes are open: those of health and metrics. The guard stands before
-every other path, known or not.
-Promises: unknown paths are 404 and wrong methods 405, as JSON.
-Refuses: answering (see `health` and `api`).
+Health and metrics are open; the guard checks every other path, known or not.
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
-"""Who is answered: which Host, which token, which origin.
+"""Checks of Host, token and origin for every request outside the open routes.
 
-Owns: the three checks, and what a request that fails one is told.
-Promises: every request is checked that no open route takes, whatever its path, its spelling and its
-method; an absolute request target is judged by its own host (RFC 9112 3.2.2); tokens are compared
-in constant time.
-Refuses: knowing paths. `app` decides which routes are open, and hands everything else to the guard.
+An absolute request target is checked by its own host (RFC 9112 3.2.2). Tokens are compared in
+constant time.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""Health and metrics over HTTP.
+"""`/livez`, `/readyz` and `/metrics`.
 
-Owns: `/livez`, `/readyz`, `/metrics`.
-Promises: liveness asks nothing but the loop; readiness and a scrape run every check; a search that
-takes long delays neither; many who scrape at once cost as much as one.
-Refuses: the checks themselves (see `readiness`).
+Liveness needs the event loop only. A long search delays none of them, and concurrent scrapes share
+one page.
 """
 
 from __future__ import annotations

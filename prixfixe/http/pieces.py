@@ -1,9 +1,6 @@
-"""Large answers in small pieces.
+"""Large answers in pieces of a few times `PIECE_OCTETS`.
 
-Owns: cutting octets and JSON.
-Promises: a piece is at most a few times `PIECE_OCTETS`, and making it takes the loop well under a
-millisecond, for the encoder of JSON holds the interpreter until it is done.
-Refuses: sending (see `answers`).
+The JSON encoder holds the interpreter until it returns, so a piece takes well under a millisecond.
 """
 
 from __future__ import annotations
@@ -17,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["PIECE_OCTETS", "cut", "json_pieces"]
 
 PIECE_OCTETS = 32 * 1024
-_CHARACTERS = 8 * 1024  # six octets each in ASCII at most, twelve beyond U+FFFF
+_CHARACTERS = 8 * 1024  # six bytes each in ASCII at most, twelve beyond U+FFFF
 
 
 def cut(parts: Iterable[bytes]) -> Iterator[bytes]:

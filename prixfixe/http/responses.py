@@ -1,9 +1,6 @@
-"""What every answer of HTTP has in common: JSON, safe headers, framing, errors, arguments.
+"""What all HTTP responses share: JSON, safe headers, framing, errors, query arguments.
 
-Owns: the JSON responses, the outermost middleware, the errors, and reading numbers.
-Promises: an error is JSON with a message, never a path or an exception's text; a large answer
-leaves in pieces, the next when the peer took the last.
-Refuses: paths (see `app`).
+An error is JSON with a message, never a path or the text of an exception.
 """
 
 from __future__ import annotations

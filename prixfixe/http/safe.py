@@ -1,9 +1,4 @@
-"""What keeps a browser from running what mail holds, and JSON that any client can read.
-
-Owns: the headers of every answer, and JSON in one piece.
-Promises: ASCII, whatever is written.
-Refuses: paths (see `app`).
-"""
+"""JSON in ASCII, and headers that keep a browser from running what mail contains."""
 
 from __future__ import annotations
 

@@ -1,10 +1,7 @@
-"""What large answers are made of, one copy for all who read the same.
+"""Contents of large answers, shared by all clients that read the same one.
 
-Owns: the copies, who has them on loan, and their budget.
-Promises: a thing is made once for all who ask while it is made or on loan; nothing is made while
-the copies take `total` bytes, so that they take one thing more at most; who has to wait for that
-waits `WAIT_SECONDS` and is told 503, and readers who take nothing are cut to make room.
-Refuses: knowing messages (see `mailbox`).
+The contents take at most one item more than `total` bytes. A request that waits longer than
+`WAIT_SECONDS` for room is answered 503, and clients that read nothing are disconnected.
 """
 
 from __future__ import annotations

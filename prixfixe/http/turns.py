@@ -1,10 +1,7 @@
-"""The event loop's time, shared by the HTTP connections that have something to be read.
+"""The event loop's time for HTTP connections that have input.
 
-Owns: the order in which connections are served, and when the loop goes on to other work.
-Promises: one run takes `SLICE_SECONDS` and one step more, whatever clients send; where more waits,
-at least `PAUSE_SECONDS` are for everything else, mail above all; who has cost the loop least is
-served first.
-Refuses: reading (see `wire`) and HTTP (see `connection`).
+One run takes `SLICE_SECONDS` and at most one step more. Between runs, at least `PAUSE_SECONDS` are
+for everything else, above all for mail. The connection with the least cost so far is served first.
 """
 
 from __future__ import annotations

@@ -1,14 +1,9 @@
-"""HTTP connections that cannot starve the health checks.
+"""HTTP connections with limits on number, time and size, on top of uvicorn's protocol.
 
-Owns: how many connections there may be, how long one may be silent, and how much a request may be.
-Promises: a newcomer always gets in: when there are too many, one goes that has sent no whole
-request, or else one that does not take its answer, and of those who wait for mail none; a request
-that does not come in time ends its connection, so does an answer that is not taken at all, and an
-honest reader gets all of it however slow it is; a request with a long head or body is refused
-before it is parsed to its end.
-Refuses: HTTP itself. uvicorn speaks it; its own bound answers 503 to whoever comes, and has none
-for a client that connects and sends nothing. `tests/unit/test_aiosmtpd_contract.py` holds what of
-uvicorn is relied on.
+A new connection is always accepted. If there are too many, one is closed: first one that has sent
+no whole request, then one that does not read its answer, but never one that waits for mail. A slow
+client that reads gets its whole answer. A request with a long head or body is refused before it is
+parsed to its end.
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
-"""The one way in and the one way out of an HTTP connection.
+"""The transport of an HTTP connection, with bounded buffers.
 
-Owns: reading, handing on in pieces, and ending a connection so that its last answer arrives.
-Promises: at most `READ_OCTETS` of a connection wait to be parsed, and no more is read meanwhile;
-what is written waits in `HIGH_OCTETS` and one piece at most; a peer that goes on sending after the
-answer does not lose it by a reset.
-Refuses: HTTP (see `connection`) and the order of connections (see `turns`).
+At most `READ_OCTETS` wait to be parsed, and at most `HIGH_OCTETS` and one piece wait to be sent. A
+client that still sends after the answer does not lose it by a reset.
 """
 
 from __future__ import annotations
@@ -42,7 +39,7 @@ class Speaker(Protocol):
         ...
 
     def take(self, octets: bytes) -> None:
-        """Parse; no octets are given when only what was parsed before waits."""
+        """Parse; no bytes are given when only what was parsed before waits."""
         ...
 
     def connection_made(self, transport: Any) -> None: ...  # noqa: ANN401, D102
@@ -168,7 +165,7 @@ class Wire(asyncio.BufferedProtocol):
 
     @property
     def unsent(self) -> int:
-        """How many octets the kernel has not taken yet."""
+        """How many bytes the kernel has not taken yet."""
         return 0 if self._is_lost else self._transport.get_write_buffer_size()
 
     def close(self) -> None:

@@ -1,1 +1,1 @@
-"""What bounds the server: who may connect, how much memory, how much time."""
+"""The limits of a server: connections, memory and time."""

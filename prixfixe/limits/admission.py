@@ -1,9 +1,4 @@
-"""How many connections there may be, in all and of one peer, and how often it may come.
-
-Owns: `Admission`, which counts connections, and the unit a peer is counted by.
-Promises: it answers with values and is bounded in memory however many peers come by.
-Refuses: clocks of its own, sockets, reply codes, and the counters of a single session.
-"""
+"""Limits on connections: in all, for each peer, and for each peer and minute."""
 
 from __future__ import annotations
 
@@ -18,18 +13,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Admission", "Refusal", "peer_network"]
 
-# The rate is counted over this window; it is also the burst a quiet peer may send at once.
+# The window of the rate, and the burst that a quiet peer may send at once.
 _RATE_WINDOW_SECONDS = 60.0
-_MAX_RATED_PEERS = 10_000  # About 200 octets each, so 2 MB at the very most.
-# Text forms of IPv6 addresses remembered, since parsing one costs several microseconds.
+_MAX_RATED_PEERS = 10_000  # About 200 bytes each, so 2 MB at the very most.
+# Cached text forms of IPv6 addresses: parsing one takes several microseconds.
 _MAX_CACHED_ADDRESSES = 4096
-# A probe connects at once after it announced itself, so both bounds are generous.
+# A probe connects at once after it announces itself, so both limits are generous.
 _PROBE_SECONDS = 10.0
 _MAX_PROBES = 16
 
 
 class Refusal(enum.Enum):
-    """Why a connection is turned away; the session answers 421 before the greeting."""
+    """Why a connection is refused, with 421 in place of the greeting."""
 
     OVER_LIMIT = "over_limit"
     OVER_IP_LIMIT = "over_ip_limit"
@@ -37,9 +32,9 @@ class Refusal(enum.Enum):
 
 
 def peer_network(host: str) -> str:
-    """Return the unit a peer is counted by: an IPv4 address or an IPv6 /64 (RFC 6177 section 2).
+    """Return the network a peer is counted by: an IPv4 address or an IPv6 /64 (RFC 6177 section 2).
 
-    An IPv4 address mapped into IPv6 counts as IPv4; text that is no address stands for itself.
+    An IPv4 address mapped into IPv6 counts as IPv4. Text that is not an address is returned as is.
     """
     if ":" not in host:
         return host
@@ -61,11 +56,11 @@ def _no_room() -> bool:
 
 
 class Admission:
-    """Decide whether a new connection may stay, and count those that do.
+    """Admit or refuse new connections, and count those admitted.
 
-    Call `leave` once, with the same arguments, for every connection `admit` did not refuse.
-    An empty host means the peer is not known yet (a PROXY header will tell): it is counted in
-    all only, until `identify` names it. Zero switches a per-peer limit off.
+    Call `leave` once, with the same arguments, for every connection that `admit` did not refuse. An
+    empty host means that a PROXY header will name the peer: until `identify` it counts in the total
+    only. Zero disables a limit per peer. Memory is bounded, however many peers there are.
     """
 
     def __init__(
@@ -88,21 +83,22 @@ class Admission:
 
     @property
     def connections(self) -> int:
-        """The clients connected; probes are not among them."""
+        """The number of clients connected, without probes."""
         return self._total
 
     def admit(
         self, host: str, port: int, make_room: Callable[[], bool] = _no_room
     ) -> Refusal | None:
-        """Count a new connection, or return why it must go; a refused one is not counted.
+        """Count a new connection, or return why it is refused.
 
-        `make_room` is asked when every place is taken: it lets another `leave` and says True.
+        If every place is taken, `make_room` is called: it ends another connection, which calls
+        `leave`, and returns True, or it returns False.
         """
         if self._expected and self._admit_probe(host, port):
             return None
         if self._total >= self._max_connections:
             refusal = self._refusal(host)
-            if refusal is not None:  # Nobody has to go for one that may not stay.
+            if refusal is not None:  # Do not evict a client for one that is refused anyway.
                 return refusal
             if not make_room():
                 return Refusal.OVER_LIMIT
@@ -112,9 +108,9 @@ class Admission:
         return refusal
 
     def identify(self, host: str) -> Refusal | None:
-        """Count the peer of a connection admitted as unknown, or return why it must go.
+        """Count the peer of a connection admitted as unknown, or return why it is refused.
 
-        Afterwards `leave` is called with this host, or with the empty one after a refusal.
+        Call `leave` with this host later, or with the empty one after a refusal.
         """
         if not host or not (self._max_per_peer or self._rate):
             return None
@@ -122,16 +118,16 @@ class Admission:
             return Refusal.OVER_IP_LIMIT
         network = self._network(host)
         count = self._per_peer.get(network, 0)
-        if self._rate and not self._rate.take(network, self._clock()):
+        if self._rate and not self._rate.spend(network, self._clock()):
             return Refusal.RATE_LIMITED
         self._per_peer[network] = count + 1
         return None
 
     def _refusal(self, host: str) -> Refusal | None:
-        """Return what `identify` would, counting nothing."""
+        """Return what `identify` would return, without counting."""
         if self._is_over_share(host):
             return Refusal.OVER_IP_LIMIT
-        if host and self._rate and not self._rate.has(self._network(host), self._clock()):
+        if host and self._rate and not self._rate.has_token(self._network(host), self._clock()):
             return Refusal.RATE_LIMITED
         return None
 
@@ -140,7 +136,7 @@ class Admission:
         return bool(limit and host) and self._per_peer.get(self._network(host), 0) >= limit
 
     def leave(self, host: str, port: int) -> None:
-        """Forget one admitted connection."""
+        """Stop counting one admitted connection."""
         if self._probes and (host, port) in self._probes:
             self._probes.remove((host, port))
             return
@@ -164,11 +160,11 @@ class Admission:
         self._expected[port] = now + _PROBE_SECONDS
 
     def is_expected(self, host: str, port: int) -> bool:
-        """Tell whether a coming connection announced itself as a health probe."""
+        """Return whether a new connection was announced as a health probe."""
         return port in self._expected and _is_loopback(host)
 
     def is_probe(self, host: str, port: int) -> bool:
-        """Tell whether an admitted connection is a health probe rather than a client."""
+        """Return whether an admitted connection is a health probe."""
         return bool(self._probes) and (host, port) in self._probes
 
     def _admit_probe(self, host: str, port: int) -> bool:
@@ -181,24 +177,24 @@ class Admission:
 
 
 class _Rate:
-    """A token bucket per peer, kept as one number: when the bucket will be full again.
+    """A token bucket per peer, stored as the time when the bucket will be full again.
 
-    A full bucket is the same as none, so those are dropped, oldest use first, two a call; at the
-    bound the peer unseen for longest is forgotten, which errs in its favour.
+    A full bucket is dropped: each call drops up to two, least recently used first. At the limit of
+    peers, the least recently used bucket is dropped too, which favours its peer.
     """
 
     __slots__ = ("_burst", "_full_at", "_interval")
 
     def __init__(self, per_minute: int) -> None:
         self._interval = _RATE_WINDOW_SECONDS / per_minute
-        # A hair more than the window, so that rounding does not cost a peer its last token.
+        # Slightly more than the window, so that rounding does not cost a peer its last token.
         self._burst = _RATE_WINDOW_SECONDS * (1 + 1e-9)
         self._full_at: dict[str, float] = {}
 
-    def has(self, peer: str, now: float) -> bool:
+    def has_token(self, peer: str, now: float) -> bool:
         return self._full_after(self._full_at.get(peer, now), now) - now <= self._burst
 
-    def take(self, peer: str, now: float) -> bool:
+    def spend(self, peer: str, now: float) -> bool:
         self._drop_idle(now)
         full_at = self._full_after(self._full_at.pop(peer, now), now)
         allowed = full_at - now <= self._burst
@@ -206,7 +202,7 @@ class _Rate:
         return allowed
 
     def _full_after(self, full_at: float, now: float) -> float:
-        """Return when a bucket will be full again after one more token."""
+        """Return when a bucket will be full again if one more token is spent."""
         return max(full_at, now) + self._interval
 
     def _drop_idle(self, now: float) -> None:

@@ -1,9 +1,6 @@
-"""How many bytes of mail may be in memory at once.
+"""The memory budget for message data, shared by all sessions.
 
-Owns: `Budget`, which shares memory between messages.
-Promises: it never hands out more than its total and cannot deadlock (the argument is in its
-docstring).
-Refuses: clocks, sockets, reply codes.
+It never hands out more than its total, and it cannot deadlock: see `Budget`.
 """
 
 from __future__ import annotations
@@ -15,20 +12,20 @@ __all__ = ["Budget", "Holder"]
 
 
 class Holder(Protocol):
-    """A session as the budget sees it: hashable, and told when its wait is over."""
+    """A session as the budget sees it; it must be hashable."""
 
     def budget_granted(self) -> None:
-        """Resume: all that was asked for is now held."""
+        """Continue: the memory that was asked for is reserved."""
 
 
 class Budget:
     """Share `total` bytes between messages, none of which holds more than `max_holding`.
 
-    A holder that had to wait queues until it releases; the first in the queue is the elder. Every
-    grant to another leaves `max_holding` less what the elder holds, or all of `max_holding` while
-    the queue is empty. So whoever becomes elder finds all it can still need: it finishes, releases
-    at least what was kept back for it, and the next in the queue stands where it stood. That is
-    Dijkstra's banker with one credit line for all. Waits end in the order they began.
+    A holder that had to wait stays in the queue until it releases. The first in the queue is the
+    elder. A grant to any other holder leaves free what the elder may still need: `max_holding` less
+    what it holds, or all of `max_holding` while the queue is empty. So the elder can always finish,
+    and its release leaves enough for the next elder. This is Dijkstra's banker's algorithm with one
+    credit line for all. Waits end in the order in which they began.
     """
 
     def __init__(self, total: int, max_holding: int) -> None:
@@ -46,7 +43,7 @@ class Budget:
 
     @property
     def total(self) -> int:
-        """The bytes there are."""
+        """The size of the budget in bytes."""
         return self._total
 
     @property
@@ -56,14 +53,14 @@ class Budget:
 
     @property
     def waiting(self) -> int:
-        """How many holders wait."""
+        """The number of waiting holders."""
         return len(self._wanted)
 
     def request(self, holder: Holder, nbytes: int) -> bool:
-        """Take `nbytes` more; False means stop reading until `budget_granted` is called.
+        """Reserve `nbytes` more; False means to wait until `budget_granted` is called.
 
         Raises:
-            ValueError: the holder would pass `max_holding`.
+            ValueError: the holder would exceed `max_holding`.
 
         """
         held = self._held.get(holder, 0) + nbytes
@@ -75,7 +72,7 @@ class Budget:
         return True
 
     def release(self, holder: Holder) -> None:
-        """Give back all the holder has and wants, and let waiters go on. Twice is harmless."""
+        """Release all that the holder has or waits for, and grant waiters. Twice is harmless."""
         self._free += self._held.pop(holder, 0)
         if self._queue:
             self._queue.pop(holder, None)
@@ -89,13 +86,13 @@ class Budget:
         if self._held.get(holder, 0) + wanted > self._max_holding:
             msg = f"a message may hold {self._max_holding} bytes, no more"
             raise ValueError(msg)
-        # Nobody but the elder overtakes those who wait.
+        # Only the elder may overtake waiting holders.
         may_go = self._is_elder(holder) or (not self._wanted and self._fits(holder, wanted))
         if not may_go:
             self._queue.setdefault(holder)
-            may_go = self._is_elder(holder)  # The reserve is there for the first who would wait.
+            may_go = self._is_elder(holder)  # The reserve is there for the first that must wait.
         if may_go:
-            self._take(holder, wanted)
+            self._hold(holder, wanted)
         else:
             self._wanted[holder] = wanted
         return may_go
@@ -108,7 +105,7 @@ class Budget:
         elders = self._held.get(elder, 0) if elder is not None else 0
         return elder is holder or self._free - nbytes >= self._max_holding - elders
 
-    def _take(self, holder: Holder, nbytes: int) -> None:
+    def _hold(self, holder: Holder, nbytes: int) -> None:
         self._held[holder] = self._held.get(holder, 0) + nbytes
         self._free -= nbytes
 
@@ -116,12 +113,12 @@ class Budget:
         for holder in [holder for holder in self._queue if holder in self._wanted]:
             if not self._fits(holder, self._wanted[holder]):
                 break
-            self._take(holder, self._wanted.pop(holder))
+            self._hold(holder, self._wanted.pop(holder))
             self._granted.append(holder)
         self._tell()
 
     def _tell(self) -> None:
-        """Call back one by one; what a callback does to the budget is told by the outer call."""
+        """Call the granted holders one by one; a grant made by a callback is called here too."""
         if self._is_telling:
             return
         self._is_telling = True

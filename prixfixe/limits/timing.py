@@ -1,16 +1,6 @@
-"""How long a session may take: idle, in all, and for its data.
+"""Time limits of a session, and the choice of the session to end when all places are taken.
 
-Owns: the clocks of one session and what they say (`Pace`), and the choice of who gives way when
-every place is taken (`Shedding`).
-Promises: pure; progress costs two assignments; only the peer's time counts, never that of the
-store, of a password check or of memory that is waited for.
-Refuses: closing anything; timers; reply codes of its own.
-
-Theory of `paid_at`: a session owes SMTP_MIN_DATA_RATE octets for every second of its place, and
-what it sends moves `paid_at` towards now, never past it. So `now - paid_at` is for how many seconds
-nothing was sent for the place, and one octet before each deadline buys one octet's worth of time.
-A client at the rate owes nothing; one that is silent for less than the allowance, then makes up
-for it, loses nothing. It is what Postfix does with smtpd_min_data_rate.
+Only the client's time counts, not that of the store, of a password check or of waiting for memory.
 """
 
 from __future__ import annotations
@@ -24,13 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Limits", "Overdue", "Pace", "Shedding", "Turn"]
 
-# The least the rate is averaged over: a lost segment may stop TCP for as long (RFC 6298).
+# The data rate is averaged over at least this: a lost segment may stop TCP for as long (RFC 6298).
 MIN_AVERAGED_SECONDS = 60.0
-_SOON = 0.001  # timers may fire this early
+_TIMER_SLACK = 0.001  # timers may fire this early
 
 
 class Limits(NamedTuple):
-    """What is granted; `math.inf` is no limit, a rate of 0 none either."""
+    """The limits of a session; `math.inf` and a rate of 0 mean no limit."""
 
     idle_seconds: float
     session_seconds: float
@@ -39,23 +29,29 @@ class Limits(NamedTuple):
 
 
 class Turn(enum.Enum):
-    """Whose time is running."""
+    """Who must act next."""
 
-    OURS = enum.auto()
-    THEIRS = enum.auto()
-    THEIR_DATA = enum.auto()  # theirs, and message data is due
+    SERVER = enum.auto()
+    CLIENT = enum.auto()
+    CLIENT_DATA = enum.auto()  # the client, which owes message data
 
 
 class Overdue(enum.Enum):
     """Why a session must end."""
 
-    SESSION = enum.auto()  # it lasts too long, whatever it does
-    IDLE = enum.auto()
-    DATA = enum.auto()  # its message data comes too slowly
+    SESSION = enum.auto()  # it lasts too long
+    IDLE = enum.auto()  # the client sent nothing for too long
+    DATA = enum.auto()  # message data comes too slowly
 
 
 class Pace:
-    """The clocks of one session."""
+    """The clocks of one session, in seconds of any monotonic clock.
+
+    A session owes SMTP_MIN_DATA_RATE bytes for every second of its place. What it sends moves
+    `paid_at` towards now, but never past it, so `now - paid_at` is for how many seconds nothing was
+    sent. One byte before each deadline buys only one byte's worth of time. A client at the rate
+    owes nothing. One that pauses within the allowance and then catches up loses nothing.
+    """
 
     __slots__ = ("_limits", "_seconds_per_octet", "active_at", "opened_at", "paid_at")
 
@@ -66,70 +62,69 @@ class Pace:
         self.opened_at = self.active_at = self.paid_at = now
 
     def heard(self, now: float) -> None:
-        """Note that something was taken, but no message data."""
+        """Note that the client sent something, but no message data."""
         self.active_at = now
 
     def progressed(self, now: float, octets: int) -> None:
-        """Note that something was taken, and how many octets of data are among it."""
+        """Note that the client sent something, with so many bytes of message data."""
         self.active_at = now
         paid = self.paid_at + octets * self._seconds_per_octet
         self.paid_at = min(now, paid)
 
     def touch(self, now: float) -> None:
-        """Note that what the peer waited for is done: it owes nothing for the time it took."""
+        """Restart the clocks: the client waited for the server until now."""
         self.active_at = self.paid_at = now
 
     def owed_seconds(self, now: float) -> float:
-        """Return for how long the session has sent nothing worth its place."""
+        """Return for how many seconds the client has sent too little."""
         return now - self.paid_at
 
     def overdue(self, now: float, turn: Turn, data_since: float) -> Overdue | None:
         """Return why the session must end now, or None."""
         limits = self._limits
-        if now - self.opened_at > limits.session_seconds - _SOON:
-            self._limits = limits._replace(session_seconds=math.inf)  # Said once.
+        if now - self.opened_at > limits.session_seconds - _TIMER_SLACK:
+            self._limits = limits._replace(session_seconds=math.inf)  # This is reported once.
             return Overdue.SESSION
-        if turn is Turn.OURS:
+        if turn is Turn.SERVER:
             return None
-        if now - self.active_at > limits.idle_seconds - _SOON:
+        if now - self.active_at > limits.idle_seconds - _TIMER_SLACK:
             return Overdue.IDLE
-        if turn is Turn.THEIR_DATA:
+        if turn is Turn.CLIENT_DATA:
             allowed = max(limits.idle_seconds, MIN_AVERAGED_SECONDS)
-            if now - max(self.paid_at, data_since) > allowed - _SOON:
+            if now - max(self.paid_at, data_since) > allowed - _TIMER_SLACK:
                 return Overdue.DATA
         return None
 
     def seconds_to_look(self, now: float, turn: Turn) -> float:
-        """Return when to ask again.
+        """Return in how many seconds to check again.
 
-        Whose turn it is may change meanwhile, so it is never longer than the store is given.
+        The turn may change meanwhile, so this is at most the time limit of the store.
         """
         limits = self._limits
-        since = now if turn is Turn.OURS else self.active_at
+        since = now if turn is Turn.SERVER else self.active_at
         idle = since + limits.idle_seconds - now
         session = self.opened_at + limits.session_seconds - now
-        return max(min(idle, session, limits.store_seconds, MIN_AVERAGED_SECONDS), _SOON)
+        return max(min(idle, session, limits.store_seconds, MIN_AVERAGED_SECONDS), _TIMER_SLACK)
 
 
 class Place(Protocol):
     """A session as `Shedding` sees it."""
 
     def owed_seconds(self, now: float) -> float:
-        """For how long it has earned nothing; 0 when its time is ours."""
+        """Return for how many seconds it has sent too little; 0 while the server works for it."""
         ...
 
     def give_way(self) -> None:
-        """Free the place."""
+        """End the session and free its place."""
         ...
 
 
 class Shedding:
-    """Choose who gives way to a newcomer when every place is taken.
+    """Choose the session to end for a new one when every place is taken.
 
-    It is the session that has owed the longest, if that is more than `after` seconds: whoever sends
-    mail, or came a moment ago, stays. Looking at all sessions is paid by the first newcomer only;
-    those that follow take the next of the same list, and while nobody can owe enough yet, nobody
-    is looked at.
+    It is the one that has sent too little for longest, if that is more than `after` seconds. The
+    sessions are sorted for the first new one. Later ones use the rest of the same list. While no
+    session can have exceeded `after`, the sessions are not looked at.
     """
 
     def __init__(self, after: float) -> None:
@@ -138,7 +133,7 @@ class Shedding:
         self._look_at = -math.inf
 
     def pick(self, places: Iterable[Place], now: float) -> Place | None:
-        """Return who gives way, or None."""
+        """Return the session to end, or None."""
         if not self._after:
             return None
         while self._ranked:

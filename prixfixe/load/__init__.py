@@ -1,13 +1,4 @@
-"""Load for any SMTP server: what `prixfixe load` sends, counts and tells.
-
-Owns: what to send (`plan`, `scenarios`, `post`), the driver (`driver`) with its SMTP client
-(`client`) and one of other hands (`with_aiosmtplib`), the counts (`outcome`, `histogram`), and what
-is told of them (`results`, `report`, `page`).
-Promises: every message that was started ends in exactly one count: a reply code or an error; in an
-open loop latency counts from the moment a message was due, so a server that stalls cannot hide
-what it made others wait (no coordinated omission).
-Refuses: anything of the server; it knows SMTP, not PrixFixe.
-"""
+"""A load driver for any SMTP server: what `prixfixe load` sends, counts and reports."""
 
 from prixfixe.load.driver import run
 from prixfixe.load.outcome import Outcome

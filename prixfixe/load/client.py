@@ -1,9 +1,4 @@
-"""A small SMTP client: one connection, as fast as asyncio's streams go.
-
-Owns: the dialogue of a client that sends valid mail, and what the driver needs of any client.
-Promises: a reply that was not hoped for is a `ReplyError` with its code; every wait has a limit.
-Refuses: retrying, and judging what came back.
-"""
+"""A small SMTP client for one connection, on asyncio's streams."""
 
 from __future__ import annotations
 
@@ -21,7 +16,7 @@ __all__ = ["Client", "ReplyError", "Sender", "any_certificate"]
 
 
 class ReplyError(Exception):
-    """The server answered with another code than the step needs."""
+    """The server answered with an unexpected code."""
 
     def __init__(self, code: int) -> None:
         super().__init__(str(code))
@@ -29,16 +24,16 @@ class ReplyError(Exception):
 
 
 class Sender(Protocol):
-    """One connection of a plan, made by whichever client the plan names."""
+    """One connection of a plan, by the client that the plan names."""
 
     async def open(self) -> None:
-        """Connect, say EHLO, and go into TLS and log in where the plan says so."""
+        """Connect and send EHLO; start TLS and log in if the plan says so."""
 
     async def send(self, letter: Letter) -> int:
-        """Send one message; return the code that answers its data."""
+        """Send one message; return the reply code to its data."""
 
     async def close(self) -> None:
-        """Say QUIT, whatever the server makes of it, and close."""
+        """Send QUIT, ignore errors, and close."""
 
     def abort(self) -> None:
         """Close at once."""
@@ -92,7 +87,7 @@ class Client:
             self._writer.close()
 
     async def _hello(self) -> list[bytes]:
-        """Say EHLO; return what the server offers, a line each."""
+        """Send EHLO; return the lines of the reply after the first."""
         self._writer.write(b"EHLO load.test\r\n")
         code, lines = await self._reply()
         if code != 250:
@@ -127,7 +122,7 @@ class Client:
         return (await self._reply())[0]
 
     async def _reply(self) -> tuple[int, list[bytes]]:
-        """Return code and lines; waiting for it also waits until what was written has gone."""
+        """Return the code and the lines of a reply."""
         lines: list[bytes] = []
         async with asyncio.timeout(self._timeout):
             while True:
@@ -141,7 +136,7 @@ class Client:
 
 @cache
 def any_certificate() -> ssl.SSLContext:
-    """Return a context that takes any certificate: load goes to servers under test."""
+    """Return a context that accepts any certificate: load is for servers under test."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

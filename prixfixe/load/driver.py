@@ -1,10 +1,7 @@
-"""Send many messages: in a closed loop as fast as answers come, or in an open one by the clock.
+"""Send the messages of a plan, in a closed loop (as fast as replies come) or an open one (by time).
 
-Owns: the workers, and the count of what became of every message.
-Promises: `accepted + refused + failed` is the number of messages that were started, and that is
-those of the plan unless the run is cancelled; latency of an open loop counts from when a message
-was due, and it includes the connection where one has to be opened.
-Refuses: presentation (see `report`), and more than the plan's workers at a time.
+Every started message ends in exactly one count: accepted, refused or failed. The latency of an open
+loop counts from when a message was due, so a server that stalls cannot hide the delay.
 """
 
 from __future__ import annotations
@@ -29,10 +26,10 @@ __all__ = ["Course", "run"]
 
 
 async def run(plan: Plan, post: Post | None = None, *, outcome: Outcome | None = None) -> Outcome:
-    """Carry out the plan, with the letters of `post`, and return what became of it.
+    """Carry out the plan with the messages of `post`, and return the outcome.
 
-    Whoever may cancel it gives an `Outcome`: then that says what was done so far, and messages
-    under way are its errors "Interrupted".
+    If the call is cancelled, a given `outcome` has the counts so far, and current messages are its
+    errors "Interrupted".
 
     Raises:
         MissingExtraError: the plan's client is not installed.
@@ -59,7 +56,7 @@ def _connection_of(plan: Plan) -> Callable[[Plan], Sender]:
 
 
 class Course:
-    """What the workers share: the next letter and its time, and the counts."""
+    """What the workers share: the next message, its time, and the counts."""
 
     def __init__(self, plan: Plan, post: Post, outcome: Outcome) -> None:
         self.plan = plan
@@ -70,7 +67,7 @@ class Course:
         outcome.began = time.time()
 
     async def due(self, number: int) -> float:
-        """Wait until message `number` is due; return when that was, not when the wait ended."""
+        """Wait until message `number` is due; return the due time, not the end of the wait."""
         now = time.perf_counter()
         if self.plan.rate is None:
             return now
@@ -83,7 +80,7 @@ class Course:
         return self._post.letter(number, self.plan.sizes[number % len(self.plan.sizes)])
 
     def answered(self, number: int, code: int, letter: Letter, due: float) -> None:
-        """Count the code that ended a message."""
+        """Count a message by its reply code."""
         now = time.perf_counter()
         second = int(now - self._began)
         if code == 250:
@@ -93,7 +90,7 @@ class Course:
         self._post.answered(number, code)
 
     def failed(self, why: str) -> None:
-        """Count a message without an answer."""
+        """Count a message without a reply."""
         self._outcome.fail(why, int(time.perf_counter() - self._began))
 
     def end(self) -> None:
@@ -102,7 +99,7 @@ class Course:
 
 
 class _Worker:
-    """One connection at a time; the next message is whoever's is free."""
+    """A worker with one connection at a time; it sends the next message when it is free."""
 
     def __init__(self, course: Course, connection: Callable[[], Sender]) -> None:
         self._course = course
@@ -123,7 +120,7 @@ class _Worker:
         try:
             code = await (await self._connected()).send(letter)
         except ReplyError as error:
-            if error.code == 250:  # To another command: no message was taken.
+            if error.code == 250:  # It answers another command: no message was accepted.
                 course.failed("UnexpectedReply")
             else:
                 course.answered(number, error.code, letter, due)

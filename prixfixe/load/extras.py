@@ -1,8 +1,4 @@
-"""What only the extra `load` brings, asked for when it is needed.
-
-A missing package is an error whose command works as it is printed: for this Python, in a checkout
-and beside an installed package.
-"""
+"""Packages of the extra `load`, looked for when they are needed."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ __all__ = ["MissingExtraError", "has", "need"]
 
 
 class MissingExtraError(Exception):
-    """Packages of the extra are not installed."""
+    """Packages are missing; the text has the command that installs them for this Python."""
 
     def __init__(self, what: str, packages: list[str]) -> None:
         names, python = " and ".join(packages), shlex.quote(sys.executable)
@@ -23,12 +19,12 @@ class MissingExtraError(Exception):
 
 
 def has(package: str) -> bool:
-    """Tell whether a package is installed, without loading it."""
+    """Return whether a package is installed, without importing it."""
     return find_spec(package) is not None
 
 
 def need(what: str, *packages: str) -> None:
-    """Raise `MissingExtraError` when packages that `what` needs are not here."""
+    """Raise `MissingExtraError` if packages that `what` needs are not installed."""
     missing = [package for package in packages if not has(package)]
     if missing:
         raise MissingExtraError(what, missing)

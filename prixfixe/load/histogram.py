@@ -1,8 +1,6 @@
-"""Latencies, counted in buckets: as many as there are, in room for a few thousand numbers.
+"""A histogram of latencies in the buckets of HdrHistogram, with three significant digits.
 
-Owns: the buckets, those of an HdrHistogram of microseconds with three significant digits.
-Promises: no value is told more than a thousandth above what it was, nor below it; adding two
-histograms loses nothing. Refuses: drawing them.
+A percentile is at most a thousandth above the true value and never below it.
 """
 
 from __future__ import annotations
@@ -16,11 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Histogram"]
 
-_BITS = 11  # 2**11 buckets tell values apart by a thousandth
+_BITS = 11  # 2**11 buckets distinguish values that differ by a thousandth
 
 
 class Histogram:
-    """Counts of values in seconds, by bucket: its lowest microsecond."""
+    """Counts of values in seconds, by the lowest microsecond of a bucket."""
 
     def __init__(self, buckets: Iterable[tuple[int, int]] = ()) -> None:
         self.buckets: Counter[int] = Counter()
@@ -36,11 +34,11 @@ class Histogram:
         self.buckets[_lowest(round(seconds * 1e6))] += 1
 
     def add(self, other: Histogram) -> None:
-        """Count what another has counted."""
+        """Add the counts of another histogram."""
         self.buckets.update(other.buckets)
 
     def percentile(self, percent: float) -> float:
-        """Return the seconds that so many percent of the values did not pass; NaN of none."""
+        """Return a percentile in seconds; NaN if there are no values."""
         wanted = max(1, math.ceil(len(self) * percent / 100))
         for lowest, count in sorted(self.buckets.items()):
             wanted -= count

@@ -1,8 +1,6 @@
-"""Whether a server has what it accepted: a run beside the listing of the server's store.
+"""Compare a run with the messages in the server's store, as `prixfixe messages --json` lists them.
 
-Owns: the comparison, number by number: of a message the driver made, number and size are known.
-Promises: no fault means that every accepted message is kept once and whole, and none that was
-refused. Refuses: fetching the listing; `prixfixe messages --json` on the server writes it.
+No fault means that every accepted message is stored exactly once and whole, and no refused one is.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ Listing = Counter[tuple[str, int]]  # subject and size of each message
 
 
 def listing(lines: Iterable[str]) -> Listing:
-    """Read a listing, one JSON object with subject and size a line.
+    """Parse a listing: one JSON object a line, with subject and size.
 
     Raises:
         FormatError: a line is something else.
@@ -39,7 +37,7 @@ def listing(lines: Iterable[str]) -> Listing:
 
 
 def faults(run: Run, kept: Listing) -> list[str]:
-    """Return what is wrong with what is kept of a run, in words."""
+    """Return the faults of a store after a run, a sentence each."""
     sent = _sent(run)
     mine = [one for one in kept if one in sent]
     outcome = run.outcome

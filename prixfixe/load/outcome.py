@@ -1,8 +1,4 @@
-"""What became of the messages of a run, and of several runs together.
-
-Owns: the counts. Promises: every message that was started is in exactly one of `codes` and
-`errors`; a sum of outcomes has all of each. Refuses: judging them, and showing them.
-"""
+"""The counts of a run, and their sum over several runs."""
 
 from __future__ import annotations
 
@@ -43,7 +39,7 @@ class Outcome:
 
     @property
     def failed(self) -> int:
-        """Messages that got no answer."""
+        """Messages without a reply."""
         return self.errors.total()
 
     @property
@@ -52,7 +48,7 @@ class Outcome:
         return self.accepted / self.seconds if self.seconds else 0.0
 
     def percentile(self, percent: float) -> float:
-        """Return the latency that so many percent of the accepted messages did not pass."""
+        """Return a percentile of the latencies of accepted messages, in seconds."""
         return self.latencies.percentile(percent)
 
     def accept(self, octets: int, latency: float, second: int) -> None:
@@ -68,13 +64,13 @@ class Outcome:
         self.trouble[second] += 1
 
     def fail(self, why: str, second: int) -> None:
-        """Count a message that got no answer."""
+        """Count a message without a reply."""
         self.errors[why] += 1
         self.trouble[second] += 1
 
 
 def merged(outcomes: Iterable[Outcome]) -> Outcome:
-    """Return the sum; its seconds are those in which at least one of the runs went on."""
+    """Return the sum; its duration is the time in which at least one run was active."""
     parts = sorted(outcomes, key=lambda one: one.began)
     total = Outcome(began=parts[0].began if parts else 0.0, seconds=_busy(parts))
     for part in parts:

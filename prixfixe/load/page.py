@@ -1,8 +1,4 @@
-"""Results as one HTML page that needs nothing else: no network, no script, no other file.
-
-Owns: the page. Promises: whatever a result calls itself is text in it; drawings are images inside.
-Refuses: figures of its own; those of the table are in `report`.
-"""
+"""Results as one self-contained HTML page, without scripts."""
 
 from __future__ import annotations
 
@@ -54,7 +50,7 @@ def as_html(
     lines: Sequence[tuple[str, Outcome]] = (),
     faults: Sequence[str] = (),
 ) -> str:
-    """Return a page: a row for each of `named`, drawings of `lines` or else of the same."""
+    """Return a page with a row for each of `named`, and drawings of `lines` or else of `named`."""
     from jinja2 import Environment  # of an extra
 
     total = merged(outcome for _, outcome in named)

@@ -1,8 +1,4 @@
-"""What to send: the plan of a run, and its part for one of several servers.
-
-Owns: the numbers of a run and their division. Promises: the parts of a plan add up to it, and a
-plan never changes. Refuses: carrying it out (see `driver`).
-"""
+"""The plan of a run, and its parts for several servers."""
 
 from __future__ import annotations
 
@@ -15,18 +11,18 @@ if TYPE_CHECKING:
 __all__ = ["CLIENTS", "KIB", "Plan", "divided"]
 
 KIB = 1024
-CLIENTS = ("prixfixe", "aiosmtplib")  # ours, and one of other hands to check it against
+CLIENTS = ("prixfixe", "aiosmtplib")  # the second is to check the first against
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to send. `rate` is messages a second for an open loop, None for a closed one."""
+    """What to send; `rate` is messages a second for an open loop, None for a closed one."""
 
     host: str = "127.0.0.1"
     port: int = 2525
     messages: int = 100
     workers: int = 10
-    sizes: tuple[int, ...] = (KIB,)  # octets, taken in turn
+    sizes: tuple[int, ...] = (KIB,)  # bytes, taken in turn
     rate: float | None = None
     phase: float = 0.0  # how much later an open loop begins, in parts of its interval
     is_own: bool = False  # a connection of its own for each message
@@ -45,7 +41,7 @@ class Plan:
 
 
 def divided(plan: Plan, targets: Sequence[tuple[str, int]]) -> list[Plan]:
-    """Return the part of each server: messages, workers and rate as even as they go."""
+    """Return the plan of each server, with messages, workers and rate divided evenly."""
     return [
         replace(
             plan,

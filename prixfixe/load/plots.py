@@ -1,7 +1,6 @@
-"""Results as drawings: latency by percentile, throughput over time, answers that were not 250.
+"""Results as SVG drawings: latency by percentile, throughput over time, replies other than 250.
 
-Owns: the three drawings, as SVG. Promises: names in them are drawn as they are, never read as
-markup; the module loads where matplotlib is not installed. Refuses: tables, and the page around.
+matplotlib is imported only when a drawing is made.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ __all__ = ["DRAWINGS", "Drawing"]
 
 _PERCENTILES = [0.0, *range(1, 100), 99.5, 99.9, 99.95, 99.99, 99.999]
 _TICKS = (0, 50, 90, 99, 99.9, 99.99, 99.999)
-# Names are data: no formulas in them. Text stays text, and two drawings of one result are equal.
+# Names are not parsed as formulas. Text stays text, and drawings of equal results are equal.
 _STYLE: dict[Any, Any] = {
     "text.parse_math": False,
     "svg.fonttype": "none",
@@ -33,14 +32,14 @@ _STYLE: dict[Any, Any] = {
 
 
 class Drawing(NamedTuple):
-    """One of the drawings: its title, what draws it, and how many messages it is of."""
+    """A drawing: its title, the function that draws it, and the number of messages in it."""
 
     title: str
     draw: Callable[[Axes, Named], None]
     messages: Callable[[Outcome], int]
 
     def svg(self, named: Named) -> bytes:
-        """Return the drawing of these outcomes; nothing where it would be empty."""
+        """Return the drawing of these outcomes as SVG, or b"" if it would be empty."""
         from matplotlib import rc_context  # of an extra
         from matplotlib.figure import Figure
 

@@ -1,8 +1,4 @@
-"""What is posted: a plan's letters, and who is told what became of each.
-
-Owns: the letters of a run, and the `Post` a caller may give instead of the plan's own.
-Promises: a letter depends on its number and size alone. Refuses: sending (see `driver`).
-"""
+"""The messages of a run, and the interface for callers that supply their own."""
 
 from __future__ import annotations
 
@@ -26,25 +22,25 @@ class Letter(NamedTuple):
 
 
 class Post(Protocol):
-    """Who writes the letters and keeps account of them: a test that compares with what is kept."""
+    """The source of the messages of a run, told of their replies; tests supply their own."""
 
     def letter(self, number: int, size: int) -> Letter:
-        """Return letter `number`, of about `size` octets; it is asked for once."""
+        """Return message `number` of about `size` bytes; called once for each."""
         ...
 
     def answered(self, number: int, code: int) -> None:
-        """Take note of the code that ended a letter; one without an answer is never told."""
+        """Note the reply code of a message; not called for a message without a reply."""
         ...
 
 
 def letter_to(sender: str, recipient: str, data: bytes) -> Letter:
-    """Return a letter of data that is dot-stuffed and has its final dot."""
+    """Return a letter of data that is already dot-stuffed and has its final dot."""
     mail, rcpt = f"MAIL FROM:<{sender}>\r\n", f"RCPT TO:<{recipient}>\r\n"
     return Letter(mail.encode(), rcpt.encode(), data)
 
 
 def message(number: int, size: int) -> bytes:
-    """Return message `number` of about `size` octets, with its final dot."""
+    """Return message `number` of about `size` bytes, with its final dot."""
     head = f"From: <load@example.com>\r\nSubject: load {number}\r\n\r\n".encode("ascii")
     lines, rest = divmod(max(0, size - len(head)), len(_LINE))
     body = head + _LINE * lines + (b"x" * max(0, rest - 2) + b"\r\n" if rest else b"")
@@ -52,7 +48,7 @@ def message(number: int, size: int) -> bytes:
 
 
 class PlainPost:
-    """The plan's addresses on every letter, and no account."""
+    """Messages with the plan's addresses."""
 
     def __init__(self, plan: Plan) -> None:
         self._envelope = letter_to(plan.sender, plan.recipient, b"")
@@ -62,4 +58,4 @@ class PlainPost:
         return self._envelope._replace(data=message(number, size))
 
     def answered(self, number: int, code: int) -> None:
-        """Let the outcome's count be enough."""
+        """Do nothing: the outcome counts the replies."""

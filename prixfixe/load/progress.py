@@ -1,8 +1,4 @@
-"""A bar on a terminal while a load goes on.
-
-Owns: what people see while they wait. Promises: nothing is written where standard error is no
-terminal, or where rich is not installed. Refuses: figures that scripts could want; they come last.
-"""
+"""A progress bar on standard error, if that is a terminal and rich is installed."""
 
 from __future__ import annotations
 
@@ -27,7 +23,7 @@ _EVERY_SECONDS = 0.1
 
 @asynccontextmanager
 async def shown(outcomes: Sequence[Outcome], messages: int) -> AsyncIterator[None]:
-    """Show how far these have come of so many messages, until the block is left."""
+    """Show the progress of these outcomes towards `messages`, until the block is left."""
     if not (sys.stderr.isatty() and has("rich")):
         yield
         return

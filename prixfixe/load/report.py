@@ -1,8 +1,4 @@
-"""What is told of results as a table: of one run by lines, of several by rows with their sum.
-
-Owns: the columns. Promises: the table says what the JSON says.
-Refuses: judging; that is for who reads it.
-"""
+"""Results as a text table."""
 
 from __future__ import annotations
 
@@ -31,7 +27,7 @@ COLUMNS = (
 
 
 def as_table(named: Sequence[tuple[str, Outcome]]) -> str:
-    """Return the lines of a table; codes and errors are those of all together."""
+    """Return one outcome as lines, or several as a table with the codes and errors of all."""
     if len(named) == 1:
         return _lines(facts(named[0][1]))
     total = facts(merged(outcome for _, outcome in named))
@@ -40,7 +36,7 @@ def as_table(named: Sequence[tuple[str, Outcome]]) -> str:
 
 
 def rows(named: Sequence[tuple[str, Outcome]]) -> list[tuple[str, ...]]:
-    """Return a row for each and, of several, one for all."""
+    """Return a row for each outcome, and one for their sum if there are several."""
     if len(named) > 1:
         named = [*named, ("all", merged(outcome for _, outcome in named))]
     return [_row(name, facts(outcome)) for name, outcome in named]

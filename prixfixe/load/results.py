@@ -1,8 +1,6 @@
-"""Results as JSON: what `prixfixe load --json` writes and `prixfixe load report` reads.
+"""Results as JSON: written by `prixfixe load --json`, read by `prixfixe load report`.
 
-Owns: the format and its version. Promises: what is read back has the same counts, buckets and
-seconds; no password is written; a text of another kind is a `FormatError` that says so.
-Refuses: files; it takes and gives text.
+No password is written.
 """
 
 from __future__ import annotations
@@ -26,16 +24,16 @@ __all__ = ["PERCENTILES", "VERSION", "FormatError", "Run", "as_json", "facts", "
 
 VERSION = 1
 PERCENTILES = (50, 90, 99, 99.9, 100)
-_HIGHEST_US = 3_600_000_000  # An hour; HdrHistogram wants to know beforehand.
+_HIGHEST_US = 3_600_000_000  # an hour: HdrHistogram needs a maximum
 
 
 class FormatError(Exception):
-    """The text is no result that this version can read."""
+    """The text is not a result that this version can read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One server's part of a load: what was asked of it, and what became of that."""
+    """One server's part of a load: its plan as options, and its outcome."""
 
     target: str
     plan: dict[str, Any]
@@ -48,7 +46,7 @@ class Run:
 
 
 def _told(plan: Plan) -> dict[str, Any]:
-    """Return the plan in the words of the command's options, without the password."""
+    """Return the plan by names of the command's options, without the password."""
     return {
         "messages": plan.messages,
         "workers": plan.workers,
@@ -82,7 +80,7 @@ def facts(outcome: Outcome) -> dict[str, Any]:
 
 
 def as_json(runs: Sequence[Run]) -> str:
-    """Return one JSON object: the figures of all runs together, and each run with its counts."""
+    """Return one JSON object with the figures of all runs together, and every run's counts."""
     total = facts(merged(run.outcome for run in runs))
     return json.dumps({"version": VERSION, **total, "runs": [_record(run) for run in runs]})
 
@@ -106,7 +104,7 @@ def _series(counts: Counter[int]) -> list[int]:
 
 
 def _encoded(latencies: Histogram) -> str:
-    """Return the compressed form of HdrHistogram V2, which its tools read."""
+    """Return the histogram in the compressed form of HdrHistogram V2."""
     from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]  # of an extra
 
     histogram = HdrHistogram(1, _HIGHEST_US, 3)
@@ -150,7 +148,7 @@ def _run(record: dict[str, Any]) -> Run:
 
 
 def _plain(text: str) -> str:
-    """Return a name that a terminal only shows."""
+    """Return a name without control characters."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 

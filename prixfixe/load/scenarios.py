@@ -1,9 +1,4 @@
-"""The loads that are run again and again, each under a name.
-
-Owns: their numbers, and nothing else does: `prixfixe load --scenario`, scripts/stress-test.sh and
-the tests take them from here. Promises: every one ends by itself. Refuses: the server; its address
-and everything else of a `Plan` is put in with `dataclasses.replace`.
-"""
+"""Named plans for `prixfixe load --scenario`, scripts/stress-test.sh and the tests."""
 
 from __future__ import annotations
 

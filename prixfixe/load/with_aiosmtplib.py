@@ -1,8 +1,6 @@
-"""The same dialogue by aiosmtplib: a client of other hands, to check the driver's own against.
+"""The driver's client on aiosmtplib, to check the driver's own client against.
 
-Owns: the translation of its errors. Promises: a message ends in the same code or error as with
-`client`; the module loads where aiosmtplib is not installed, as in the image, its class does not
-work there. Refuses: pipelining, which aiosmtplib has not.
+A message ends in the same code or error as with `client`. aiosmtplib has no pipelining.
 """
 
 from __future__ import annotations
@@ -74,7 +72,7 @@ def _address(command: bytes) -> str:
 
 
 def _unstuffed(data: bytes) -> bytes:
-    """Return what aiosmtplib will stuff and end itself."""
+    """Return the data without dot-stuffing and final dot, which aiosmtplib adds."""
     return (b"\r\n" + data[: -len(END)]).replace(b"\r\n..", b"\r\n.")[2:]
 
 

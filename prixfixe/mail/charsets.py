@@ -1,10 +1,7 @@
-"""Names of character sets as mail writes them, and decoding by them in short calls.
+"""Names of character sets in mail, and decoding by them.
 
-Owns: which of Python's codecs mail may ask for, and decoding by them.
-Promises: work linear in the bytes, in calls of at most `PIECE_OCTETS`; no name that mail chose
-reaches the codec registry, which looks for a file and remembers every name it was ever asked for.
-Refuses: `idna`, `punycode` and other codecs that no mail is written in; the first two take time
-that grows with the square of the text.
+A name from mail never reaches Python's codec registry, which looks for a file and remembers every
+name. Codecs with quadratic time, such as `idna` and `punycode`, are not used.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""The words of an HTML mail as a reader sees them.
+"""The text of an HTML mail as a reader sees it.
 
-Owns: leaving out tags, scripts, styles, comments and the head; entities; where lines break.
-Promises: no input raises; time is linear in the characters. The result is text, never markup: it
-is not a sanitiser.
+No input raises an error, and time is linear. The result is text and must not be used as markup.
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
-"""The accepted message: body, envelope, id, and the trace headers put in front when it is read.
+"""An accepted message: body, envelope, id, and its trace headers (RFC 5321 section 4.4).
 
-Owns: the immutable record that travels from the session to a store and back, its JSON form,
-message ids, and the rendering of `Return-Path` and `Received` (RFC 5321 section 4.4).
-Promises: a body is never altered here; `Envelope.from_json(e.to_json()) == e` for every envelope;
-two ids are never equal, whatever the clock does and however many processes make them.
-Refuses: files, sockets, clocks of its own; time and randomness arrive as arguments.
+A body is never changed. `Envelope.from_json(e.to_json()) == e` holds for every envelope. Ids are
+unique, whatever the clock does and however many processes make them.
 """
 
 from __future__ import annotations
@@ -183,5 +180,5 @@ def _peer_literal(peer: str) -> str:
 
 
 def render(message: Message) -> bytes:
-    """Return the message as a file: trace headers, then the body octet for octet."""
+    """Return the message as a file: trace headers, then the body byte for byte."""
     return trace_headers(message) + message.body

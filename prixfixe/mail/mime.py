@@ -1,10 +1,7 @@
-"""From a message's bytes to its fields and parts.
+"""The MIME tree of a message (RFC 2045, 2046): fields, parts and part numbers.
 
-Owns: the MIME tree (RFC 2045, 2046), part numbers, and what a part says of itself.
-Promises: no input raises; work is bounded (see `mime_limits`); content is sliced from the message
-as it is asked for, so that an attached message is what was sent, byte for byte; no single call of
-the standard library works long; nothing is rendered, fetched or executed.
-Refuses: knowing HTTP or Mailpit's JSON (see `http.api.mailpit`).
+No input raises an error, and work is bounded (see `mime_limits`). Content is sliced from the
+message, so an attached message is byte for byte what was sent.
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
-"""What lists show of a message, and what searches look at: both of one parse.
+"""The summary of a message for lists, and its text for searches, from one parse.
 
-Owns: the summary, the search text, and the bounds of both.
-Promises: what a list holds of a message is bounded, whatever its sender wrote; what a search is
-told is complete, or it is told which fields may hold more, so that it never says of one that a
-word is not in it.
-Refuses: matching (see `query`), Mailpit's JSON (see `http.api.mailpit`), and remembering.
+Both are bounded. A search text names the fields that may contain more, so that a negated term does
+not match wrongly.
 """
 
 from __future__ import annotations

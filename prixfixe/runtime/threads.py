@@ -1,8 +1,6 @@
-"""Threads by name, for people and tools that look at the process from outside.
+"""Daemon threads whose name the kernel knows: `top -H` and `ps -L` show it.
 
-Owns: telling the kernel a thread's name: `top -H`, `ps -L` and /proc/PID/task/*/comm show it.
-Promises: a thread that cannot be named runs all the same; none keeps the process from ending.
-Refuses: what a thread does. Python names threads for itself alone before 3.14.
+Before 3.14, Python keeps the name to itself.
 """
 
 from __future__ import annotations
@@ -18,14 +16,14 @@ if TYPE_CHECKING:
 
 __all__ = ["start"]
 
-_PR_SET_NAME = 15  # of linux/prctl.h; the kernel keeps 15 octets of a name
+_PR_SET_NAME = 15  # of linux/prctl.h; the kernel uses at most 15 bytes of a name
 
 
 def start(name: str, run: Callable[[], None]) -> None:
-    """Start a thread that nobody waits for.
+    """Start a daemon thread.
 
     Raises:
-        OSError: the process may have no further one; the text names the remedy.
+        OSError: the process may start no more threads; the text names the remedy.
 
     """
 
@@ -42,5 +40,5 @@ def start(name: str, run: Callable[[], None]) -> None:
 
 
 def _tell_kernel(name: str) -> None:
-    with contextlib.suppress(AttributeError):  # Only Linux has it.
+    with contextlib.suppress(AttributeError):  # Only Linux has prctl.
         ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)

@@ -1,10 +1,7 @@
-"""What the rooms share that read a file again while the server runs.
+"""Reading of files that may change while the server runs, and detection of changes.
 
-Owns: telling that files are others than before, and the result of reading them again.
-Promises: symbolic links are followed, so a swapped directory as in Kubernetes is seen; files are
-others once two looks in a row find them the same, so that one being written is not read by halves,
-nor a new certificate with the old key.
-Refuses: reading, and deciding when to look; what is no regular file.
+Symbolic links are followed, so that the swapped directory of a Kubernetes secret is noticed. Files
+count as changed once two looks in a row find them the same, so that none is read half written.
 """
 
 from __future__ import annotations
@@ -17,14 +14,14 @@ from typing import BinaryIO, NamedTuple
 
 __all__ = ["ReloadResult", "Watch", "open_plain"]
 
-_Stamp = tuple[int, ...] | None  # None: there is no such file, or we may not see it.
+_Stamp = tuple[int, ...] | None  # None: the file does not exist or is not accessible.
 
 
 def open_plain(path: str | Path) -> BinaryIO:
-    """Open a regular file for reading. A pipe would be waited for, a device never ends.
+    """Open a regular file for reading: a pipe would block, and a device may never end.
 
     Raises:
-        OSError: it is something else, or cannot be opened.
+        OSError: the file is not a regular file, or cannot be opened.
 
     """
     file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: PTH123, SIM115
@@ -38,30 +35,30 @@ def open_plain(path: str | Path) -> BinaryIO:
 
 
 class ReloadResult(NamedTuple):
-    """Whether what was read is now in use, and if not, why."""
+    """Whether the files on disk are now in use, and the reason if not."""
 
     ok: bool
     reason: str = ""
 
 
 class Watch:
-    """Files that are read together, as they were when last read and when last looked at."""
+    """A group of files, with their state at the last read and at the last look."""
 
     def __init__(self, *paths: str) -> None:
         self._paths = paths
         self.read()
 
     def read(self) -> None:
-        """Note that the files are about to be read: a change in between shows at the next look."""
+        """Note that the files are about to be read; a change during the read is seen later."""
         self._read = self._seen = self._stamps()
 
     def is_due(self) -> bool:
-        """Look; return whether the files are to be read again."""
+        """Look at the files; return whether they must be read again."""
         before, self._seen = self._seen, self._stamps()
         return self._seen == before != self._read
 
     def is_as_read(self) -> bool:
-        """Return whether the files are still those that were read last."""
+        """Return whether the files are unchanged since the last read."""
         return self._stamps() == self._read
 
     def _stamps(self) -> tuple[_Stamp, ...]:
@@ -69,10 +66,10 @@ class Watch:
 
 
 def _stamp(path: str) -> _Stamp:
-    """Return a value that differs when the file at `path` was written, replaced or opened to us."""
+    """Return a value that changes if the file is written, replaced or made accessible."""
     try:
         stat = Path(path).stat()
     except OSError:
         return None
-    # The change time also moves when only rights do (chmod, chown).
+    # chmod and chown change the change time too.
     return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns

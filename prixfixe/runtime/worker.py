@@ -1,11 +1,7 @@
-"""One thread that nobody has to wait for.
+"""An executor with one thread, which is not joined when the interpreter ends.
 
-Owns: a thread and its queue: of the API's reading, of looking at changed files.
-Promises: work is done in the order it came; the thread is there before anything is asked of it, so
-that a process which may start no more threads still works; who closes does not wait for it, and
-what it is at then ends with the process.
-Refuses: knowing what the work is. Python's own pool is joined when the interpreter ends, however
-long its threads take.
+Calls run in the order they were submitted. The thread is started at once, so that a process that
+may start no more threads later still works.
 """
 
 from __future__ import annotations
@@ -24,7 +20,7 @@ __all__ = ["Worker"]
 
 
 class Worker(Executor):
-    """A thread and its queue."""
+    """A daemon thread and its queue of calls."""
 
     def __init__(self, name: str) -> None:
         self._queue: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
@@ -37,7 +33,7 @@ class Worker(Executor):
         return future
 
     def give_up(self) -> None:
-        """Cancel every call that has not begun."""
+        """Cancel every call that has not started."""
         try:
             while (item := self._queue.get_nowait()) is not None:
                 item[0].cancel()
@@ -45,14 +41,14 @@ class Worker(Executor):
             return
 
     def shutdown(self, wait: bool = False, *, cancel_futures: bool = True) -> None:  # noqa: ARG002, FBT001, FBT002 - the base class's
-        """End the thread after the call it is at, without waiting for it."""
+        """End the thread after its current call, without waiting for it."""
         self.give_up()
         self._queue.put(None)
 
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
             _do(*item)
-            del item  # Nothing is held while the thread waits.
+            del item  # Drop the references while the thread waits.
 
 
 def _do(future: Future[Any], work: Callable[[], Any]) -> None:
@@ -60,7 +56,7 @@ def _do(future: Future[Any], work: Callable[[], Any]) -> None:
         return
     try:
         result = work()
-    except BaseException as error:  # noqa: BLE001 - whoever waits gets it
+    except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
         future.set_exception(error)
     else:
         future.set_result(result)

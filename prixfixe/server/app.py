@@ -1,11 +1,7 @@
-"""The server: start order and drain.
+"""The server: its parts, the order of start and stop, and the drain.
 
-Owns: the life of everything else. Start: certificate and users, store, listeners, HTTP. Stop: not
-ready, listeners closed, 421 to idle sessions, messages under way finished until the deadline, store
-closed.
-Promises: `start` returns only when every listener is bound; stopping loses no message that was or
-will be answered 250; `hurry` ends the drain.
-Refuses: SMTP, HTTP and storage themselves, and the process (see `process`).
+`Server.start` returns once every listener is bound. `Server.stop` loses no message that was or will
+be answered 250.
 """
 
 from __future__ import annotations
@@ -30,12 +26,12 @@ from prixfixe.mail.message import IdSource
 from prixfixe.server.listeners import (
     BACKLOG,
     bind_socket,
+    format_address,
     is_listening,
     keep_replies_small,
     keep_requests_small,
-    written,
 )
-from prixfixe.server.reload import Renewal, Source
+from prixfixe.server.reload import Reloader, Source
 from prixfixe.smtp.offer import RECIPIENT_OCTETS, Offer
 from prixfixe.smtp.recipients import RecipientPolicy
 from prixfixe.stores.arrivals import Arrivals
@@ -56,15 +52,15 @@ if TYPE_CHECKING:
 __all__ = ["Bound", "Server", "offer_of"]
 
 LAG_SECONDS = 1.0
-POLL_SECONDS = 1.0  # how often certificate and users file are looked at
+POLL_SECONDS = 1.0  # between checks of the certificate and users files
 _ALL_ADDRESSES = ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
-CLOSE_SECONDS = 1.0  # for the store, when the drain took all the time there was
-# A body may hold a third more than the limit while dots are stuffed, and what one read brings.
+CLOSE_SECONDS = 1.0  # for the store, if the drain took all the time
+# While its dots are stuffed, a body may exceed the limit by a third, and by one read.
 _STUFFED_NUMERATOR, _STUFFED_DENOMINATOR, _READ_OCTETS = 4, 3, 512 * 1024
 
 
 class Bound(NamedTuple):
-    """Where a started server listens, ports as they really are."""
+    """The addresses at which a started server listens, with their actual ports."""
 
     smtp: str
     smtps: str | None
@@ -82,7 +78,7 @@ class Bound(NamedTuple):
 class Server:
     """One server in the running event loop.
 
-    `store` may be given opened by nobody yet, for tests and for embedding.
+    Tests and embedding programs may pass a `store` that is not open yet.
     """
 
     def __init__(self, settings: Settings, log: Log, store: Store | None = None) -> None:
@@ -122,14 +118,14 @@ class Server:
         self._housekeeping: list[asyncio.Task[None]] = []
         self._http: HttpServer | None = None
         self._index: Index | None = None
-        self._renewal: Renewal | None = None
+        self._reloader: Reloader | None = None
         self._hurry = asyncio.Event()
 
     def _inflight(self) -> tuple[int, int, int]:
         return self.budget.in_use, self.budget.total, self.budget.waiting
 
-    def _connect_services(self, renewal: Renewal) -> Services:
-        """Return what all connections share."""
+    def _connect_services(self, reloader: Reloader) -> Services:
+        """Return the parts that all connections share."""
         settings = self._settings
         return Services(
             loop=self._loop,
@@ -151,23 +147,25 @@ class Server:
                 store_seconds=settings.store_timeout,
             ),
             shedding=Shedding(settings.stress_timeout),
-            doubt=self.readiness.doubt,
-            certificates=renewal.certificates,
-            authenticator=renewal.authenticator,
+            invalidate=self.readiness.invalidate,
+            certificates=reloader.certificates,
+            authenticator=reloader.authenticator,
             proxy_networks=settings.proxy_protocol,
         )
 
     # --- start
 
     async def start(self) -> Bound:
-        """Open the store, bind every listener, and say where.
+        """Open the store and bind every listener; return the addresses.
 
         Raises:
+            CertificateError: the certificate and key cannot be served.
+            UsersError: the users file cannot be used.
             StoreOpenError: the store cannot be opened.
             OSError: an address cannot be bound; the text names it.
 
         """
-        renewal = self._renewal = await self._load_secrets()
+        reloader = self._reloader = await self._load_secrets()
         recovery = await self.store.open()
         self.metrics.recovered(recovery)
         if any(recovery):
@@ -179,17 +177,17 @@ class Server:
             await self._close_index()
             await self.store.close()
             raise
-        looks = [self._look_for_changes(renewal, source) for source in renewal.sources]
+        looks = [self._look_for_changes(reloader, source) for source in reloader.sources]
         self._housekeeping = [asyncio.create_task(work) for work in (self._measure_lag(), *looks)]
         return bound
 
-    async def _load_secrets(self) -> Renewal:
-        """Read certificate and users. Raises `CertificateError` or `UsersError`."""
-        renewal = Renewal(self._log, self.metrics)
-        await renewal.load(self._settings, self._loop.time)
-        renewal.add_checks(self.readiness)
-        self.services = self._connect_services(renewal)
-        return renewal
+    async def _load_secrets(self) -> Reloader:
+        """Read certificate and users."""
+        reloader = Reloader(self._log, self.metrics)
+        await reloader.load(self._settings, self._loop.time)
+        reloader.add_checks(self.readiness)
+        self.services = self._connect_services(reloader)
+        return reloader
 
     async def _listen(self) -> Bound:
         settings = self._settings
@@ -207,15 +205,15 @@ class Server:
     async def _listen_smtp(self, listener: socket.socket, offer: Offer, name: str) -> str:
         services = self.services
         if services is None:
-            raise RuntimeError("the services are connected before anything listens")
+            raise RuntimeError("expected the services to be connected before a listener starts")
         keep_replies_small(listener)
         server = await self._loop.create_server(
             lambda: Connection(services, offer, name),
             sock=listener,
-            backlog=BACKLOG,  # it listens once more, with 100 if it is not told
+            backlog=BACKLOG,  # asyncio calls listen() again, with 100 by default
         )
         self._listeners.append(server)
-        return written(listener.getsockname())
+        return format_address(listener.getsockname())
 
     async def _listen_http(self) -> str | None:
         if self._settings.http_port is None:
@@ -243,7 +241,7 @@ class Server:
         keep_replies_small(listener)
         keep_requests_small(listener)
         await self._http.start(listener)
-        where = written(listener.getsockname())
+        where = format_address(listener.getsockname())
         if self._settings.http_bind in _ALL_ADDRESSES and self._settings.http_token is None:
             self._log.say("http without token", http=where)
         return where
@@ -317,24 +315,24 @@ class Server:
             await asyncio.sleep(LAG_SECONDS)
             self.metrics.loop_lag(max(0.0, self._loop.time() - due))
 
-    async def _look_for_changes(self, renewal: Renewal, source: Source) -> None:
+    async def _look_for_changes(self, reloader: Reloader, source: Source) -> None:
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            await renewal.poll(source)
+            await reloader.poll(source)
 
     async def reload(self) -> None:
         """Read certificate and users again (SIGHUP)."""
-        if self._renewal is not None:
-            await self._renewal.reload()
+        if self._reloader is not None:
+            await self._reloader.reload()
 
     # --- stop
 
     def hurry(self) -> None:
-        """End the drain now."""
+        """End the drain now; `stop` then aborts the remaining connections."""
         self._hurry.set()
 
     async def stop(self) -> None:
-        """Drain: finish what is under way, then let go of everything."""
+        """Close the listeners, finish current messages until the deadline, close everything."""
         until = self._loop.time() + self._settings.shutdown_timeout
         self.roster.is_draining = self.metrics.draining = True
         await self._stop_listening()
@@ -343,8 +341,8 @@ class Server:
         self.roster.abort()
         self.arrivals.close()
         await self._close_store(until)
-        if self._renewal is not None:
-            self._renewal.close()
+        if self._reloader is not None:
+            self._reloader.close()
         if self._http is not None:
             await self._http.stop()
         await self._close_index()
@@ -352,7 +350,7 @@ class Server:
             task.cancel()
 
     async def _close_store(self, until: float) -> None:
-        """Give the store what is left of the grace period: a dead disk never lets go."""
+        """Close the store within the rest of the grace period: a dead disk may never answer."""
         now = self._loop.time()
         until = now if self._hurry.is_set() else until
         with contextlib.suppress(TimeoutError):
@@ -376,7 +374,7 @@ class Server:
 
 
 def offer_of(settings: Settings) -> Offer:
-    """Return what a listener with these settings offers and enforces."""
+    """Return the offer of a listener with these settings."""
     return Offer(
         domain=settings.domain,
         max_message_size=settings.max_message_size,
@@ -395,7 +393,7 @@ def offer_of(settings: Settings) -> Offer:
 
 
 def _budget(settings: Settings) -> Budget:
-    """Return the memory for messages under way, with room for the largest one."""
+    """Return the memory budget, with room for at least one message of the largest size."""
     most = settings.max_message_size * _STUFFED_NUMERATOR // _STUFFED_DENOMINATOR + _READ_OCTETS
     most += settings.max_recipients * RECIPIENT_OCTETS
     return Budget(max(settings.max_inflight, most), most)

@@ -1,9 +1,7 @@
-"""Whether the process may open as many descriptors as its settings can take.
+"""The limit on file descriptors (RLIMIT_NOFILE), and how many the settings need.
 
-Owns: the limit of the system (RLIMIT_NOFILE), and what connections, store and the rest need of it.
-Promises: the soft limit is raised to the hard one; what is still missing is told at the start, for
-a connection without a descriptor waits in silence.
-Refuses: ending the start: a server with fewer places takes mail all the same.
+A shortage is logged at the start, because a connection without a descriptor waits unseen. The
+server starts all the same.
 """
 
 from __future__ import annotations
@@ -17,16 +15,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Shortage", "raise_limit", "shortage"]
 
-# Standard streams, event loop, listeners, threads, certificates, and store with its lock: 22 are
-# open in an idle server. The rest is for what comes and goes: readers of the API, newcomers that
-# are turned away, files that are read again.
+# An idle server has 22 open: standard streams, event loop, listeners, threads, certificates, and
+# the store with its lock. The rest is for readers of the API, refused connections, and files that
+# are read again.
 OWN_FILES: Final = 64
-# The Maildir store holds each file of a group open until the group is synced.
+# The Maildir store keeps each file of a group open until the group is synced.
 GROUP_FILES: Final = 64
 
 
 class Shortage(NamedTuple):
-    """How many descriptors there may be, how many are needed, how many SMTP connections fit."""
+    """The limit, the number of descriptors needed, and the number of SMTP connections that fit."""
 
     files: int
     needed: int
@@ -35,15 +33,15 @@ class Shortage(NamedTuple):
 
 
 def raise_limit() -> None:
-    """Take all the descriptors we may have: one a connection, and 1024 are soon used up."""
+    """Raise the soft limit to the hard limit: each connection needs a descriptor."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        with contextlib.suppress(ValueError, OSError):  # macOS refuses its own hard limit.
+        with contextlib.suppress(ValueError, OSError):  # macOS refuses its own hard limit
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def shortage(settings: Settings, http_connections: int) -> Shortage | None:
-    """Return what is missing, or None. `http_connections` is how many HTTP takes at most."""
+    """Return the shortage, or None; `http_connections` is the maximum of the HTTP server."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     own = OWN_FILES + (GROUP_FILES if settings.store.startswith("maildir:") else 0)
     if settings.http_port is not None:

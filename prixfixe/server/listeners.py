@@ -1,10 +1,4 @@
-"""Sockets to listen on.
-
-Owns: binding, for one address or for all of IPv4 and IPv6, and how an address is written.
-Promises: port 0 gives one free port for both families; an address in use is an `OSError` whose
-text names address and port.
-Refuses: accepting; the event loop does.
-"""
+"""Listening sockets, for one address or for all of IPv4 and IPv6."""
 
 from __future__ import annotations
 
@@ -15,23 +9,25 @@ from typing import Any
 __all__ = [
     "BACKLOG",
     "bind_socket",
+    "format_address",
     "is_listening",
     "keep_replies_small",
     "keep_requests_small",
-    "written",
 ]
 
 UNREAD_OCTETS = 65536
-# All that net.core.somaxconn gives by default. A connection that meets a full queue may be lost
-# without either end noticing (syncookies keep no state), and an SMTP client waits for a greeting.
+# The default of net.core.somaxconn. With a full queue, a connection may be lost unnoticed by both
+# ends (syncookies store no state), and an SMTP client would wait for a greeting.
 BACKLOG = 4096
 
 
 def bind_socket(host: str, port: int) -> socket.socket:
-    """Return a listening socket; an empty host means all addresses of both families.
+    """Return a listening socket; an empty host means all addresses of IPv4 and IPv6.
+
+    Port 0 is one free port for both families.
 
     Raises:
-        OSError: the address cannot be bound.
+        OSError: the address cannot be bound; the text names address and port.
 
     """
     try:
@@ -46,7 +42,7 @@ def bind_socket(host: str, port: int) -> socket.socket:
                     raise
         return _listen(socket.AF_INET, "0.0.0.0", port)  # noqa: S104 - all addresses were asked for
     except OSError as error:
-        where = written((host or "::", port))
+        where = format_address((host or "::", port))
         msg = f"cannot listen on {where}: {os.strerror(error.errno or 0)}"
         raise OSError(error.errno, msg) from error
 
@@ -71,29 +67,28 @@ def _listen(
     return listener
 
 
-def is_listening(listener: Any) -> bool:  # noqa: ANN401 - a socket, or uvloop's stand-in for one
-    """Ask the kernel, which knows better than an event loop, whether a socket takes connections."""
+def is_listening(listener: Any) -> bool:  # noqa: ANN401 - a socket, or uvloop's pseudo-socket
+    """Return whether a socket is listening, according to the kernel."""
     try:
         return bool(listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
     except OSError:
         return False
 
 
-def written(address: tuple[str, int]) -> str:
+def format_address(address: tuple[str, int]) -> str:
     """Return `host:port`, brackets around IPv6."""
     host, port = address[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def keep_replies_small(listener: socket.socket) -> None:
-    """Bound what the kernel holds of replies that a client does not read.
+    """Limit the kernel's buffer of replies that a client does not read.
 
-    It would let 4 MiB pile up, which is 50,000 commands of work for nobody; a batch of replies is
-    a few KiB.
+    By default it would hold 4 MiB, the replies to 50,000 commands. A batch of replies is a few KiB.
     """
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_OCTETS)
 
 
 def keep_requests_small(listener: socket.socket) -> None:
-    """Bound what the kernel holds of requests not read yet; it would take 6 MiB of each."""
+    """Limit the kernel's buffer of requests that are not read yet: 6 MiB each by default."""
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UNREAD_OCTETS)

@@ -1,7 +1,7 @@
-"""The serving process: event loop, signals, ready line, exit code.
+"""The server process: event loop, signals, ready line, exit code.
 
-The ready line is the first line on standard output; it comes once every listener is bound. When the
-start fails, one line on standard error says why, and the exit code is 2 or 3.
+The ready line is the first line on standard output, once every listener is bound. A start that
+fails writes one line to standard error and exits with 2 or 3.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ EXIT_CANNOT_START = 3
 
 _M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 _LARGE_OCTETS = 256 << 10
-_SWITCH_SECONDS = 0.0001  # a message takes the loop half of that
+_SWITCH_SECONDS = 0.0001  # twice the loop's time for a message
 
 
 async def _run(settings: Settings, notes: Sequence[str], output: OutputThread) -> int:
@@ -65,7 +65,7 @@ async def _run(settings: Settings, notes: Sequence[str], output: OutputThread) -
         bound = await server.start()
     except (StoreOpenError, OSError, CertificateError, UsersError) as error:
         log.flush()
-        output.drain()  # so that the reason is the last line where both streams are read together
+        output.drain()  # so that the reason is the last line if both streams are read together
         return _not_started(error)
     stop = _heed_signals(loop, server)
     log.flush()
@@ -81,10 +81,10 @@ async def _run(settings: Settings, notes: Sequence[str], output: OutputThread) -
 
 
 def _count_descriptors(settings: Settings, log: Log) -> None:
-    """Say when there may be too few."""
+    """Log it if there may be too few file descriptors."""
     http = 0
     if settings.http_port is not None:
-        from prixfixe.http.uvicorn_connection import MAX_CONNECTIONS  # uvicorn takes long to import
+        from prixfixe.http.uvicorn_connection import MAX_CONNECTIONS  # slow to import
 
         http = MAX_CONNECTIONS
     missing = shortage(settings, http)
@@ -93,9 +93,9 @@ def _count_descriptors(settings: Settings, log: Log) -> None:
 
 
 def _heed_signals(loop: asyncio.AbstractEventLoop, server: Server) -> asyncio.Event:
-    """Reload and hurry when told to; return what is set when the server is to stop."""
+    """Handle SIGHUP, SIGTERM and SIGINT; return the event that is set to stop the server."""
     stop = asyncio.Event()
-    reloads: set[asyncio.Task[None]] = set()  # The loop itself holds tasks weakly.
+    reloads: set[asyncio.Task[None]] = set()  # The loop itself has weak references to tasks.
 
     def asked_to_stop() -> None:
         if stop.is_set():
@@ -114,7 +114,7 @@ def _heed_signals(loop: asyncio.AbstractEventLoop, server: Server) -> asyncio.Ev
 
 
 def _drain_when_stopped_early(output: OutputThread) -> None:
-    """Write the records held so far when a signal ends the process while the server starts."""
+    """Write the held records if a signal ends the process during the start."""
     for number in (signal.SIGTERM, signal.SIGINT):
         handler = signal.getsignal(number)
         if callable(handler) and handler is not signal.default_int_handler:
@@ -132,42 +132,41 @@ def _drain_and_end(
 
 
 def _not_started(error: Exception) -> int:
-    """Say why, and return the exit code."""
-    print(f"prixfixe: {_told(error)}", file=sys.stderr)  # noqa: T201 - a failed start's last word
+    """Print why the start failed, and return the exit code."""
+    print(f"prixfixe: {_error_text(error)}", file=sys.stderr)  # noqa: T201 - the log has ended
     is_setting = isinstance(error, (CertificateError, UsersError))
     return EXIT_SETTINGS if is_setting else EXIT_CANNOT_START
 
 
-def _told(error: Exception) -> str:
-    """Return an error's text, without the system's number before one of ours."""
+def _error_text(error: Exception) -> str:
+    """Return an error's text, without the error number before one of our own texts."""
     if isinstance(error, OSError) and error.strerror and error.filename is None:
         return error.strerror
     return str(error)
 
 
 def give_back_memory() -> None:
-    """Have the buffers of large messages be mappings of their own, gone when they are freed.
+    """Make glibc allocate buffers of large messages by mmap, so that freeing them returns memory.
 
-    glibc maps what is large, but it raises the bar to the largest block that was ever freed, up to
-    32 MiB: then growing buffers are copied about in a heap whose holes stay. Other libraries of C
-    have no such bar.
+    By default glibc raises its mmap threshold to the largest block ever freed, up to 32 MiB. Large
+    buffers then fragment the heap, which keeps its size. Other C libraries have no such threshold.
     """
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_OCTETS)
 
 
 def _calm_collector() -> None:
-    """Look for garbage seldom: a session's cycles are few, and a pause delays everyone."""
+    """Collect garbage rarely: sessions leave few cycles, and a collection delays every client."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
 
 
 def _share_interpreter() -> None:
-    """Have threads ask for the interpreter's lock after 0.1 ms instead of 5.
+    """Let threads request the interpreter's lock after 0.1 ms instead of 5 ms.
 
-    The loop gives it up for each read, too briefly for a thread that has to be woken first, so that
-    one which keeps mail waits until the loop has nothing to do, at every statement of a commit.
+    The loop releases the lock for each read, but too briefly for a thread that must wake up first.
+    With 5 ms, the store's thread would wait for an idle loop at every statement of a commit.
     """
     sys.setswitchinterval(_SWITCH_SECONDS)
 

@@ -1,11 +1,7 @@
-"""Certificate and users while the server runs: read at the start, and again when they change.
+"""Loading of certificate and users at the start, and again when their files change.
 
-Owns: who of the two is in use, looking for changes, and what is said of a renewal.
-Promises: each of the two is read in a thread that nobody waits for, so that no session, no stop and
-not the other one waits for a disk or a long users file; a renewal that failed or does not end keeps
-what is in use and says so in the log, in a metric and in readiness; nothing that happens here ends
-the looking.
-Refuses: the files themselves (see `tls`, `auth`) and deciding when to look.
+Each is read in a thread of its own, so that no session waits for a disk. A reload that fails or
+does not end leaves the present one in use, and is reported in the log, a metric and readiness.
 """
 
 from __future__ import annotations
@@ -30,31 +26,31 @@ if TYPE_CHECKING:
     from prixfixe.telemetry.metrics import Metrics
     from prixfixe.telemetry.readiness import Readiness
 
-__all__ = ["Renewal", "Source"]
+__all__ = ["Reloader", "Source"]
 
-PATIENCE_SECONDS = 10.0  # a disk that takes longer is reported
+SLOW_READ_SECONDS = 10.0  # a read that takes longer is reported
 
 H = TypeVar("H", Certificates, Authenticator)
 
 
 class Source:
-    """One of the two, and the thread that reads its files."""
+    """The certificate or the users, and the thread that reads its files."""
 
     def __init__(self, what: str, held: Certificates | Authenticator, worker: Worker) -> None:
         self.what = what
         self.held = held
         self.worker = worker
         self.one_at_a_time = asyncio.Lock()
-        self.trouble = ""  # why the reading under way has not ended
+        self.trouble = ""  # set while a read takes too long
 
     def check(self) -> CheckResult:
-        """Tell whether what is on disk is in use."""
+        """Return whether the files on disk are in use."""
         error = self.trouble or self.held.error
         return CheckResult(not error, error or "ok")
 
 
-class Renewal:
-    """The certificate and the users of one server, once `load` has read them."""
+class Reloader:
+    """The certificate and the users of one server, after `load`."""
 
     def __init__(self, log: Log, metrics: Metrics) -> None:
         self._log = log
@@ -62,13 +58,13 @@ class Renewal:
         self.sources: list[Source] = []
         self.certificates: Certificates | None = None
         self.authenticator: Authenticator | None = None
-        self._told: CertificateInfo | None = None
+        self._logged: CertificateInfo | None = None
 
     async def load(self, settings: Settings, clock: Callable[[], float]) -> None:
-        """Read what is used.
+        """Read the certificate and the users, if the settings use them.
 
         Raises:
-            CertificateError: the pair cannot be served.
+            CertificateError: certificate and key cannot be served.
             UsersError: the users file cannot be used.
 
         """
@@ -88,7 +84,7 @@ class Renewal:
                 clock,
                 max_failures=settings.auth_max_failures,
                 seconds=settings.auth_lockout_time,
-                tell=self._log.logins_locked_out,
+                on_lockout=self._log.logins_locked_out,
             )
             users = partial(Authenticator, path, throttle)
             self.authenticator = await self._load("auth", users)
@@ -101,30 +97,30 @@ class Renewal:
         return held
 
     def add_checks(self, readiness: Readiness) -> None:
-        """Make readiness depend on what is held."""
+        """Add a readiness check for each source."""
         for source in self.sources:
             readiness.add(source.what, source.check)
 
     async def poll(self, source: Source) -> None:
-        """Renew what changed since it was last read."""
-        await self._renew(source, source.held.poll)
+        """Reload the source if its files changed since they were last read."""
+        await self._read_again(source, source.held.poll)
 
     async def reload(self) -> None:
-        """Renew everything (SIGHUP)."""
+        """Reload everything (SIGHUP)."""
         self._log.say("reload")
         await asyncio.gather(*(self._reload(source) for source in self.sources))
 
     async def _reload(self, source: Source) -> None:
-        if source.trouble:  # To wait too would be silence.
+        if source.trouble:  # Report it now: the read that is stuck may never end.
             self._tell(source, ReloadResult(ok=False, reason=source.trouble))
         else:
-            await self._renew(source, source.held.reload)
+            await self._read_again(source, source.held.reload)
 
-    async def _renew(self, source: Source, read: Callable[[], ReloadResult | None]) -> None:
+    async def _read_again(self, source: Source, read: Callable[[], ReloadResult | None]) -> None:
         async with source.one_at_a_time:
             try:
                 result = await self._read(source, read)
-            except Exception as error:  # noqa: BLE001 - a defect must not end the looking
+            except Exception as error:  # noqa: BLE001 - a defect must not end the polling
                 self._log.unexpected(error)
                 result = ReloadResult(ok=False, reason=type(error).__name__)
         if result is not None:
@@ -136,9 +132,9 @@ class Renewal:
     ) -> ReloadResult | None:
         reading = asyncio.get_running_loop().run_in_executor(source.worker, read)
         try:
-            done, _ = await asyncio.wait({reading}, timeout=PATIENCE_SECONDS)
+            done, _ = await asyncio.wait({reading}, timeout=SLOW_READ_SECONDS)
             if not done:
-                source.trouble = f"reading has not ended after {PATIENCE_SECONDS:g} seconds"
+                source.trouble = f"reading has not ended after {SLOW_READ_SECONDS:g} seconds"
                 self._tell(source, ReloadResult(ok=False, reason=source.trouble))
             return await reading
         finally:
@@ -152,18 +148,18 @@ class Renewal:
             self._log.say("not reloaded", what=source.what, reason=result.reason)
 
     def _tell_certificate(self) -> None:
-        """Tell once of each that comes into use: whom it names and when it ends."""
+        """Log each certificate once when it comes into use, with its names and expiry."""
         info = None if self.certificates is None else self.certificates.info
-        if info is None or info == self._told:
+        if info is None or info == self._logged:
             return
-        self._told = info
+        self._logged = info
         self._metrics.not_after = info.not_after
         is_over = info.not_after <= time.time()
         about = {"names": ", ".join(info.names), "expires": _moment(info.not_after)}
         self._log.say("certificate expired" if is_over else "certificate in use", **about)
 
     def close(self) -> None:
-        """Let go of the threads, those that read whatever they are at."""
+        """End the threads without waiting for a read."""
         for source in self.sources:
             source.worker.shutdown()
         if self.authenticator is not None:

@@ -1,4 +1,4 @@
-"""The settings: one table from which everything that knows a setting is derived."""
+"""The settings of the server: the table, and what is derived from it."""
 
 from prixfixe.settings.loading import Problem, SettingsError, load, sources, warnings
 from prixfixe.settings.showing import example, plain, show

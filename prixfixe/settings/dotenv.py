@@ -1,7 +1,7 @@
-"""Read a `.env` file: the part of compose's format that has one meaning.
+"""Read a `.env` file, as far as docker compose reads the same values from it.
 
-A line is `NAME=value`, empty or a comment. What compose would expand (a dollar sign, and in double
-quotes a backslash) is refused, so that both programs read the same value from a line.
+A line is `NAME=value`, a comment or blank. What compose would expand is rejected: a dollar sign,
+and a backslash in double quotes.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ __all__ = ["Fault", "parse"]
 _NAME = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=", re.ASCII)
 _SINGLE = re.compile(r"'([^']*)'")
 _DOUBLE = re.compile(r'"([^"]*)"')
-_COMMENT = re.compile(r"\s#.*")  # a value may begin with the sign
+_COMMENT = re.compile(r"\s#.*")  # a value may begin with #
 
 
 class Fault(NamedTuple):
-    """A line that cannot be read: its number from 1, its name if it has one, what was expected.
+    """A line that cannot be read: its number from 1, its name if any, and what was expected.
 
-    The rest of the line is left out, for it may be a secret.
+    The value is left out because it may be a secret.
     """
 
     line: int
@@ -33,9 +33,9 @@ class Fault(NamedTuple):
 
 
 def parse(text: str, prefix: str) -> tuple[dict[str, str], list[Fault]]:
-    """Return the variables that begin with `prefix`, and the faults of all lines.
+    """Return the variables whose names begin with `prefix`, and the faults of all lines.
 
-    Of two lines with one name the last counts.
+    If a name has several lines, the last one counts.
     """
     values: dict[str, str] = {}
     faults: list[Fault] = []
@@ -60,7 +60,7 @@ def _split(line: str) -> tuple[str, str]:
 
 
 def _value(raw: str) -> str:
-    """Return a value without its quotes; one without quotes also loses a comment after it."""
+    """Return a value without its quotes, or an unquoted value without its comment."""
     for quoted in (_SINGLE, _DOUBLE):
         if match := quoted.match(raw):
             if quoted is _DOUBLE and re.search(r"[\\$]", match[1]):

@@ -1,7 +1,7 @@
-"""From an environment to settings, or to everything that is wrong with it.
+"""Load the settings from environment variables.
 
-`load` reports every problem at once, misspelt names among them, each with name, value and what was
-expected. A secret's value is in no message, and a blank secret or file never means "none".
+`load` reports every problem at once, each with name, value and what was expected. No message
+contains a secret. A blank secret or file is a problem and never means "none".
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Problem", "SettingsError", "load", "sources", "warnings"]
 
-# More than the longest list of recipients anyone keeps here; /dev/zero must not end a start.
+# Enough for any list of recipients; /dev/zero must not exhaust the memory.
 _MAX_FILE_OCTETS = 1024 * 1024
 _MAX_SHOWN = 100
 _NOT_BLANK = "a value that is not blank, or the variable not to be set"
-# What Kubernetes sets in every pod of a namespace that has a Service `smtp` or `smtp-…`, and Docker
-# for a link of that name. `SMTP_PORT` itself is a setting, and its reader says what to do.
+# Variables that Kubernetes sets in every pod of a namespace with a Service `smtp` or `smtp-…`, and
+# Docker for a link of that name. `SMTP_PORT` is a setting, and its parser says what to do.
 _SERVICE = re.compile(
     r"SMTP_(?:[A-Z0-9_]+_)?"
     r"(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
@@ -31,7 +31,7 @@ _SERVICE_URL = re.compile(r"(?:tcp|udp|sctp)://")
 
 
 class Problem(NamedTuple):
-    """One thing wrong: the variable, its value as it may be shown, and what was expected."""
+    """One wrong setting: the variable, its value or "(hidden)", and what was expected."""
 
     name: str
     value: str
@@ -42,7 +42,7 @@ class Problem(NamedTuple):
 
 
 class SettingsError(ValueError):
-    """The settings cannot be used; `problems` lists everything that is wrong (exit 2)."""
+    """The settings cannot be used; `problems` has all problems (exit code 2)."""
 
     TITLE = "settings that cannot be used:"
 
@@ -53,7 +53,7 @@ class SettingsError(ValueError):
 
 
 class _FileError(ValueError):
-    """The text of a setting cannot be had from the file its `_FILE` variable names."""
+    """The file that a `_FILE` variable names cannot be read."""
 
 
 def _read_file(path: str) -> str:
@@ -71,11 +71,11 @@ def load(environ: Mapping[str, str], read_file: Callable[[str], str] = _read_fil
     """Read the settings from an environment.
 
     Args:
-        environ: such as `os.environ`; of it only names that begin with `SMTP_` are read.
-        read_file: gives the text of a `_FILE` variable's path, or raises OSError or ValueError.
+        environ: such as `os.environ`; only names that begin with `SMTP_` are read.
+        read_file: returns the text of a `_FILE` variable's path, or raises OSError or ValueError.
 
     Raises:
-        SettingsError: with every problem there is.
+        SettingsError: with every problem.
 
     """
     problems: list[Problem] = []
@@ -101,7 +101,7 @@ def load(environ: Mapping[str, str], read_file: Callable[[str], str] = _read_fil
 
 
 def _text(setting: Setting, environ: Mapping[str, str], read_file: Callable[[str], str]) -> str:
-    """Return a setting's text from the variable, its file, or the default."""
+    """Return the text of a setting from its variable, its file or its default."""
     path = environ.get(f"{setting.env}_FILE")
     if path is None:
         text = environ.get(setting.env, setting.default)
@@ -135,7 +135,7 @@ def _shown(setting: Setting, text: str) -> str:
 
 
 def _unknown(environ: Mapping[str, str]) -> list[Problem]:
-    """Return every name that looks like a setting and is none; its value may be a secret."""
+    """Return a problem for every unknown `SMTP_` name; values are hidden: they may be secrets."""
     known = {name for setting in TABLE for name in (setting.env, f"{setting.env}_FILE")}
     return [
         Problem(name, "(hidden)", f"a setting's name{_nearest(name, known)}")
@@ -157,7 +157,7 @@ def _nearest(name: str, known: set[str]) -> str:
 
 
 def warnings(environ: Mapping[str, str], settings: Settings) -> list[str]:
-    """Return a sentence for every setting that is changed and has no effect beside the others."""
+    """Return a sentence for every changed setting that has no effect with the others."""
     attributes = {one.attribute: one.env for one in TABLE if _is_changed(one, environ)}
     return [f"{attributes[name]} has no effect: {why}" for name, why in idle(settings, attributes)]
 
@@ -168,11 +168,11 @@ def _is_changed(setting: Setting, environ: Mapping[str, str]) -> bool:
 
 
 def sources(environ: Mapping[str, str], env_file: Mapping[str, str]) -> dict[str, str]:
-    """Return where each setting's value came from: default, environment, or a file's path.
+    """Return the source of each setting's value: default, environment, or the path of a file.
 
     Args:
         environ: the variables that were read.
-        env_file: those of them that a `.env` file gave, each with the path of that file.
+        env_file: the variables that came from a `.env` file, with the path of that file.
 
     """
     return {

@@ -1,8 +1,6 @@
-"""Read a setting's text: sizes, durations, ports, lists. Pure functions from text to value.
+"""Parsers of setting values: each returns a value or raises `ValueError`.
 
-Owns: the notations people type.
-Promises: a `ValueError` says what was expected, in words that fit after "expected".
-Refuses: defaults and names; those are in `settings`.
+The text of the error completes the sentence "expected …".
 """
 
 from __future__ import annotations
@@ -59,15 +57,15 @@ _DOMAIN = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
     r"(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*"
 )
-# What a file system, SQLite and struct statvfs count in 64 bits, with room for sums.
+# File systems, SQLite and statvfs use 64 bits; this leaves room for sums.
 _MAX_OCTETS = 2**60
-# Beyond a century nobody means it, and timers count milliseconds.
+# A century; timers count milliseconds.
 _MAX_SECONDS = 36500 * 86400.0
 _TOKEN = re.compile(r"[!-~]+")
 
 
 def size(least: int) -> Callable[[str], int]:
-    """Return a reader of octets: `1048576`, `10MiB`, `25MB`."""
+    """Return a parser of sizes in bytes: `1048576`, `10MiB`, `25MB`."""
 
     def read(text: str) -> int:
         match = _SIZE.fullmatch(text.strip())
@@ -84,7 +82,7 @@ def size(least: int) -> Callable[[str], int]:
 
 
 def duration(least: float) -> Callable[[str], float]:
-    """Return a reader of seconds: `300`, `1.5`, `30s`, `5m`, `7d`."""
+    """Return a parser of durations in seconds: `300`, `1.5`, `30s`, `5m`, `7d`."""
 
     def read(text: str) -> float:
         match = _DURATION.fullmatch(text.strip())
@@ -101,7 +99,7 @@ def duration(least: float) -> Callable[[str], float]:
 
 
 def count(least: int) -> Callable[[str], int]:
-    """Return a reader of whole numbers."""
+    """Return a parser of whole numbers."""
 
     def read(text: str) -> int:
         number = int(text) if _COUNT.fullmatch(text.strip()) else -1
@@ -113,7 +111,7 @@ def count(least: int) -> Callable[[str], int]:
 
 
 def boolean(text: str) -> bool:
-    """Read true or false as people write them."""
+    """Parse true, yes, on, 1, or false, no, off, 0 and nothing."""
     word = _WORDS.get(text.strip().lower())
     if word is None:
         raise ValueError("true or false")
@@ -121,7 +119,7 @@ def boolean(text: str) -> bool:
 
 
 def choice(*words: str) -> Callable[[str], str]:
-    """Return a reader of one of some words, in any case."""
+    """Return a parser of one of these words, in any case."""
 
     def read(text: str) -> str:
         word = text.strip().lower()
@@ -133,27 +131,27 @@ def choice(*words: str) -> Callable[[str], str]:
 
 
 def optional_choice(*words: str) -> Callable[[str], str | None]:
-    """Return a reader of one of some words or nothing."""
+    """Return a parser of one of these words; nothing is None."""
     read = choice(*words)
     return lambda text: read(text) if text.strip() else None
 
 
 def optional_text(text: str) -> str | None:
-    """Read any text; nothing is None."""
+    """Parse any text; nothing is None."""
     return text.strip() or None
 
 
 def token(text: str) -> str | None:
-    """Read what a client can send after `Bearer` (RFC 6750 section 2.1, and a little more)."""
+    """Parse a bearer token: printable ASCII without spaces, a superset of RFC 6750 section 2.1."""
     if text and not _TOKEN.fullmatch(text):
         raise ValueError("printable ASCII without spaces")
     return text or None
 
 
 def port(text: str) -> int:
-    """Read a TCP port; 0 is any free one."""
+    """Parse a TCP port; 0 is any free one."""
     if text.startswith("tcp://"):
-        # Kubernetes sets NAME_PORT in every pod beside a Service of that name, such as `smtp`.
+        # Kubernetes sets NAME_PORT in every pod for a Service of that name, such as `smtp`.
         raise ValueError("a port from 0 to 65535; in Kubernetes set enableServiceLinks: false")
     number = int(text) if _COUNT.fullmatch(text.strip()) else -1
     if not 0 <= number <= 65535:
@@ -162,7 +160,7 @@ def port(text: str) -> int:
 
 
 def optional_port(text: str) -> int | None:
-    """Read a port or `off`."""
+    """Parse a port or `off`, which is None."""
     if text.strip().lower() == "off":
         return None
     try:
@@ -172,7 +170,7 @@ def optional_port(text: str) -> int | None:
 
 
 def bind(text: str) -> str:
-    """Read an IP address to listen on; nothing is all of them."""
+    """Parse an IP address to listen on; "" is all addresses."""
     address = text.strip().strip("[]")
     if address in ("", "*"):
         return ""
@@ -187,7 +185,7 @@ def bind(text: str) -> str:
 
 
 def domain(text: str) -> str:
-    """Read a host name or an address literal."""
+    """Parse a host name or an address literal."""
     name = text.strip()
     if _DOMAIN.fullmatch(name) or _is_literal(name):
         return name
@@ -195,7 +193,7 @@ def domain(text: str) -> str:
 
 
 def hosts(text: str) -> tuple[str, ...]:
-    """Read host names, lower-cased, without the dot that may end them."""
+    """Parse host names; they are lower-cased and lose a final dot."""
     entries = _list(text)
     for entry in entries:
         if not _DOMAIN.fullmatch(entry.removesuffix(".")):
@@ -207,18 +205,18 @@ def hosts(text: str) -> tuple[str, ...]:
 def _is_literal(text: str) -> bool:
     if not (text.startswith("[") and text.endswith("]")):
         return False
-    from prixfixe.smtp.address import is_literal  # compiling a grammar is slow; probes need none
+    from prixfixe.smtp.address import is_literal  # slow to import, and a probe does not need it
 
     return is_literal(text)
 
 
 def _list(text: str) -> list[str]:
-    """Split at commas and, as a file has them, at line ends."""
+    """Split at commas and, for files, at line ends."""
     return [entry for entry in map(str.strip, re.split(r"[,\n]", text)) if entry]
 
 
 def recipients(text: str) -> tuple[str, ...]:
-    """Read an allow-list of `@domain` and `user@domain`, lower-cased."""
+    """Parse an allow-list of `@domain` and `user@domain`; it is lower-cased."""
     entries = _list(text)
     for entry in entries:
         if not _is_pattern(entry):
@@ -238,7 +236,7 @@ def _is_pattern(entry: str) -> bool:
 
 
 def networks(text: str) -> tuple[Network, ...]:
-    """Read networks such as 10.0.0.0/8 or ::1."""
+    """Parse networks such as 10.0.0.0/8 or ::1."""
     found: list[Network] = []
     for entry in _list(text):
         try:
@@ -250,7 +248,7 @@ def networks(text: str) -> tuple[Network, ...]:
 
 
 def store_url(text: str) -> str:
-    """Read the URL of a store that is built in or installed."""
+    """Parse the URL of a store that is built in or installed."""
     url = text.strip()
     if not url.isprintable():  # it is in the ready line and in errors
         raise ValueError(forms())

@@ -1,6 +1,6 @@
-"""What must hold between settings that are each right by themselves, and which have no effect.
+"""Rules between settings that are each valid by themselves, and settings that have no effect.
 
-A rule with a setting that could not be read is not asked. No rule looks at a file.
+A rule is skipped if one of its settings could not be read. No rule reads a file.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ __all__ = ["IDLE", "RULES", "Rule", "broken", "idle"]
 
 
 class Rule(NamedTuple):
-    """A forbidden combination: the attributes it looks at, the one to blame first.
+    """A forbidden combination of attributes; an error names the first one.
 
-    `expected` may name their values by position: `{1}` is the second attribute's.
+    `expected` may refer to their values by position: `{1}` is the value of the second attribute.
     """
 
     attributes: tuple[str, ...]
@@ -105,7 +105,7 @@ RULES: tuple[Rule, ...] = (
 
 
 def broken(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
-    """Yield attribute, value and all that is expected of it, for each that breaks a rule."""
+    """Yield attribute, value and what was expected for each attribute that breaks a rule."""
     found: dict[str, list[str]] = {}
     for rule in RULES:
         if all(attribute in values for attribute in rule.attributes):
@@ -120,8 +120,8 @@ def _has_no_tls(settings: Settings) -> bool:
     return settings.tls_cert is None
 
 
-# Attribute, when it has no effect, and why. A user who gave it is told; a default is not. What has
-# no effect on a store is said by its technology.
+# Attribute, when it has no effect, and why. Only a changed setting causes a warning. A store's
+# technology says which settings have no effect on it.
 IDLE: tuple[tuple[str, Callable[[Settings], bool], str], ...] = (
     (
         "auth_users",

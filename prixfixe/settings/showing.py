@@ -1,7 +1,4 @@
-"""Settings for people and programs to read: text, JSON and `.env.example`.
-
-A secret is hidden in every form.
-"""
+"""Settings as text, as JSON and as `.env.example`; secrets are hidden in each."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ _ADVANCED_HEAD = """
 
 
 def plain(settings: Settings, setting: Setting) -> Any:  # noqa: ANN401 - what JSON can hold
-    """Return a value as JSON has it; None is "off" or "not given"."""
+    """Return a value for JSON; None is "off" or "not given"."""
     value = getattr(settings, setting.attribute)
     if setting.is_secret and value:
         return "(hidden)"
@@ -38,7 +35,7 @@ def plain(settings: Settings, setting: Setting) -> Any:  # noqa: ANN401 - what J
 
 
 def show(settings: Settings, setting: Setting) -> str:
-    """Return a value as it could be written in the environment, secrets hidden."""
+    """Return a value as it would be written in the environment, with secrets hidden."""
     value = plain(settings, setting)
     if value is None:
         return "off" if setting.parse is parse.optional_port else ""

@@ -1,6 +1,6 @@
-"""The table of settings: names, readers, defaults and help, and the record they fill.
+"""The table of settings: names, parsers, defaults and help; and the record of their values.
 
-All that lists settings is derived from the table. The repr of `Settings` hides secrets.
+Every list of settings is derived from the table. The repr of `Settings` hides secrets.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from prixfixe.settings import parse as units
+from prixfixe.settings import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,10 +19,10 @@ PREFIX = "SMTP_"
 
 
 class Setting(NamedTuple):
-    """One row: the variable, how to read it, its default as text, and what it means.
+    """One row: the variable, its parser, its default as text, and its meaning.
 
-    An advanced setting is one that nearly nobody has to know: documents list it last, and
-    docker-compose.yml does not pass it on.
+    Few users need an advanced setting: documents list it last, and docker-compose.yml does not pass
+    it on.
     """
 
     env: str
@@ -39,61 +39,61 @@ class Setting(NamedTuple):
 
 
 TABLE: tuple[Setting, ...] = (
-    Setting("SMTP_DOMAIN", units.domain, "localhost", "name in greeting, EHLO and Received"),
-    Setting("SMTP_BIND", units.bind, "", "listen address; empty is all addresses, IPv4 and IPv6"),
-    Setting("SMTP_PORT", units.port, "2525", "SMTP listener; 0 is any free port"),
+    Setting("SMTP_DOMAIN", parse.domain, "localhost", "name in greeting, EHLO and Received"),
+    Setting("SMTP_BIND", parse.bind, "", "listen address; empty is all addresses, IPv4 and IPv6"),
+    Setting("SMTP_PORT", parse.port, "2525", "SMTP listener; 0 is any free port"),
     Setting(
-        "SMTP_MAX_CONNECTIONS", units.count(1), "100", "concurrent sessions; health probes are free"
+        "SMTP_MAX_CONNECTIONS", parse.count(1), "100", "concurrent sessions; health probes are free"
     ),
     Setting(
         "SMTP_MAX_CONNECTIONS_PER_IP",
-        units.count(0),
+        parse.count(0),
         "0",
         "concurrent sessions of one IPv4 address or IPv6 /64; 0 is off",
     ),
     Setting(
         "SMTP_MAX_CONNECTION_RATE",
-        units.count(0),
+        parse.count(0),
         "0",
         "new connections a minute of one IPv4 address or IPv6 /64; 0 is off",
     ),
     Setting(
         "SMTP_MAX_MESSAGE_SIZE",
-        units.size(1024),
+        parse.size(1024),
         "10485760",
         "octets; advertised in SIZE and enforced",
     ),
-    Setting("SMTP_MAX_RECIPIENTS", units.count(1), "1000", "recipients of one message"),
+    Setting("SMTP_MAX_RECIPIENTS", parse.count(1), "1000", "recipients of one message"),
     Setting(
         "SMTP_MAX_MESSAGES",
-        units.count(0),
+        parse.count(0),
         "0",
         "messages of one session, then 421; 0 is any number",
     ),
-    Setting("SMTP_MAX_ERRORS", units.count(1), "20", "refused commands before a session is closed"),
+    Setting("SMTP_MAX_ERRORS", parse.count(1), "20", "refused commands before a session is closed"),
     Setting(
         "SMTP_MAX_INFLIGHT",
-        units.size(1024),
+        parse.size(1024),
         "64MiB",
         "octets of message data held in memory for all sessions together",
     ),
-    Setting("SMTP_TIMEOUT", units.duration(0.1), "300", "idle seconds before 421 and close"),
+    Setting("SMTP_TIMEOUT", parse.duration(0.1), "300", "idle seconds before 421 and close"),
     Setting(
         "SMTP_MAX_SESSION_TIME",
-        units.duration(0),
+        parse.duration(0),
         "1h",
         "how long a session may last; a message under way is finished first; 0 is for ever",
     ),
     Setting(
         "SMTP_MIN_DATA_RATE",
-        units.size(0),
+        parse.size(0),
         "500",
         "octets a second message data must average over SMTP_TIMEOUT, at least a minute; 0 is off",
         is_advanced=True,
     ),
     Setting(
         "SMTP_STRESS_TIMEOUT",
-        units.duration(0),
+        parse.duration(0),
         "5",
         "when every connection is taken, a new one replaces whoever sent no mail and less than"
         " SMTP_MIN_DATA_RATE for this long; 0 is off",
@@ -101,131 +101,131 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "SMTP_SHUTDOWN_TIMEOUT",
-        units.duration(0),
+        parse.duration(0),
         "8",
         "seconds that sessions with a message under way get to finish it",
     ),
     Setting(
         "SMTP_RECIPIENTS",
-        units.recipients,
+        parse.recipients,
         "",
         "allow-list: @example.com, user@example.com, comma separated; empty is any",
     ),
-    Setting("SMTP_STRICT", units.boolean, "false", "refuse message lines over 998 octets"),
+    Setting("SMTP_STRICT", parse.boolean, "false", "refuse message lines over 998 octets"),
     Setting(
         "SMTP_BARE_LF",
-        units.choice("refuse", "accept"),
+        parse.choice("refuse", "accept"),
         "refuse",
         "refuse messages with a LF that no CR precedes, or accept them as they are (test servers)",
     ),
     Setting(
         "SMTP_TLS",
-        units.choice("off", "auto", "required"),
+        parse.choice("off", "auto", "required"),
         "auto",
         "off, auto (offer STARTTLS when a certificate is set) or required",
     ),
     Setting(
         "SMTP_TLS_CERT",
-        units.optional_text,
+        parse.optional_text,
         "",
         "path of a PEM certificate chain, or self-signed for development",
     ),
-    Setting("SMTP_TLS_KEY", units.optional_text, "", "path of its PEM private key"),
-    Setting("SMTP_TLS_PORT", units.optional_port, "off", "implicit-TLS listener; off or a port"),
+    Setting("SMTP_TLS_KEY", parse.optional_text, "", "path of its PEM private key"),
+    Setting("SMTP_TLS_PORT", parse.optional_port, "off", "implicit-TLS listener; off or a port"),
     Setting(
-        "SMTP_TLS_MIN_VERSION", units.choice("1.2", "1.3"), "1.2", "lowest TLS version: 1.2 or 1.3"
+        "SMTP_TLS_MIN_VERSION", parse.choice("1.2", "1.3"), "1.2", "lowest TLS version: 1.2 or 1.3"
     ),
     Setting(
         "SMTP_AUTH",
-        units.choice("off", "optional", "required", "any"),
+        parse.choice("off", "optional", "required", "any"),
         "off",
         "off, optional, required, or any (accept every credential: development)",
     ),
     Setting(
         "SMTP_AUTH_USERS",
-        units.optional_text,
+        parse.optional_text,
         "",
         "path of a file with user:hash lines (prixfixe hash-password)",
     ),
-    Setting("SMTP_AUTH_INSECURE", units.boolean, "false", "allow AUTH without TLS"),
+    Setting("SMTP_AUTH_INSECURE", parse.boolean, "false", "allow AUTH without TLS"),
     Setting(
         "SMTP_AUTH_MAX_FAILURES",
-        units.count(0),
+        parse.count(0),
         "15",
         "failed logins of one IPv4 address or IPv6 /64 before it is locked out; 0 is never",
     ),
     Setting(
         "SMTP_AUTH_LOCKOUT_TIME",
-        units.duration(0),
+        parse.duration(0),
         "10m",
         "how long after the last failure a network is locked out; 0 is not at all",
     ),
     Setting(
         "SMTP_PROXY_PROTOCOL",
-        units.networks,
+        parse.networks,
         "",
         "networks trusted to send PROXY v1 or v2, comma separated; empty is off",
     ),
     Setting(
         "SMTP_STORE",
-        units.store_url,
+        parse.store_url,
         "sqlite:mail/prixfixe.db",
         "sqlite:PATH, maildir:PATH, memory: or discard:",
     ),
     Setting(
-        "SMTP_STORE_MAX_MESSAGES", units.count(0), "0", "keep this many, oldest go first; 0 is all"
+        "SMTP_STORE_MAX_MESSAGES", parse.count(0), "0", "keep this many, oldest go first; 0 is all"
     ),
     Setting(
-        "SMTP_STORE_MAX_AGE", units.duration(0), "0", "keep this long, such as 7d; 0 is for ever"
+        "SMTP_STORE_MAX_AGE", parse.duration(0), "0", "keep this long, such as 7d; 0 is for ever"
     ),
     Setting(
         "SMTP_STORE_TIMEOUT",
-        units.duration(0.1),
+        parse.duration(0.1),
         "60",
         "how long a commit may take before its client is told 451",
         is_advanced=True,
     ),
     Setting(
-        "SMTP_STORE_MIN_FREE", units.size(0), "64MiB", "below this free space: 452 and not ready"
+        "SMTP_STORE_MIN_FREE", parse.size(0), "64MiB", "below this free space: 452 and not ready"
     ),
     Setting(
         "SMTP_HTTP_BIND",
-        units.bind,
+        parse.bind,
         "127.0.0.1",
         "address of health, metrics and API; empty is all (the image's default)",
     ),
     Setting(
-        "SMTP_HTTP_PORT", units.optional_port, "8025", "its port; off closes it, 0 is any free port"
+        "SMTP_HTTP_PORT", parse.optional_port, "8025", "its port; off closes it, 0 is any free port"
     ),
     Setting(
         "SMTP_HTTP_TOKEN",
-        units.token,
+        parse.token,
         "",
         "bearer token for all but health and metrics; unset is none, blank is refused",
         is_secret=True,
     ),
     Setting(
         "SMTP_HTTP_HOSTS",
-        units.hosts,
+        parse.hosts,
         "",
         "further names the API is asked by, comma separated, beside addresses, single labels, local"
         " names (.localhost .local .internal .test .svc) and SMTP_DOMAIN",
     ),
     Setting(
         "SMTP_LOG_LEVEL",
-        units.choice("debug", "info", "warning", "error", "critical"),
+        parse.choice("debug", "info", "warning", "error", "critical"),
         "info",
         "debug, info, warning, error or critical",
     ),
     Setting(
         "SMTP_LOG_FORMAT",
-        units.optional_choice("text", "json"),
+        parse.optional_choice("text", "json"),
         "",
         "text or json; empty is text on a terminal, else json",
     ),
     Setting(
         "SMTP_LOG_ADDRESSES",
-        units.choice("full", "domain", "none"),
+        parse.choice("full", "domain", "none"),
         "full",
         "how senders, recipients and users are logged: full, domain (*@example.com) or none (*)",
     ),
@@ -234,9 +234,9 @@ TABLE: tuple[Setting, ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The effective settings; attributes are the variables' names in lower case.
+    """The effective settings; attributes are the variables' names in lower case without prefix.
 
-    Sizes are octets, durations seconds. None stands for "off" or "not given".
+    Sizes are in bytes, durations in seconds. None is "off" or "not given".
     """
 
     domain: str
@@ -268,7 +268,7 @@ class Settings:
     auth_insecure: bool
     auth_max_failures: int
     auth_lockout_time: float
-    proxy_protocol: tuple[units.Network, ...]
+    proxy_protocol: tuple[parse.Network, ...]
     store: str
     store_max_messages: int
     store_max_age: float

@@ -1,11 +1,7 @@
-"""The SMTP path grammar of RFC 5321 section 4.1.2, with RFC 6531's Unicode.
+"""The SMTP path grammar of RFC 5321 section 4.1.2, with the Unicode of RFC 6531.
 
-Owns: turning the text after `FROM:` or `TO:` into a mailbox exactly as it was sent.
-Promises: every text is either refused with `AddressError` or the mailbox comes back unchanged; a
-mailbox never holds CR, LF, NUL or another control character; nothing is decoded, unquoted,
-case-folded or looked up (RFC 2047 words are ordinary text here, so they cannot smuggle octets).
-Refuses: Internet *message* address syntax (comments, display names, groups), obsolete domains
-without a name, and address literals whose tag nobody registered.
+A mailbox is returned exactly as it was sent, or refused with `AddressError`. Nothing is decoded,
+unquoted or case-folded, and no mailbox contains a control character.
 """
 
 from __future__ import annotations
@@ -25,8 +21,9 @@ __all__ = [
     "parse_path",
 ]
 
-MAX_DOMAIN_OCTETS = 255  # RFC 5321 4.5.3.1.2: the DNS holds no longer one
-# No bound on a local part (RFC 5321 4.5.3.1), but that `Return-Path: <…>` is a line of RFC 5322.
+MAX_DOMAIN_OCTETS = 255  # RFC 5321 4.5.3.1.2: the DNS has no longer name
+# A local part has no limit of its own (RFC 5321 4.5.3.1). `Return-Path: <…>` must fit into a line
+# of RFC 5322.
 MAX_PATH_OCTETS = 980
 MAX_LABEL_OCTETS = 63  # RFC 1035 2.3.4
 
@@ -36,7 +33,7 @@ _ATEXT = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~{NON_ASCII}-]"
 _DOT_STRING = rf"{_ATEXT}+(?:\.{_ATEXT}+)*"
 # qtextSMTP is printable ASCII but for the quote and the backslash; a pair quotes any of it.
 _QUOTED = rf'"(?:[ !#-\[\]-~{NON_ASCII}]|\\[ -~])*"'
-_ALNUM_ = rf"[A-Za-z0-9_{NON_ASCII}]"  # hosts have underscores, though the DNS wants none
+_ALNUM_ = rf"[A-Za-z0-9_{NON_ASCII}]"  # real hosts have underscores in their names
 _LABEL = rf"{_ALNUM_}(?:[A-Za-z0-9_{NON_ASCII}-]*{_ALNUM_})?"
 _NAME = rf"{_LABEL}(?:\.{_LABEL})*"
 _LITERAL = r"\[[0-9A-Za-z:.]+\]"
@@ -44,13 +41,13 @@ _LITERAL = r"\[[0-9A-Za-z:.]+\]"
 _ASCII_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _ASCII_LABEL = r"[A-Za-z0-9]+(?:-+[A-Za-z0-9]+)*"
 PLAIN_PATH = rf"<({_ASCII_ATEXT}(?:\.{_ASCII_ATEXT})*@{_ASCII_LABEL}(?:\.{_ASCII_LABEL})*)>"
-MAX_PLAIN_OCTETS = MAX_LABEL_OCTETS  # nothing in a path this short can be too long
+MAX_PLAIN_OCTETS = MAX_LABEL_OCTETS  # no part of a path this short can be too long
 _PLAIN = re.compile(PLAIN_PATH)
 
 
 @cache
 def _grammar() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Return source route and mailbox: their Unicode classes take 40 ms to compile, so not yet."""
+    """Compile source route and mailbox on first use: their Unicode classes take 40 ms."""
     route = re.compile(rf"@{_NAME}(?:,@{_NAME})*:")
     return route, re.compile(rf"({_DOT_STRING}|{_QUOTED})@({_NAME}|{_LITERAL})")
 
@@ -67,8 +64,8 @@ class AddressError(ValueError):
 def parse_path(text: str) -> tuple[str, str]:
     """Split `<mailbox>rest` into the mailbox as sent and the rest.
 
-    The mailbox is "" for `<>`; a bare `<postmaster>` in any case is the one name without a
-    domain (RFC 5321 section 4.5.1); a source route is dropped (RFC 5321 appendix C).
+    The mailbox is "" for `<>`. Only `<postmaster>`, in any case, needs no domain (RFC 5321 section
+    4.5.1). A source route is dropped (RFC 5321 appendix C).
 
     Raises:
         AddressError: the text does not begin with a path.
@@ -115,7 +112,7 @@ def _check_domain(domain: str) -> None:
 
 
 def _label_octets(label: str) -> int:
-    """Return a label's length in the form the DNS would use (RFC 5890 section 2.3.2.1)."""
+    """Return a label's length in bytes as an A-label, its form in the DNS (RFC 5890 2.3.2.1)."""
     octets = len(_a_label(label))
     if octets > MAX_LABEL_OCTETS:
         raise AddressError("label too long")
@@ -136,10 +133,10 @@ def is_literal(text: str) -> bool:
 
 
 def comparable(address: str) -> str:
-    """Return what an accepted mailbox has in common with its other spellings.
+    """Return the form in which all spellings of an accepted mailbox are equal.
 
-    Case and Unicode's compositions never matter here (see `policy`), quotes are not part of what
-    they quote (RFC 5322 3.2.4), and a domain's U-labels are its A-labels (RFC 5890 2.3.2.1).
+    Case and Unicode composition are ignored. The quotes of a local part are removed (RFC 5322
+    3.2.4). The U-labels of a domain become A-labels (RFC 5890 2.3.2.1).
     """
     if address.isascii() and not address.startswith('"'):
         return address.lower()

@@ -1,6 +1,6 @@
-"""The SMTP verbs: each a function from state and argument to a reply, or to what begins with it.
+"""The SMTP verbs except MAIL and RCPT: each is a function from state and argument to an outcome.
 
-MAIL and RCPT are in `mail_commands`. The table says what must come before each verb.
+The table at the end says what must come before each verb.
 """
 
 from __future__ import annotations
@@ -41,32 +41,32 @@ _HELO = re.compile(
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 _BDAT = re.compile(rb"([0-9]{1,20})(|[ \t].*)")
 _AUTH = re.compile(rb"([!-~]+)(?:[ \t]+([!-~]+))?")
-# A refused chunk up to this multiple of the limit, or this size, is read and dropped (RFC 3030 2);
-# beyond, nobody is going to send it, and the session ends.
+# A refused chunk up to this multiple of the limit, or this size, is read and dropped (RFC 3030 2).
+# A larger one ends the session, because no client will really send it.
 _MAX_DROPPED = 4
 _DROPPED_OCTETS = 64 * 2**20
 
 
 class BeginBody(NamedTuple):
-    """Say `reply`, if there is one; what follows is message data."""
+    """Send `reply`, if any; the following input is message data."""
 
     reader: DataReader | ChunkReader
     reply: Reply | None = None
 
 
 class BeginTls(NamedTuple):
-    """Say 220 and shake hands."""
+    """Send 220 and start the TLS handshake."""
 
 
 class BeginLogin(NamedTuple):
-    """Start a SASL exchange; what follows is its responses."""
+    """Start a SASL exchange; the following lines are its responses."""
 
     mechanism: str
     exchange: Exchange
 
 
 class Close(NamedTuple):
-    """Say `after`, if there is one, then `reply` as the last word."""
+    """Send `after`, if any, then `reply`, and close."""
 
     reply: Reply
     after: Reply | None = None
@@ -109,10 +109,10 @@ def data(state: State, argument: bytes) -> Outcome:
 
 
 def bdat(state: State, argument: bytes) -> Outcome:
-    """BDAT (RFC 3030 section 2): the chunk is read, whether it is refused or not."""
+    """BDAT (RFC 3030 section 2): the chunk is read even if it is refused."""
     match = _BDAT.fullmatch(argument)
     if match is None:
-        # Whatever follows a size that is no number cannot be told from commands.
+        # Without a size, the data that follows cannot be told from commands.
         return _lose_sync(state, replies.BDAT_SYNTAX) if argument else replies.BDAT_SYNTAX
     octets = int(match[1])
     if octets > max(state.offer.max_message_size * _MAX_DROPPED, _DROPPED_OCTETS):
@@ -129,7 +129,7 @@ def _lose_sync(state: State, reply: Reply) -> Close:
 
 
 def _chunk_reader(state: State, refusal: Reply | None) -> tuple[ChunkReader, Reply | None]:
-    """Return what reads the chunk, and why it may only be read to be dropped."""
+    """Return the chunk's reader, and the refusal if the chunk must be dropped."""
     transaction = state.transaction
     refusal = barrier(state, _BDAT_VERB) or refusal
     if refusal is None and transaction is None:
@@ -150,7 +150,7 @@ def rset(state: State, argument: bytes) -> Reply:
 
 
 def _is_text(argument: bytes, charset: str = "ascii") -> bool:
-    """Whether an argument that means nothing here is at least text (RFC 5321 section 2.4)."""
+    """Whether an ignored argument is text without control characters (RFC 5321 section 2.4)."""
     try:
         return _CONTROL.search(argument.decode(charset)) is None
     except UnicodeDecodeError:
@@ -163,7 +163,7 @@ def noop(_state: State, argument: bytes) -> Reply:
 
 
 def vrfy(_state: State, argument: bytes) -> Reply:
-    """VRFY (RFC 5321 section 3.5.3): neither confirms nor denies; UTF-8 as RFC 6531 3.7.4.2."""
+    """VRFY (RFC 5321 section 3.5.3): 252 for any text, UTF-8 with SMTPUTF8 (RFC 6531 3.7.4.2)."""
     if not argument:
         return replies.NEEDS_ARGUMENT
     is_utf8 = argument[-9:].upper() == b" SMTPUTF8"
@@ -243,7 +243,7 @@ def _auth_barrier(state: State) -> Reply | None:
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One command: its handler, longest line with CRLF, and what must come first."""
+    """One command: its handler, its longest line in bytes with CRLF, and its preconditions."""
 
     name: str
     handle: Callable[[State, bytes], Outcome]
@@ -255,7 +255,7 @@ class Verb:
 
 # 512 and what each offered extension adds: SIZE 26, BODY 17, SMTPUTF8 10, DSN 107 (RFC 3461 4).
 _MAIL_OCTETS = 512 + 26 + 17 + 10 + 107
-# AUTH= of MAIL adds 500 (RFC 4954 3), and stands for nothing where AUTH is not offered.
+# AUTH= of MAIL adds 500 (RFC 4954 3) where AUTH is offered.
 _AUTH_PARAMETER_OCTETS = 500
 _RCPT_OCTETS = 512 + 10 + 540  # RFC 3461 4: NOTIFY and ORCPT
 _AUTH_OCTETS = 12288  # RFC 4954 4
@@ -267,7 +267,7 @@ _TABLE = (
     Verb("MAIL", mail, _MAIL_OCTETS, needs_helo=True, needs_auth=True),
     Verb("RCPT", rcpt, _RCPT_OCTETS, needs_helo=True, needs_auth=True),
     Verb("DATA", data, needs_helo=True, needs_auth=True),
-    Verb("BDAT", bdat, before_tls=True),  # it asks for _BDAT_VERB's barrier: the chunk comes first
+    Verb("BDAT", bdat, before_tls=True),  # `bdat` checks _BDAT_VERB's preconditions per chunk
     Verb("RSET", rset),
     Verb("NOOP", noop, before_tls=True),
     Verb("QUIT", quit_, before_tls=True),
@@ -281,14 +281,14 @@ VERBS = {verb.name.encode("ascii"): verb for verb in _TABLE}
 
 
 def max_octets(state: State, verb: Verb) -> int:
-    """Return the longest line of a verb in this session, with its CRLF."""
+    """Return the longest line of a verb in this session, in bytes with its CRLF."""
     return verb.max_octets + (
         _AUTH_PARAMETER_OCTETS if verb.handle is mail and state.offers_auth else 0
     )
 
 
 def barrier(state: State, verb: Verb) -> Reply | None:
-    """Return why this verb may not be used now, or None."""
+    """Return the refusal of a verb whose preconditions are not met, or None."""
     offer = state.offer
     if offer.requires_tls and state.tls is None and not verb.before_tls:
         return replies.NEEDS_TLS

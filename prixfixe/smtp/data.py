@@ -1,16 +1,8 @@
-r"""Message data as it arrives: DATA to its final dot, BDAT by its count, in bounded memory.
+"""Readers of message data: DATA up to its final dot, BDAT up to its size, in bounded memory.
 
-Owns: finding the end of data, transparency (RFC 5321 section 4.5.2), counting octets, and the
-verdict on what was received.
-Promises: only CRLF.CRLF ends DATA (RFC 5321 section 4.1.1.4), wherever segments are cut; a body is
-the octets received without the stuffed dots, nothing else changed; once the limit is passed the
-octets are dropped but the end is still found, so that nothing of a body is taken for a command.
-Refuses, in `verdict`: CR or LF outside CRLF, which is what SMTP smuggling needs (for BDAT too,
-since BINARYMIME is not offered), but for a LF where the setting takes it; over 998 octets a line
-when strict; over 100 Received fields.
-
-Theory: the buffer of DATA starts with the CRLF that ended the DATA command. Then the first line is
-no special case: the end of data is CRLF.CRLF and a stuffed dot is CRLF.. everywhere.
+Only CRLF.CRLF ends DATA (RFC 5321 section 4.1.1.4), wherever TCP cuts the input. A body is the
+bytes received without the stuffed dots, and nothing else is changed. Data beyond the size limit is
+dropped, but its end is still found: no byte of a body is ever run as a command.
 """
 
 from __future__ import annotations
@@ -23,7 +15,7 @@ from prixfixe.smtp import replies
 if TYPE_CHECKING:
     from prixfixe.smtp.replies import Reply
 
-__all__ = ["ChunkReader", "DataReader", "verdict"]
+__all__ = ["ChunkReader", "DataReader", "check_body"]
 
 END_OF_DATA = b"\r\n.\r\n"
 MAX_LINE_OCTETS = 998  # RFC 5321 4.5.3.1.6, without the CRLF
@@ -31,36 +23,39 @@ MAX_HOPS = 100  # RFC 5321 6.3: "normally at least 100 Received entries"
 _DOT = ord(".")
 _DOT_LINE = b"\r\n."
 _PLAIN_NEWLINES = (None, "\r\n")
-_SLICE_OCTETS = 1 << 18  # looked at in one go: the look takes a copy
+_SLICE_OCTETS = 1 << 18  # decoded at a time, because decoding copies
 
 
 class DataReader:
-    """Collect a DATA body of at most `limit` octets (counted without stuffed dots).
+    """Read a DATA body of at most `limit` octets, counted without stuffed dots (RFC 5321 4.5.2).
 
-    Most mail holds no stuffed dot, so the first line that begins with a dot is the end: one search
-    for it finds the end and proves that there is nothing to unstuff. When that line is another one,
-    the search is for the end itself from there on, so that no input makes it slow.
+    The buffer begins with the CRLF of the DATA command, so the end of data is always CRLF.CRLF and
+    a stuffed dot always CRLF.. (RFC 5321 4.1.1.4), on the first line too.
+
+    Most mail has no stuffed dot, so the first line that begins with a dot is the end. One search
+    for such a line finds the end and proves that no dot must be removed. If another line begins
+    with a dot, the rest is searched for the end itself, so that no input makes the search slow.
     """
 
     __slots__ = ("_buffer", "_dotless_to", "_limit", "_seen", "_stuffed", "_whole", "is_too_big")
-    wanted = 1  # octets at the least, until the end has come
+    wanted = 1  # at least one more byte, until the end is found
 
     def __init__(self, limit: int) -> None:
         self._buffer = bytearray(b"\r\n")
         self._limit = limit
         self._whole: bytes | None = None  # a body that came in one piece
-        self._dotless_to = 0  # no line before this begins with a dot; -1 once one did
+        self._dotless_to = 0  # no line before this offset begins with a dot; -1 once one does
         self._seen = 0
         self._stuffed = 0
         self.is_too_big = False
 
     @property
     def held(self) -> int:
-        """Octets held in memory."""
+        """Bytes held in memory."""
         return len(self._buffer)
 
     def feed(self, chunk: bytes) -> bytes | None:
-        """Take octets; return those after the end of data once it has come, else None."""
+        """Read bytes; return those after the end of data once it is found, else None."""
         buffer = self._buffer
         if len(buffer) == 2 and chunk[-5:] == END_OF_DATA and chunk[0] != _DOT:
             end = len(chunk) - 3  # of the body
@@ -78,10 +73,10 @@ class DataReader:
         return None
 
     def _dotless_end(self) -> int:
-        """Return where the end of data is or -1, going on from where the last search stopped.
+        """Return the offset of the end of data or -1, searching from where the last search stopped.
 
-        Nearly always there is no line with a dot but the last, and looking for it from behind is
-        up to seven times as fast.
+        Usually only the last line begins with a dot. A search from the back finds it up to seven
+        times as fast.
         """
         buffer, start = self._buffer, self._dotless_to
         at = buffer.rfind(_DOT_LINE, start)
@@ -91,7 +86,7 @@ class DataReader:
             self._dotless_to = max(len(buffer) - 2, 0)
         elif buffer.startswith(END_OF_DATA, at):
             return at
-        else:  # It may yet be the end.
+        else:  # It may be a part of the end.
             self._dotless_to = at if END_OF_DATA.startswith(buffer[at : at + 5]) else -1
         return -1
 
@@ -111,9 +106,9 @@ class DataReader:
             del buffer[:-4]
 
     def _octets(self) -> int:
-        """Count the body so far without its stuffed dots, looking at each octet once.
+        """Return the size so far without stuffed dots, in bytes; each byte is looked at once.
 
-        A dot in the last two octets is left for later: it may belong to the end of data.
+        A dot in the last two bytes is counted later, because it may belong to the end of data.
         """
         buffer = self._buffer
         self._stuffed += buffer.count(_DOT_LINE, self._seen, len(buffer) - 2)
@@ -121,23 +116,22 @@ class DataReader:
         return len(buffer) - 2 - self._stuffed
 
     def take(self) -> bytes:
-        """Return the body, dots removed, and forget it."""
+        """Return the body without stuffed dots, and drop it."""
         whole, self._whole = self._whole, None
         buffer, self._buffer = self._buffer, bytearray()
         if whole is not None:
             return whole
         if self._dotless_to < 0:
-            buffer = buffer.replace(
-                _DOT_LINE, b"\r\n"
-            )  # the one before goes, so two are held at most
+            # The old buffer is freed here, so at most two copies exist.
+            buffer = buffer.replace(_DOT_LINE, b"\r\n")
         return bytes(memoryview(buffer)[2:])
 
 
 class ChunkReader:
-    """Collect the chunks of BDAT, each of a known size (RFC 3030 section 2).
+    """Read the chunks of BDAT, each of a known size (RFC 3030 section 2).
 
-    `octets` and `is_last` describe the chunk under way, of which `wanted` are still to come;
-    `refusal` is its answer when it is read only to be dropped.
+    `octets` and `is_last` describe the current chunk, of which `wanted` bytes are still to come. A
+    chunk with a `refusal` is read and dropped.
     """
 
     __slots__ = ("_buffer", "_limit", "is_last", "octets", "refusal", "wanted")
@@ -152,11 +146,11 @@ class ChunkReader:
 
     @property
     def held(self) -> int:
-        """Octets held in memory."""
+        """Bytes held in memory."""
         return len(self._buffer)
 
     def begin(self, octets: int, *, is_last: bool, refusal: Reply | None) -> None:
-        """Start a chunk; a refused one, or one that would pass the limit, is not kept."""
+        """Start a chunk; one that is refused or would exceed the limit is dropped."""
         self.octets = self.wanted = octets
         self.is_last = is_last
         self.refusal = refusal
@@ -166,7 +160,7 @@ class ChunkReader:
             self._buffer.clear()
 
     def feed(self, chunk: bytes) -> bytes | None:
-        """Take octets; return those after the chunk once it is complete, else None."""
+        """Read bytes; return those after the chunk once it is complete, else None."""
         part = chunk[: self.wanted]
         self.wanted -= len(part)
         if self.refusal is None:
@@ -174,13 +168,18 @@ class ChunkReader:
         return None if self.wanted else chunk[len(part) :]
 
     def take(self) -> bytes:
-        """Return the joined chunks and forget them."""
+        """Return the joined chunks and drop them."""
         buffer, self._buffer = self._buffer, bytearray()
         return bytes(buffer)
 
 
-def verdict(body: bytes, *, strict: bool, takes_lf: bool = False) -> Reply | None:
-    """Return None for a body that may be kept, else the refusal; `takes_lf` allows a bare LF."""
+def check_body(body: bytes, *, strict: bool, takes_lf: bool = False) -> Reply | None:
+    """Return the refusal of a body that must not be stored, or None.
+
+    Refused are CR or LF outside CRLF, which SMTP smuggling needs (for BDAT too, since BINARYMIME is
+    not offered), over 998 octets in a line if `strict` (RFC 5321 4.5.3.1.6), and over 100 Received
+    fields (RFC 5321 6.3). `takes_lf` allows a bare LF.
+    """
     newlines = _newlines(body)
     if newlines not in _PLAIN_NEWLINES:
         if "\r" in newlines:
@@ -197,8 +196,8 @@ def verdict(body: bytes, *, strict: bool, takes_lf: bool = False) -> Reply | Non
 def _newlines(body: bytes) -> Any:  # noqa: ANN401 - None, a line end, or a tuple of several
     """Return which line ends there are: CR, LF or CRLF.
 
-    The standard library's newline decoder notes which line ends it met, in one pass at memory
-    speed; counting CR, LF and CRLF takes three to six times as long.
+    The standard library's newline decoder records them in one pass at memory speed. Counting CR, LF
+    and CRLF takes three to six times as long.
     """
     decoder = io.IncrementalNewlineDecoder(None, translate=False)
     if len(body) <= _SLICE_OCTETS:

@@ -13,7 +13,7 @@ __all__ = ["Login"]
 
 
 class Login:
-    """An exchange under way, and the name of its mechanism."""
+    """The current exchange and the name of its mechanism."""
 
     __slots__ = ("_exchange", "mechanism")
 
@@ -22,7 +22,7 @@ class Login:
         self._exchange = exchange
 
     def step(self, response: bytes | None = None) -> bytes | Claim:
-        """Go on with a response, None at first; return the next challenge, or what is claimed.
+        """Continue with a response, None at first; return the next challenge or the claim.
 
         Raises:
             SaslError: the exchange failed.

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["mail", "rcpt"]
 
-RECIPIENT_OCTETS = 160  # what Python takes for a recipient beside its text, and for a parameter
+RECIPIENT_OCTETS = 160  # of Python objects for a recipient or a parameter, without its text
 PARAMETER_OCTETS = 160
 
-# What nearly every client sends: one search instead of a walk through the grammar.
+# Nearly every client sends this form: one search instead of the full grammar.
 _PLAIN_MAIL = re.compile(f"(?i:FROM):{PLAIN_PATH}".encode("ascii")).fullmatch
 _PLAIN_RCPT = re.compile(f"(?i:TO):{PLAIN_PATH}".encode("ascii")).fullmatch
 _WITHOUT_AUTH = {name: check for name, check in MAIL_PARAMETERS.items() if name != "AUTH"}
@@ -91,7 +91,7 @@ def rcpt(state: State, argument: bytes) -> Reply:
 
 
 def _barrier(state: State) -> Reply | None:
-    """Return why there can be no recipient now; asked before the grammar, which is dearer."""
+    """Return why there can be no recipient now; the grammar costs more and comes later."""
     transaction, offer = state.transaction, state.offer
     if transaction is None:
         return replies.NEED_MAIL
@@ -114,7 +114,7 @@ def _rcpt_in_full(state: State, argument: bytes) -> Reply:
         return replies.BAD_RECIPIENT
     except ParameterError as error:
         return error.reply
-    # A route or a parameter counts too.
+    # Non-ASCII in a route or a parameter needs SMTPUTF8 too.
     if not text.isascii() and not (state.transaction and state.transaction.is_utf8):
         return replies.NEEDS_SMTPUTF8
     octets = getsizeof(address) + sum(PARAMETER_OCTETS + getsizeof(value) for _, value in params)
@@ -122,10 +122,10 @@ def _rcpt_in_full(state: State, argument: bytes) -> Reply:
 
 
 def _add_recipient(state: State, recipient: Recipient, octets: int) -> Reply:
-    """Take a recipient that has about so many octets of text in memory."""
+    """Add an allowed recipient whose text takes about `octets` bytes of memory."""
     if not recipient.address:
         return replies.BAD_RECIPIENT
-    refusal = state.offer.recipients.judge(recipient.address)
+    refusal = state.offer.recipients.refusal(recipient.address)
     if refusal is not None:
         return refusal
     if state.transaction is not None:

@@ -1,4 +1,4 @@
-"""What a listener offers and enforces, worked out once and shared by all its sessions."""
+"""What a listener offers and enforces, computed once and shared by all its sessions."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["RECIPIENT_OCTETS", "Offer"]
 
-RECIPIENT_OCTETS: Final = 1024  # of memory, on an average: few take more than a quarter of it
+RECIPIENT_OCTETS: Final = 1024  # of memory on average; few recipients take over a quarter of it
 _MECHANISMS = tuple(name.decode("ascii") for name in sasl.EXCHANGES)
-_SCRAM = sasl.SCRAM.decode("ascii")  # needs keys of every user: a change of their file decides
+_SCRAM = sasl.SCRAM.decode("ascii")  # offered only while every user has keys
 
 
 @dataclass(slots=True)

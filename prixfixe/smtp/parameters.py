@@ -1,9 +1,6 @@
-"""ESMTP parameters of MAIL and RCPT: parsed, checked, kept in their own case.
+"""The ESMTP parameters of MAIL and RCPT (RFC 5321 section 4.1.2): grammar and accepted values.
 
-Owns: the grammar of RFC 5321 section 4.1.2 (`esmtp-param`) and the values of SIZE (RFC 1870),
-BODY (RFC 6152), SMTPUTF8 (RFC 6531), AUTH (RFC 4954), RET, ENVID, NOTIFY and ORCPT (RFC 3461).
-Promises: a parameter that is accepted is recorded as sent; DSN parameters are never acted on.
-Refuses: repeated keywords, unknown keywords, values outside their grammar, each with its reply.
+An accepted parameter is recorded as it was sent. DSN parameters are never acted on.
 """
 
 from __future__ import annotations
@@ -23,18 +20,18 @@ if TYPE_CHECKING:
 __all__ = ["MAIL_PARAMETERS", "RCPT_PARAMETERS", "ParameterError", "parse_parameters"]
 
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\u00a0-\U0010ffff]+))?")
-# RFC 3461 4; what it stands for is printable as well (4.2, 4.4): a CRLF may not hide in it.
+# RFC 3461 4. The decoded text must be printable too (4.2, 4.4): xtext cannot hide a CRLF.
 _XTEXT = r"(?:[!-*,-<>-~]|\+(?:[2-6][0-9A-F]|7[0-9A-E]))"
-# Postfix writes the UTF-8 of an address in xtext (RFC 6533 3 has `\x{}` for that, which is text
-# here): nothing is done with it, so mail is not lost for it. Only controls of ASCII are refused.
+# Postfix encodes the UTF-8 of an address as xtext, where RFC 6533 3 has `\x{}`. Both are accepted,
+# because nothing is done with the value. Only ASCII control characters are refused.
 _WIDE_XTEXT = r"(?:[!-*,-<>-~]|\+(?:[2-689A-F][0-9A-F]|7[0-9A-E]))"
-# No octet fits two alternatives: else a value that fails at its end costs two to the power of it.
+# No byte fits two alternatives: otherwise matching could take exponential time.
 _ORCPT = re.compile(rf"[A-Za-z0-9-]+;(?:{_WIDE_XTEXT}|[{NON_ASCII}])+")
 _WHEN = "SUCCESS|FAILURE|DELAY"
 
 
 class ParameterError(ValueError):
-    """A parameter is refused; `reply` says how."""
+    """A parameter is refused with `reply`."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply.wire)
@@ -47,7 +44,7 @@ def _matches(pattern: str) -> Callable[[str | None], bool]:
 
 
 def _word(pattern: str) -> Callable[[str | None], bool]:
-    """Match in any case, of ASCII: else a dotless i would be an I, and a long s an S."""
+    """Match in any ASCII case: with Unicode's, a dotless i would be an I, and a long s an S."""
     return _matches(rf"(?ai:{pattern})")
 
 
@@ -70,7 +67,7 @@ RCPT_PARAMETERS: Mapping[str, Callable[[str | None], bool]] = {
 
 
 def parse_parameters(text: str, known: Mapping[str, Callable[[str | None], bool]]) -> Params:
-    """Parse what follows a path: "" or blanks and parameters between them.
+    """Parse the text after a path: "", or parameters that are separated by spaces.
 
     Raises:
         ParameterError: bad syntax or value (501), unknown keyword (555), repetition (501).

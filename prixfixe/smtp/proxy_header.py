@@ -1,14 +1,7 @@
 """The PROXY header, version 1 and 2, as a value (haproxy, doc/proxy-protocol.txt).
 
-Owns: how long a header is, whether it is one, and whom it names.
-Promises: octets are either refused with `ProxyError` or name a client as it would have named
-itself, an IPv4 one never in IPv6's clothes; `None` means the connection's own peer.
-Refuses: headers the specification calls invalid; sockets. A checksum among a header's values is not
-verified, which the specification leaves to the receiver (2.2.3): TCP carries one, and only networks
-that are trusted send headers.
-
-aiosmtpd has a reader, but it takes what `int` takes for a port, any pair of family and transport,
-and not every LOCAL.
+A header that the specification calls invalid raises `ProxyError`. Checksums are not verified: TCP
+has its own, and only trusted networks send headers (2.2.3).
 """
 
 from __future__ import annotations
@@ -19,7 +12,7 @@ from typing import Final
 
 __all__ = ["MAX_OCTETS", "ProxyError", "header_client", "header_octets"]
 
-_TEXT_START: Final = b"PROXY"  # how version 1 begins; its first octet tells it from version 2
+_TEXT_START: Final = b"PROXY"  # of version 1; version 2 begins with another byte
 FIXED_OCTETS: Final = 16  # of version 2, before addresses and values
 MAX_OCTETS: Final = FIXED_OCTETS + 0xFFFF
 _SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -30,16 +23,16 @@ _TEXT = re.compile(
     % (_PORT, _PORT)
 )
 _VERSION_2, _LOCAL, _PROXY = 0x20, 0, 1
-# Family and transport, each with the octets of its addresses; all others are invalid (2.2).
+# The size of the addresses in bytes by family and transport; all others are invalid (2.2).
 _ADDRESS_OCTETS = {0x00: 0, 0x11: 12, 0x12: 12, 0x21: 36, 0x22: 36, 0x31: 216, 0x32: 216}
 
 
 class ProxyError(ValueError):
-    """The octets are no PROXY header."""
+    """The bytes are not a valid PROXY header."""
 
 
 def header_octets(octets: bytes | bytearray) -> int | None:
-    """Return how many of the octets are the header they begin with; None: it has not all come.
+    """Return the size in bytes of the header at the beginning, or None if it is incomplete.
 
     Raises:
         ProxyError: no header begins like this.
@@ -59,7 +52,9 @@ def header_octets(octets: bytes | bytearray) -> int | None:
 
 
 def header_client(header: bytes) -> tuple[str, int] | None:
-    """Return address and port of the client a whole header names, None for the peer itself.
+    """Return address and port of the client that a whole header names, or None for the peer itself.
+
+    An IPv4 address that is mapped into IPv6 is returned as IPv4.
 
     Raises:
         ProxyError: the header is invalid.
@@ -87,20 +82,20 @@ def _text_client(line: bytes) -> tuple[str, int] | None:
 
 def _binary_client(header: bytes) -> tuple[str, int] | None:
     command, family = header[12] ^ _VERSION_2, header[13]
-    if command == _LOCAL:  # The balancer's own: all else is to be discarded (2.2).
+    if command == _LOCAL:  # A connection of the balancer itself: the rest is ignored (2.2).
         return None
     size = _ADDRESS_OCTETS.get(family)
     addresses = header[FIXED_OCTETS:]
     if command != _PROXY or size is None or len(addresses) < size:
         raise ProxyError("no header of version 2")
-    if not size:  # Of a protocol nobody knows: what follows has no form either.
+    if not size:  # AF_UNSPEC: the rest has no defined form.
         return None
     _check_values(header, FIXED_OCTETS + size)
     if size == 12:
         return str(IPv4Address(addresses[:4])), int.from_bytes(addresses[8:10], "big")
     if size == 36:
         return _plain(IPv6Address(addresses[:16])), int.from_bytes(addresses[32:34], "big")
-    return None  # UNIX: it has no address that counts.
+    return None  # A UNIX socket has no host and port.
 
 
 def _plain(address: IPv4Address | IPv6Address) -> str:
@@ -109,7 +104,7 @@ def _plain(address: IPv4Address | IPv6Address) -> str:
 
 
 def _check_values(header: bytes, at: int) -> None:
-    """Walk the type-length-value vectors: they end where the header does."""
+    """Check that the type-length-value vectors end exactly where the header ends."""
     while at < len(header):
         start = at + 3
         at = start + int.from_bytes(header[start - 2 : start], "big")

@@ -1,12 +1,4 @@
-"""Accept or refuse a recipient: pure decisions, None or a Reply.
-
-Owns: the recipient allow-list of SMTP_RECIPIENTS.
-Promises: an empty list accepts everyone; a listed domain's postmaster and the bare `postmaster`
-are always accepted (RFC 5321 section 4.5.1); case never matters (what a person who types a list
-means, and RFC 5321 section 2.4 lets the receiving domain decide), nor do quotes and the form of an
-international domain.
-Refuses: sockets, clocks, look-ups.
-"""
+"""The allow-list of SMTP_RECIPIENTS."""
 
 from __future__ import annotations
 
@@ -24,7 +16,11 @@ __all__ = ["RecipientPolicy"]
 
 
 class RecipientPolicy:
-    """The allow-list: entries are `@example.com` or `user@example.com`."""
+    """An allow-list of `@example.com` and `user@example.com`; an empty one allows everyone.
+
+    Case, quotes and the form of an international domain are ignored. Postmaster is always allowed,
+    bare or at a listed domain (RFC 5321 section 4.5.1).
+    """
 
     __slots__ = ("_allowed", "_domains")
 
@@ -32,8 +28,8 @@ class RecipientPolicy:
         self._allowed = frozenset(map(comparable, entries))
         self._domains = frozenset(entry.rpartition("@")[2] for entry in self._allowed)
 
-    def judge(self, address: str) -> Reply | None:
-        """Return None to accept the mailbox, else the refusal."""
+    def refusal(self, address: str) -> Reply | None:
+        """Return the refusal of a mailbox, or None to accept it."""
         if not self._allowed:
             return None
         folded = comparable(address)

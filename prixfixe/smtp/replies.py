@@ -1,9 +1,7 @@
-"""Every reply this server sends, each with its RFC: the only module that spells a numeric code.
+"""Every reply the server sends, with its RFC; no other module contains a reply code.
 
-Owns: the `Reply` value and the table of constants.
-Promises: a reply's code class equals the class of its enhanced code (RFC 2034 section 4); no line
-exceeds 512 octets with its CRLF (RFC 5321 section 4.5.3.1.5); nothing a client sent is repeated.
-Refuses: deciding when a reply is due; that is for `policy` and `session`.
+A reply's code class equals that of its enhanced code (RFC 2034 section 4). No line exceeds 512
+octets with its CRLF (RFC 5321 section 4.5.3.1.5). No reply repeats what a client sent.
 """
 
 from __future__ import annotations
@@ -14,8 +12,8 @@ __all__ = ["Reply", "bdat_received", "ehlo", "greeting", "helo", "kept"]
 class Reply:
     """One SMTP reply: code, enhanced status code (RFC 3463) and text, encoded once.
 
-    `limit` names what was met, for metrics and log: a setting in lower case without its prefix.
-    `is_refusal` is whether SMTP_MAX_ERRORS counts it: 5xx, unless said otherwise.
+    `limit` names the limit that was met, for metrics and log: a setting in lower case without its
+    prefix. SMTP_MAX_ERRORS counts replies with `is_refusal`, by default all 5xx.
     """
 
     __slots__ = ("code", "is_refusal", "limit", "wire")
@@ -58,7 +56,7 @@ def ehlo(domain: str, keywords: list[str]) -> Reply:
 
 
 def kept(message_id: str) -> bytes:
-    """Return the wire form of the 250 that means kept; interface: `queued as ID`."""
+    """Return the 250 of a stored message as sent; clients may rely on `queued as ID`."""
     return f"250 2.0.0 OK queued as {message_id}\r\n".encode("ascii")
 
 

@@ -1,6 +1,6 @@
-"""What a session wants from its connection, as values.
+"""What a session asks of its connection, as values.
 
-`Keep`, `StartTls`, `CheckLogin` and `NeedMemory` need an answer. The others are notes.
+`Keep`, `StartTls`, `CheckLogin` and `NeedMemory` need an answer. The others are notifications.
 """
 
 from __future__ import annotations
@@ -36,40 +36,40 @@ class Keep(NamedTuple):
 
 
 class StartTls(NamedTuple):
-    """Send what is due, then shake hands; the answer is `Session.tls_started`.
+    """Send the replies, then do the handshake; the answer is `Session.tls_started`.
 
-    `is_jumped` tells that the client sent more before it could know the reply.
+    `is_jumped` means that the client sent more commands without waiting for the reply.
     """
 
     is_jumped: bool
 
 
 class CheckLogin(NamedTuple):
-    """Check a login; the answer is `Session.judged`."""
+    """Check a login; the answer is `Session.login_checked`."""
 
     mechanism: str
     claim: Credentials | Proof
 
 
 class NeedMemory(NamedTuple):
-    """Take so many bytes more for the message; the answer is `Session.granted`."""
+    """Reserve `size` more bytes for the message; the answer is `Session.granted`."""
 
     size: int
 
 
 class ReleaseMemory(NamedTuple):
-    """Give back all memory that was taken for the message."""
+    """Release all memory that was reserved for the message."""
 
 
 class Refused(NamedTuple):
-    """A message was refused for good: with its MAIL, and then without a transaction, or later."""
+    """A message was refused for good; if its MAIL was refused, there is no transaction."""
 
     reply: Reply
     transaction: Transaction | None = None
 
 
 class RecipientRefused(NamedTuple):
-    """A RCPT was refused; `argument` is what came behind the verb."""
+    """A RCPT was refused; `argument` is the text after the verb."""
 
     reply: Reply
     sender: str
@@ -77,7 +77,7 @@ class RecipientRefused(NamedTuple):
 
 
 class PutOff(NamedTuple):
-    """No message can be taken now."""
+    """A message was refused for now."""
 
     reply: Reply
 

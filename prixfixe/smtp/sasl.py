@@ -1,9 +1,6 @@
-"""SASL exchanges as generators: challenges out, responses in, credentials at the end.
+"""SASL mechanisms PLAIN (RFC 4616), LOGIN and SCRAM-SHA-256 (RFC 7677) as generators.
 
-Owns: PLAIN (RFC 4616), LOGIN (draft-murchison-sasl-login), SCRAM-SHA-256 (RFC 7677; its sums are in
-`scram`) and the base64 between.
-Promises: a malformed response raises `SaslError` with its reply; nothing is logged or kept.
-Refuses: judging credentials (see `auth`) and lines (see `dialogue`).
+Each yields challenges, receives responses, and returns the credentials or the proof.
 """
 
 from __future__ import annotations
@@ -45,7 +42,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class Credentials(NamedTuple):
-    """What a client claims; the password never appears in a repr."""
+    """User and password as the client sent them; the password never appears in a repr."""
 
     user: str
     password: bytes
@@ -55,7 +52,7 @@ class Credentials(NamedTuple):
 
 
 class Proof(NamedTuple):
-    """What a client showed of knowing a password; `signature` is empty when it did not."""
+    """A SCRAM proof; `signature` is the server's answer, or empty if the proof is wrong."""
 
     user: str
     keys: Keys
@@ -63,7 +60,7 @@ class Proof(NamedTuple):
 
 
 class Confirmed(NamedTuple):
-    """A login that was accepted, and whose client was shown the server's own proof."""
+    """An accepted login whose client has received the server's own proof."""
 
     user: str
 
@@ -72,7 +69,7 @@ Claim = Credentials | Proof | Confirmed
 
 
 class SaslError(ValueError):
-    """The exchange failed before any credentials were judged."""
+    """The exchange failed before any credentials were checked."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply.wire)
@@ -85,7 +82,7 @@ def challenge(text: bytes) -> bytes:
 
 
 def decode_initial(response: bytes) -> bytes:
-    """Decode an initial response, where `=` stands for the empty one (RFC 4954 section 4).
+    """Decode an initial response; `=` is an empty one (RFC 4954 section 4).
 
     Raises:
         SaslError: cancelled, or not base64.
@@ -137,16 +134,16 @@ def scram(initial: bytes | None, keys_of: Callable[[str], Keys]) -> Exchange:
 
 
 def confirmed(user: str, signature: bytes) -> Exchange:
-    """Show that the server knows the password too; the client agrees with an empty response."""
+    """Send the server's proof; the client confirms it with an empty response."""
     if (yield signature):
         raise SaslError(replies.BAD_SCRAM)
     return Confirmed(user)
 
 
 def _user(octets: bytes) -> str:
-    """Return a name that may be recorded: there is one, and no control character in it.
+    """Return the user name; an empty one or one with control characters is refused.
 
-    RFC 4616 section 2 wants both of PLAIN; where every login is taken nobody else would look.
+    RFC 4616 section 2 demands both for PLAIN. With SMTP_AUTH=any, this is the only check.
     """
     try:
         user = octets.decode()

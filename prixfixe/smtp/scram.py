@@ -1,11 +1,7 @@
-"""SCRAM-SHA-256 (RFC 5802, RFC 7677), the server's side: what is stored, said and compared.
+"""The server's side of SCRAM-SHA-256 (RFC 5802, RFC 7677): stored keys, challenge and proof.
 
-Owns: the stored form `SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey` (RFC 5803, PostgreSQL's
-too), the preparation of a password for it, and the messages.
-Promises: pure; a proof that fits was made by one who knew the password; comparisons take the same
-time wherever the difference is; what is said to a user that does not exist looks like all else and
-stays the same; no repr shows a key.
-Refuses: channel binding, which is for SCRAM-SHA-256-PLUS alone; who may log in (see `auth`).
+Comparisons take constant time. A challenge for an unknown user looks like that for a known one and
+does not change between attempts. No repr shows a key.
 """
 
 from __future__ import annotations
@@ -25,17 +21,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Challenge", "Decoys", "Keys", "make_keys", "parse_keys"]
 
-# About 0.1 s, and as long for the client at every login. RFC 7677 section 4 wants 4096 at least.
+# About 0.1 s, also for the client at every login. RFC 7677 section 4 demands at least 4096.
 _ITERATIONS = 2**17
 _MIN_ITERATIONS, _MAX_ITERATIONS = 4096, 2**21
 _SALT_OCTETS, _KEY_OCTETS, _NONCE_OCTETS = 16, 32, 18
 _MIN_SALT_OCTETS, _MAX_SALT_OCTETS = 8, 32
-_MAX_PASSWORD = 1024  # characters: see `passwords.composed`
+_MAX_PASSWORD = 1024  # characters: see `auth.hashes.composed`
 
 _STORED = re.compile(
     r"SCRAM-SHA-256\$(\d{1,7}):([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]+):([A-Za-z0-9+/=]+)"
 )
-# RFC 5802 section 7; a channel binding (`p=`) and mandatory extensions (`m=`) fit nothing here.
+# RFC 5802 section 7. A channel binding (`p=`) and mandatory extensions (`m=`) do not match.
 _FIRST = re.compile(r"([ny],(?:a=([^,]+))?,)(n=([^,]+),r=([\x21-\x2b\x2d-\x7e]{1,256})(?:,.*)?)")
 _FINAL = re.compile(r"(c=([^,]+),r=([^,]+)(?:,.*)?),p=([A-Za-z0-9+/=]+)", re.DOTALL)
 _ESCAPE = re.compile("=(2C|3D)?")
@@ -48,7 +44,7 @@ _PROHIBITED = (
 
 
 class Keys(NamedTuple):
-    """What is stored of one user's password."""
+    """One user's stored keys: `SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey` (RFC 5803)."""
 
     iterations: int
     salt: bytes
@@ -62,7 +58,7 @@ class Keys(NamedTuple):
         return repr(self)
 
     def matches(self, password: bytes) -> bool:
-        """Tell whether this is the password; this takes long (for PLAIN and LOGIN)."""
+        """Return whether this is the password, for PLAIN and LOGIN; it takes about 0.1 s."""
         try:
             derived = _derive(password.decode(), self.iterations, self.salt)
         except ValueError:
@@ -70,7 +66,7 @@ class Keys(NamedTuple):
         return hmac.compare_digest(derived.stored, self.stored)
 
     def is_proven(self, message: bytes, proof: bytes) -> bool:
-        """Tell whether a client's proof over `message` fits (RFC 5802 section 3)."""
+        """Return whether a client's proof over `message` is right (RFC 5802 section 3)."""
         signature = hmac.digest(self.stored, message, "sha256")
         if len(proof) != len(signature):
             return False
@@ -91,10 +87,10 @@ def make_keys(password: str, random: Callable[[int], bytes] = os.urandom) -> str
 
 
 def parse_keys(text: str) -> Keys | None:
-    """Read what is stored; None if it is another kind of hash.
+    """Parse stored keys; return None for another kind of hash.
 
     Raises:
-        ValueError: it cannot be used; the text is meant for the operator.
+        ValueError: the keys cannot be used; the text is meant for the operator.
 
     """
     match = _STORED.fullmatch(text)
@@ -111,10 +107,10 @@ def parse_keys(text: str) -> Keys | None:
 
 
 class Decoys:
-    """Keys of users that do not exist: as those of users that do, the same every time.
+    """Keys for unknown users: they look like real ones, and their salt stays the same.
 
-    The salts come from what is stored of two users, so that neither, who can make the keys of his
-    own password, can tell them from real ones; of more, and any change of the file would show them.
+    The salts are derived from the keys of two users. One user knows his own keys, so with one he
+    could compute the salts. With more than two, any change of the file would change the salts.
     """
 
     def __init__(self, real: Sequence[Keys]) -> None:
@@ -122,7 +118,7 @@ class Decoys:
         self._costs = sorted({(keys.iterations, len(keys.salt)) for keys in real})
 
     def keys(self, user: str) -> Keys:
-        """Return keys that no proof fits."""
+        """Return keys that no proof matches."""
         digest = hmac.digest(self._key, user.encode("utf-8", "surrogatepass"), "sha512")
         number = int.from_bytes(digest[_MAX_SALT_OCTETS:], "big") % len(self._costs)
         iterations, octets = self._costs[number]
@@ -131,10 +127,10 @@ class Decoys:
 
 
 class Challenge:
-    """The server's half of one exchange, once the client's first message is there.
+    """The server's side of one exchange, made from the client's first message.
 
     Raises:
-        ValueError: that message is not one of RFC 5802, or wants what is not offered.
+        ValueError: the message is not one of RFC 5802, or asks for a feature that is not offered.
 
     """
 
@@ -156,11 +152,11 @@ class Challenge:
 
     @property
     def text(self) -> bytes:
-        """Return what the client is asked."""
+        """Return the server's first message."""
         return self._said.encode()
 
     def answer(self, final: bytes) -> bytes:
-        """Judge the client's proof; return the server's own, or nothing if that one is wrong.
+        """Check the client's proof; return the server's message, or b"" if the proof is wrong.
 
         Raises:
             ValueError: `final` is not a message of RFC 5802.
@@ -188,7 +184,7 @@ def _derive(password: str, iterations: int, salt: bytes) -> Keys:
 
 
 def _prepare(password: str) -> str:
-    """Return a password as clients have to prepare it: SASLprep (RFC 4013)."""
+    """Prepare a password as clients must: SASLprep (RFC 4013)."""
     if len(password) > _MAX_PASSWORD:
         raise ValueError(f"expected a password of at most {_MAX_PASSWORD} characters")
     mapped = "".join(
@@ -205,7 +201,7 @@ def _prepare(password: str) -> str:
 
 
 def _unescape(name: str) -> str:
-    """Return a name as it is; `=2C` and `=3D` stand for a comma and an equals sign."""
+    """Decode `=2C` and `=3D` in a name to a comma and an equals sign."""
     if "" in _ESCAPE.findall(name):
         raise ValueError("expected =2C or =3D")
     return name.replace("=2C", ",").replace("=3D", "=")

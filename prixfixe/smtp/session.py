@@ -1,7 +1,7 @@
 """One SMTP session as a value: bytes in, replies and requests out, no I/O.
 
-Replies come in the order of the commands, and those of one batch together (RFC 2920 section 3.2).
-Bytes of a body are never taken for commands, and nothing is executed after the session is closed.
+Replies have the order of their commands (RFC 2920 section 3.2). No byte of a body is ever run as a
+command, and no command is run after the session is closed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from prixfixe.mail.message import Envelope
 from prixfixe.smtp import commands, replies, sasl
 from prixfixe.smtp.body_intake import FREE_OCTETS, BodyIntake
 from prixfixe.smtp.commands import BeginBody, BeginLogin, BeginTls, Close
-from prixfixe.smtp.data import DataReader, verdict
+from prixfixe.smtp.data import DataReader, check_body
 from prixfixe.smtp.login import Login
 from prixfixe.smtp.replies import Reply
 from prixfixe.smtp.requests import (
@@ -43,24 +43,24 @@ if TYPE_CHECKING:
 __all__ = ["MAX_LINE_OCTETS", "STEP", "Mode", "Session", "new_tally"]
 
 STEP: Final = 8  # commands that one call of `work` handles, each in 3 us if it is cheap
-MAX_LINE_OCTETS: Final = 12288  # RFC 4954 4: an AUTH line; `commands` holds other verbs to less
-# A browser may be made to send any method it likes, an SMTP verb too, but with the version.
+MAX_LINE_OCTETS: Final = 12288  # RFC 4954 4: an AUTH line; `commands` has less for other verbs
+# An attacker can make a browser send any method, an SMTP verb too, but HTTP/1.1 follows it.
 _HTTP = re.compile(
     rb"(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT|DELETE|PATCH|TRACE) |.* HTTP/\d(?:\.\d)?$"
 )
 
 
 class Mode(enum.Enum):
-    """What the next byte of input is."""
+    """What the next byte of input belongs to."""
 
-    COMMAND = enum.auto()  # part of a line
-    BODY = enum.auto()  # part of message data, DATA or BDAT
-    AUTH = enum.auto()  # part of a SASL response
-    WAITING = enum.auto()  # nothing yet: a request must be answered first
-    CLOSED = enum.auto()  # nothing ever again
+    COMMAND = enum.auto()  # a command line
+    BODY = enum.auto()  # message data, of DATA or BDAT
+    AUTH = enum.auto()  # a SASL response
+    WAITING = enum.auto()  # not known yet: a request must be answered first
+    CLOSED = enum.auto()  # nothing: input is ignored
 
 
-_COMMAND, _BODY, _VERBS = Mode.COMMAND, Mode.BODY, commands.VERBS  # a look-up less each time
+_COMMAND, _BODY, _VERBS = Mode.COMMAND, Mode.BODY, commands.VERBS  # saves an attribute look-up
 
 
 def new_tally() -> Tally:
@@ -69,9 +69,9 @@ def new_tally() -> Tally:
 
 
 class Session:
-    """One session. Give it input by `receive`, call `work`, send `output`, serve `requests`.
+    """One session: pass input to `receive`, call `work`, send `output`, serve `requests`.
 
-    `progress` counts whole lines and bytes of message data: a client that adds none is idle.
+    `progress` counts whole lines and bytes of message data. A client that adds none is idle.
     `tally` counts the replies of all sessions that share it.
     """
 
@@ -102,18 +102,18 @@ class Session:
         self.output: list[bytes] = []
         self.progress = 0
         self.has_quit = False
-        self.has_unread = False  # whether bytes came behind STARTTLS or the end of the session
+        self.has_unread = False  # whether bytes came after STARTTLS or the end of the session
         self._tally = new_tally() if tally is None else tally
         self._login: Login | None = None
         self._last_word: Reply | None = None
         self._input = b""
         self._at = 0
-        self._later: bytearray | None = None  # what came while there was input to work on
+        self._later: bytearray | None = None  # received while `_input` was not used up
         self._is_skipping = False  # to the end of a line that is too long
 
     @property
     def requests(self) -> list[Request]:
-        """What the connection has to do. It takes the requests out, and answers some."""
+        """What the connection must do; it removes the requests, and answers some."""
         return self.state.requests
 
     @property
@@ -123,7 +123,7 @@ class Session:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the next step is the server's, not the client's."""
+        """Whether the session waits for the server, not for the client."""
         return self.mode is Mode.WAITING or self.intake.is_starved
 
     @property
@@ -137,23 +137,23 @@ class Session:
         )
 
     def name_peer(self, peer: str) -> None:
-        """Take the client's address as `host:port`."""
+        """Set the client's address, as `host:port`."""
         self.state.name_peer(peer)
 
-    def meet(self, limit: str) -> None:
+    def limit_met(self, limit: str) -> None:
         """Note a limit that was met."""
-        self.state.meet(limit)
+        self.state.limit_met(limit)
 
     # --- input
 
     @property
     def buffered(self) -> int:
-        """Return how many bytes of input are not worked on yet."""
+        """Return how many bytes of input are not processed yet."""
         later = self._later
         return len(self._input) - self._at + (0 if later is None else len(later))
 
     def receive(self, data: bytes) -> None:
-        """Take bytes from the client; after the end they are nothing."""
+        """Buffer bytes from the client; a closed session ignores them."""
         if self.mode is Mode.CLOSED:
             return
         if self._at == len(self._input):
@@ -165,9 +165,9 @@ class Session:
             self._later += data
 
     def _refill(self) -> bool:
-        """Go on to what came later; return whether anything did.
+        """Append the later input to the rest of the current one; return whether there was any.
 
-        It is joined with what is left of the input only then, not once for every read.
+        This joins bytes once for many reads.
         """
         later, self._later = self._later, None
         if later is None:
@@ -184,7 +184,7 @@ class Session:
         self._later = None
 
     def work(self) -> bool:
-        """Handle at most STEP commands; return whether more can be done now."""
+        """Process at most STEP commands; return whether more can be processed now."""
         for _ in range(STEP):
             if not self.has_next():
                 return False
@@ -200,7 +200,7 @@ class Session:
         return self.has_next()
 
     def has_next(self) -> bool:
-        """Whether there is input, or a chunk of BDAT that needs none, and memory for it."""
+        """Whether there is memory, and input or a chunk of BDAT that needs none."""
         if self.intake.is_starved:
             return False
         if self._at < len(self._input) or (self._later is not None and self._refill()):
@@ -210,7 +210,7 @@ class Session:
     # --- lines
 
     def _next_line(self) -> bytes | Reply | None:
-        """Return a line without its CRLF, the refusal of a bad one, or None for no line yet."""
+        """Return a line without its CRLF, the refusal of a bad one, or None if it is incomplete."""
         start, octets = self._at, self._input
         end = octets.find(b"\n", start)
         if end < 0:
@@ -251,21 +251,21 @@ class Session:
         verb = _VERBS.get(word) or _VERBS.get(word.rstrip(b"\t").upper())
         if verb is None or b" HTTP/" in line:
             if _HTTP.match(line) is not None:
-                return Close(replies.NOT_SMTP)  # A browser or a forged request, CWE-441.
+                return Close(replies.NOT_SMTP)  # An HTTP request, perhaps forged (CWE-441).
             if verb is None:
                 return replies.UNKNOWN
         self.verb = verb.name
         state = self.state
         if len(line) + 2 > verb.max_octets and len(line) + 2 > commands.max_octets(state, verb):
             return replies.LINE_TOO_LONG
-        if not (state.helo and state.offer.is_open):  # else there is no barrier to any verb
+        if not (state.helo and state.offer.is_open):  # otherwise every verb is allowed
             refusal = commands.barrier(state, verb)
             if refusal is not None:
                 return refusal
         return verb.handle(state, argument.strip(b" \t"))
 
     def _begin(self, outcome: BeginBody | BeginTls | BeginLogin | Close) -> None:
-        """Do what a command begins."""
+        """Act on the outcome of a command."""
         match outcome:
             case BeginBody(reader, reply):
                 self._begin_body(reader, reply)
@@ -281,7 +281,7 @@ class Session:
                 self._login_step(None)
 
     def _account_for_memory(self) -> None:
-        """Ask for the memory that an envelope takes, or give back that of one that is gone."""
+        """Ask for the memory of a large envelope, or release that of one that is gone."""
         transaction, intake = self.state.transaction, self.intake
         if transaction is None:
             if intake.has_extra_memory or intake.is_starved:
@@ -298,7 +298,7 @@ class Session:
         self.mode = Mode.BODY
 
     def _take_body(self) -> bool:
-        """Take message data from the input; return whether it came to its end."""
+        """Read message data from the input; return whether its end was reached."""
         intake, transaction = self.intake, self.state.transaction
         reader = intake.reader
         if reader is None:
@@ -325,7 +325,7 @@ class Session:
         return True
 
     def _ask_for_memory(self, octets: int) -> bool:
-        """Ask for memory to hold this much, if that is needed; return whether it is."""
+        """Ask for memory to hold `octets` bytes if needed; return whether the session must wait."""
         wanted = self.intake.ask(octets)
         if wanted:
             self.requests.append(NeedMemory(wanted))
@@ -335,21 +335,21 @@ class Session:
         if reader.is_too_big:
             self._refuse_body(replies.TOO_BIG)
         else:
-            self._judge_body(reader.take())
+            self._check_body(reader.take())
 
     def _end_of_chunk(self, reader: ChunkReader) -> None:
         if reader.refusal is not None:
             self._refuse_body(reader.refusal)
         elif reader.is_last:
-            self._judge_body(reader.take())
+            self._check_body(reader.take())
         else:
             self.say(replies.bdat_received(reader.octets))
             self._resume()
 
-    def _judge_body(self, body: bytes) -> None:
+    def _check_body(self, body: bytes) -> None:
         transaction = self.state.transaction
         offer = self.state.offer
-        refusal = verdict(body, strict=offer.is_strict, takes_lf=offer.takes_bare_lf)
+        refusal = check_body(body, strict=offer.is_strict, takes_lf=offer.takes_bare_lf)
         if refusal is not None or transaction is None:
             self._refuse_body(refusal or replies.NEED_MAIL)
             return
@@ -390,40 +390,40 @@ class Session:
     # --- replies
 
     def greet(self) -> None:
-        """Say the greeting."""
+        """Send the greeting."""
         self.output.append(self.state.offer.greeting.wire)
 
     def say(self, reply: Reply) -> None:
-        """Answer the current command and count it; 421 also closes (RFC 5321 section 3.8)."""
+        """Send a reply to the current command and count it; 421 closes (RFC 5321 section 3.8)."""
         if reply.limit:
             if reply.code == 421:
                 self.close(reply)
                 return
-            self.state.meet(reply.limit)
+            self.state.limit_met(reply.limit)
         self._tally[self.verb][reply.code] += 1
         self.output.append(reply.wire)
         if reply.is_refusal and self.state.count_refusal(self.verb, reply):
             self.close(replies.TOO_MANY_ERRORS)
 
     def close(self, reply: Reply) -> None:
-        """Say a last word; what is still buffered will not be looked at."""
+        """Send a last reply and close; buffered input is dropped."""
         if self.mode is not Mode.CLOSED:
             if reply.limit:
-                self.state.meet(reply.limit)
+                self.state.limit_met(reply.limit)
             self._tally[self.verb][reply.code] += 1
             self.output.append(reply.wire)
             self.has_quit = reply is replies.BYE
             self.end()
 
     def interrupt(self, reply: Reply) -> None:
-        """Close now, or as soon as the message under way is answered (RFC 5321 section 3.8)."""
+        """Close now, or once the current message is answered (RFC 5321 section 3.8)."""
         if self.is_busy:
             self._last_word = reply
         else:
             self.close(reply)
 
     def end(self) -> None:
-        """Be closed without a word. The memory of a message stays taken until it is stored."""
+        """Close without a reply; a message that is being stored keeps its memory until it is."""
         if self.mode is Mode.BODY and self.state.take_transaction() is not None:
             self.requests.append(Aborted())
         if self.mode is not Mode.WAITING:
@@ -434,7 +434,7 @@ class Session:
         self._forget_input()
 
     def _resume(self) -> None:
-        """Look at input again after an answer or the end of a body."""
+        """Read commands again, after an answer or the end of a body."""
         if self.mode is not Mode.CLOSED:
             self.mode = Mode.COMMAND
             if self._last_word is not None:
@@ -443,19 +443,19 @@ class Session:
     # --- messages: what the connection answers
 
     def hold_mail(self, reply: Reply | None) -> None:
-        """Refuse MAIL with this reply from now on, or with None take it again."""
+        """Refuse MAIL with this reply from now on; None accepts it again."""
         self.state.set_hold(reply)
 
     def memory_is_short(self) -> None:
-        """Note that there is no memory yet for what was asked."""
-        self.state.meet("max_inflight")
+        """Note that the memory that was asked for is not available yet."""
+        self.state.limit_met("max_inflight")
 
     def granted(self) -> None:
-        """Go on: there is memory for what was asked."""
+        """Continue: the memory that was asked for is reserved."""
         self.intake.grant()
 
     def kept(self, message_id: str) -> None:
-        """Answer 250: the message is stored."""
+        """Send 250: the message is stored."""
         self._forget_body()
         self.state.count_message()
         if self.mode is not Mode.CLOSED:
@@ -464,7 +464,7 @@ class Session:
             self._resume()
 
     def failed(self, reply: Reply) -> None:
-        """Answer a message that could not be stored."""
+        """Send the reply to a message that could not be stored."""
         self._forget_body()
         if self.mode is not Mode.CLOSED:
             self.say(reply)
@@ -473,7 +473,7 @@ class Session:
     # --- TLS
 
     def _begin_tls(self) -> None:
-        """Say 220 and drop what was sent in clear after the command (RFC 3207 section 4.2)."""
+        """Send 220 and drop the clear-text input after the command (RFC 3207 section 4.2)."""
         self.say(replies.START_TLS)
         self._forget_input()
         self.state.end_transaction()
@@ -482,15 +482,15 @@ class Session:
         self.requests.append(StartTls(is_jumped=self.has_unread))
 
     def await_tls(self) -> None:
-        """Say nothing before the handshake: TLS is implicit (RFC 8314 section 3.3)."""
+        """Send nothing before the handshake: TLS is implicit (RFC 8314 section 3.3)."""
         self.mode = Mode.WAITING
 
     def tls_begins(self) -> None:
-        """Drop what came in clear; the next bytes come out of TLS (RFC 3207 section 4.2)."""
+        """Drop the clear-text input; the next bytes come out of TLS (RFC 3207 section 4.2)."""
         self._forget_input()
 
     def tls_started(self, description: str, *, is_greeted: bool = True) -> None:
-        """Begin anew inside TLS; what was said in clear is forgotten (RFC 3207 section 4.2)."""
+        """Start again inside TLS, without what the client sent in clear (RFC 3207 section 4.2)."""
         self.state.encrypt(description)
         self._forget_body()
         if not is_greeted:
@@ -500,7 +500,7 @@ class Session:
     # --- logins
 
     def offer_scram(self, find_keys: Callable[[str], Keys] | None) -> None:
-        """Offer SCRAM, with what finds the keys of a user; None offers it no longer."""
+        """Offer SCRAM with a function that returns a user's keys; None withdraws the offer."""
         self.state.set_find_keys(find_keys)
 
     def _auth_line(self) -> bool:
@@ -515,7 +515,7 @@ class Session:
         return True
 
     def _login_step(self, line: bytes | None) -> None:
-        """Go on with the exchange, given the client's response as it is on the wire."""
+        """Continue the exchange with the client's response, in base64."""
         if self._login is None:
             return
         try:
@@ -539,10 +539,10 @@ class Session:
         self.mode = Mode.COMMAND
         self.say(reply)
 
-    def judged(self, user: str | None, reply: Reply, signature: bytes = b"") -> None:
-        """Answer AUTH: `user` is None when the login was not accepted.
+    def login_checked(self, user: str | None, reply: Reply, signature: bytes = b"") -> None:
+        """Send the reply to AUTH; `user` is None if the login was not accepted.
 
-        A client that sent a proof is shown the server's before it is told.
+        A client that sent a proof receives the server's proof first.
         """
         login, self._login = self._login, None
         if self.mode is Mode.CLOSED:
@@ -553,7 +553,7 @@ class Session:
             self._confirm(login, user, signature)
             return
         self.state.log_in(user)
-        if reply is replies.TOO_MANY_FAILED_LOGINS:  # From this address, whatever the session.
+        if reply is replies.TOO_MANY_FAILED_LOGINS:  # of this network, in whatever session
             self.close(reply)
             return
         is_last = self.state.count_failed_login(reply)

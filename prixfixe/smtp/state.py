@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_FAILED_LOGINS", "State"]
 
-MAX_FAILED_LOGINS = 5  # per session, then 421: Postfix and Dovecot users know 3 to 10
+MAX_FAILED_LOGINS = 5  # per session, then 421; Postfix and Dovecot allow 3 to 10
 
 
 class State:
     """The facts of one session, which commands read and change.
 
-    `hold` is why no message can be taken now. `find_keys` finds the SCRAM keys of a user, or is
-    None where SCRAM is not offered. `requests` collects what the connection has to do.
+    `hold` is the refusal of MAIL while no message can be accepted. `find_keys` returns the SCRAM
+    keys of a user, or is None while SCRAM is not offered. `requests` is for the connection.
     """
 
     __slots__ = (
@@ -63,28 +63,28 @@ class State:
         self.helo = ""
         self.is_extended = False
         self.transaction: Transaction | None = None
-        # What the connection was told, and what it has to do.
+        # Set by the connection, and for it.
         self.hold: Reply | None = None
         self.find_keys: Callable[[str], Keys] | None = None
         self.requests: list[Request] = []
 
     @property
     def offers_auth(self) -> bool:
-        """Whether AUTH and the parameter of MAIL that goes with it are offered now."""
+        """Whether AUTH, and with it MAIL's parameter AUTH=, is offered now."""
         return self.offer.may_authenticate(is_encrypted=self.tls is not None)
 
     def name_peer(self, peer: str) -> None:
-        """Take the client's address as `host:port`."""
+        """Set the client's address, as `host:port`."""
         self.peer = peer
 
     def say_hello(self, helo: str, *, is_extended: bool) -> None:
-        """Take the client's name; a transaction ends, as with RSET (RFC 5321 4.1.4)."""
+        """Set the client's name; a transaction ends, as with RSET (RFC 5321 4.1.4)."""
         self.helo = helo
         self.is_extended = is_extended
         self.end_transaction()
 
     def encrypt(self, description: str) -> None:
-        """Forget what was said in clear (RFC 3207 section 4.2)."""
+        """Drop what the client sent in clear (RFC 3207 section 4.2)."""
         self.tls = description
         self.helo = ""
         self.is_extended = False
@@ -96,14 +96,14 @@ class State:
         self.transaction = transaction
 
     def take_transaction(self) -> Transaction | None:
-        """Return the transaction, whose message is complete, and have none."""
+        """Return the current transaction, if any, and drop it."""
         transaction, self.transaction = self.transaction, None
         return transaction
 
     def end_transaction(self, reply: Reply | None = None) -> None:
-        """End the transaction without a message; note its refusal, if it was refused.
+        """End the transaction without a message, and note its refusal if it was refused.
 
-        `reply` is the refusal of its data. Without a recipient the first refusal counts.
+        `reply` is the refusal of its data. Without a recipient, the first refusal is noted instead.
         """
         transaction, self.transaction = self.transaction, None
         if transaction is not None:
@@ -113,10 +113,9 @@ class State:
                 self.requests.append(Refused(reply, transaction))
 
     def count_refusal(self, verb: str, reply: Reply) -> bool:
-        """Count a refused command; return whether there were too many of them.
+        """Count a refused command; return whether there were too many.
 
-        A refused MAIL is a refused message. What is refused later is noted when the transaction
-        ends.
+        A refused MAIL is a refused message. A later refusal is noted when the transaction ends.
         """
         self.errors += 1
         if verb == "MAIL":
@@ -131,25 +130,25 @@ class State:
         self.requests.append(RecipientRefused(reply, sender, argument))
 
     def put_off(self, reply: Reply) -> Reply:
-        """Note that a message is not taken now; return the reply that says so."""
+        """Note that a message is refused for now; return the reply."""
         self.requests.append(PutOff(reply))
         return reply
 
-    def meet(self, limit: str) -> None:
+    def limit_met(self, limit: str) -> None:
         """Note a limit that was met."""
         self.limit = limit
         self.requests.append(LimitMet(limit))
 
     def count_message(self) -> None:
-        """Count a message that is stored."""
+        """Count a stored message."""
         self.messages += 1
 
     def set_hold(self, reply: Reply | None) -> None:
-        """Refuse MAIL with this reply from now on, or with None take it again."""
+        """Refuse MAIL with this reply from now on; None accepts it again."""
         self.hold = reply
 
     def set_find_keys(self, find_keys: Callable[[str], Keys] | None) -> None:
-        """Offer SCRAM with what finds the keys of a user, or with None offer it no longer."""
+        """Offer SCRAM with a function that returns a user's keys; None withdraws the offer."""
         self.find_keys = find_keys
 
     def begin_login(self, mechanism: str) -> None:
@@ -157,10 +156,10 @@ class State:
         self.mechanism = mechanism
 
     def count_failed_login(self, reply: Reply) -> bool:
-        """Count a login that was judged; return whether it failed once too often."""
+        """Count a failed login by its reply; return whether there were too many."""
         self.failed_logins += reply is replies.BAD_CREDENTIALS
         return self.failed_logins >= MAX_FAILED_LOGINS
 
     def log_in(self, user: str | None) -> None:
-        """Take the user of a login that was accepted, or None."""
+        """Set the user of an accepted login, or None."""
         self.user = user

@@ -13,10 +13,10 @@ __all__ = ["Transaction"]
 
 
 class Transaction:
-    """The state between MAIL and the answer to its data; `chunks` joins what BDAT brought.
+    """The state between MAIL and the reply to its data; `chunks` reads the data of BDAT.
 
-    `refusal` is the first refusal of RCPT or DATA. `octets` is about the memory, in bytes, that the
-    recipients take.
+    `refusal` is the first refusal of RCPT or DATA. `octets` is the approximate memory of the
+    recipients, in bytes.
     """
 
     __slots__ = ("chunks", "is_utf8", "octets", "params", "recipients", "refusal", "sender")
@@ -31,7 +31,7 @@ class Transaction:
         self.octets = 0
 
     def add(self, recipient: Recipient, octets: int) -> None:
-        """Add a recipient that takes about so many bytes of memory."""
+        """Add a recipient that takes about `octets` bytes of memory."""
         self.recipients.append(recipient)
         self.octets += octets
 

@@ -1,10 +1,7 @@
-"""Who waits for mail, and waking them.
+"""Notification of requests that wait for mail; everything runs on the event loop.
 
-Owns: the waiters of `/api/v1/wait` and their queues.
-Promises: `publish` costs one test of a set when nobody waits, never blocks and never raises; every
-waiter sees every message published after it subscribed, in order, so that subscribing first and
-searching the store second misses nothing; the number of waiters and what each holds are bounded.
-Refuses: threads. Everything here runs on the event loop.
+A waiter sees every message published after it subscribed, in order. So a caller that subscribes
+first and then searches the store misses nothing.
 """
 
 from __future__ import annotations

@@ -1,12 +1,10 @@
-"""The store's promise: what every technology must do before a 250 may be sent.
+"""The contract of every store, and the records it uses.
 
-Owns: the `Store` and `Reader` protocols, `StoreError`, and the small records they exchange.
-Promises, held by `tests/unit/test_store_contract.py` over every store:
-- the future of `put` resolves only when message and envelope would survive SIGKILL and power loss
-  (durable stores) and every reader already sees the message;
-- a failed `put` leaves nothing visible, and the next one is tried afresh: stores recover alone;
+Held by `tests/unit/test_store_contract.py` over every store:
+- the future of `put` resolves only when message and envelope survive SIGKILL and power loss
+  (durable stores) and every reader sees the message;
+- a failed `put` leaves nothing visible, and the next one is tried afresh;
 - `put` never blocks the event loop, and a caller that goes away does not stop a commit.
-Refuses: SMTP. Stores know nothing of replies; `session` maps a `StoreError` to a 4xx.
 """
 
 from __future__ import annotations
@@ -136,7 +134,7 @@ class Probe(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """How many messages are kept and the sum of their body octets."""
+    """How many messages are kept and the sum of their body bytes."""
 
     messages: int
     bytes: int

@@ -1,8 +1,4 @@
-"""Accept every message and keep none: the baseline that measures everything but the store.
-
-Owns: nothing. Promises: the future of `put` is done when it is returned. Refuses: to keep, and so
-every promise about kept mail; the server says so when it starts with this store.
-"""
+"""A store that accepts every message and stores none, to measure everything but a store."""
 
 from __future__ import annotations
 

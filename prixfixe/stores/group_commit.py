@@ -1,14 +1,12 @@
-"""Group commit: one writer thread per store turns whatever waits into one commit.
+"""Group commit: one writer thread a store turns all waiting messages into one commit.
 
-Owns: the queue between the event loop and the disk, the thread, and the waiting futures.
-Promises:
-- `put` costs the loop a future and an append; every blocking call runs in the thread;
-- a group is bounded (`GroupLimits`), kept or refused as a whole by the backend, and all of its
-  futures resolve through one `call_soon_threadsafe`; one bad message does not sink its group;
-- calls are served in the order they were made; `close` finishes what was put before it.
-Bounds: the queue has no limit of its own. It holds at most one message per session, and their
-bodies are counted in the in-flight budget of the session layer until the future resolves.
-Refuses: any knowledge of files or databases; that is the `Backend`'s.
+- `put` costs the event loop a future and an append; every blocking call runs in the thread.
+- A group is bounded (`GroupLimits`) and stored or refused as a whole. If it fails, its messages are
+  tried one by one. Its futures resolve through one `call_soon_threadsafe`.
+- Calls are served in order, and `close` finishes every earlier `put`.
+
+The queue has no limit of its own: it has at most one message per session, and the memory budget
+counts their bodies.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""Keep messages in memory: for tests and for measuring everything but the disk.
+"""A store in memory, for tests and to measure everything but the disk.
 
-Owns: the messages, until the process ends. Promises: the future of `put` is done when it is
-returned; retention as in the durable stores, since it is the only bound on the memory used.
-Refuses: durability, free space, recovery.
+Retention works as in durable stores.
 """
 
 from __future__ import annotations

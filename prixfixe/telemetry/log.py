@@ -1,6 +1,6 @@
-"""The log: what the server and its sessions record, each record an event of the table.
+"""The log of the server and its sessions; each record is an event of the table.
 
-Bodies, passwords and SASL responses are never passed to it.
+Message bodies, passwords and SASL responses are never logged.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Log", "LoggedSession", "build_log"]
 
-_PATH = re.compile(rb"<([^<>]*)>")  # of an argument that may not be one
+_PATH = re.compile(rb"<([^<>]*)>")  # in an argument that may have none
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 
 class LoggedSession(Protocol):
-    """What the records of an SMTP session say of it."""
+    """The facts of an SMTP session that its records contain."""
 
     session_id: str
     peer: str
@@ -68,7 +68,7 @@ class _LibraryHandler(logging.Handler):
 
 
 def _reason(error: BaseException) -> str:
-    """Return type and text of an error. Its repr would show the input that a codec refused."""
+    """Return type and text of an error; the repr of a codec's error would show its input."""
     return f"{type(error).__name__}: {error}"
 
 
@@ -77,15 +77,15 @@ def _traceback(error: BaseException) -> str:
 
 
 def _ignore(**_fields: object) -> None:
-    """Take the place of the writer of an event whose level is not wanted."""
+    """Do nothing: the writer of an event below the lowest level."""
 
 
 def _count_nothing(_level: str) -> None:
-    """Take the place of a counter."""
+    """Do nothing: the default of `count_with`."""
 
 
 class _Writers(dict[str, "Callable[..., None]"]):
-    """The writers of events by name, each made when it is first wanted."""
+    """The writers of events by name, each made at its first use."""
 
     def __init__(self, make: Callable[[str], Callable[..., None]]) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class _Writers(dict[str, "Callable[..., None]"]):
 
 
 class Log:
-    """The log of one server. Any thread may use it, but for `message_kept` and `session_ended`."""
+    """The log of one server. Any thread may call it, except `message_kept` and `session_ended`."""
 
     def __init__(self, lines: LineBuffer, options: LogOptions) -> None:
         self._lines = lines
@@ -108,7 +108,7 @@ class Log:
         self._count: Callable[[str], None] = _count_nothing
 
     def say(self, name: str, **fields: object) -> None:
-        """Write a record of an event, unless its level is not wanted or too many came.
+        """Write a record of an event, unless its level is too low or there were too many.
 
         Raises:
             KeyError: the table has no such event.
@@ -144,7 +144,7 @@ class Log:
         self.say("records withheld", of=name, suppressed=count)
 
     def forward_libraries(self) -> None:
-        """Take over the warnings of the libraries in use, and silence aiosmtpd's loggers."""
+        """Log the warnings of libraries as events, and silence aiosmtpd's loggers."""
         handler = _LibraryHandler(self)
         for name in ("uvicorn.error", "asyncio"):
             library = logging.getLogger(name)
@@ -156,7 +156,7 @@ class Log:
             silent.propagate = False
 
     def flush(self) -> None:
-        """Write what is waiting, and how many records were withheld so far."""
+        """Write all buffered records, and how many records were withheld so far."""
         self._throttle.end_window()
         self._lines.flush()
 
@@ -171,7 +171,7 @@ class Log:
     # --- messages
 
     def message_kept(self, message: Message, session: LoggedSession, seconds: float) -> None:
-        """Record a message that is in the store, `seconds` after the end of its data."""
+        """Record a message that was stored `seconds` after the end of its data."""
         envelope = message.envelope
         recipients = envelope.recipients
         self._writers["message kept"](
@@ -194,7 +194,7 @@ class Log:
         reply: str,
         reason: str,
     ) -> None:
-        """Record a message that was refused for good, and to whom it would have gone."""
+        """Record a message that was refused for good, with its recipients."""
         self.say(
             "message refused",
             **_of_session(session),
@@ -220,7 +220,7 @@ class Log:
         )
 
     def message_deferred(self, message: Message, session: LoggedSession, reason: str) -> None:
-        """Record a message that could not be kept, and why."""
+        """Record a message that could not be stored, and why."""
         self.say(
             "message deferred",
             **_of_message(message, session),
@@ -228,10 +228,10 @@ class Log:
             reason=reason,
         )
 
-    def settled_late(
+    def stored_late(
         self, message: Message, session: LoggedSession, error: BaseException | None
     ) -> None:
-        """Record what became of a message whose client was answered before the store did."""
+        """Record the store's result for a message whose client had already been sent 451."""
         reason = _reason(error) if error else ""
         self.say(
             "store answered late",
@@ -243,7 +243,7 @@ class Log:
     # --- sessions
 
     def session_began(self, session: LoggedSession, listener: str) -> None:
-        """Record a client that was let in."""
+        """Record an admitted client."""
         self._writers["session began"](
             session=session.session_id, peer=session.peer, listener=listener
         )
@@ -264,26 +264,26 @@ class Log:
         )
 
     def refused(self, session: LoggedSession, listener: str, reason: str) -> None:
-        """Record a connection that was turned away."""
+        """Record a refused connection."""
         self.say("connection refused", **_of_session(session), listener=listener, reason=reason)
 
     def tls_failed(self, session: LoggedSession, mode: str, error: Exception | None) -> None:
-        """Record a handshake that failed, or that its client or its time ended (no error)."""
+        """Record a failed handshake; without an error, the client left or its time was over."""
         reason = "broken off" if error is None else str(error) or type(error).__name__
         self.say("tls handshake failed", **_of_session(session), mode=mode, reason=reason)
 
     def login_refused(self, session: LoggedSession, reason: str) -> None:
-        """Record a login that was refused. The user is left out: people type passwords there."""
+        """Record a refused login, without the user: people type passwords there."""
         self.say(
             "login refused", **_of_session(session), mechanism=session.mechanism, reason=reason
         )
 
     def logins_locked_out(self, network: str, failures: int, seconds: float) -> None:
-        """Record that no login of this network is heard for so many seconds."""
+        """Record that a network is locked out for so many seconds."""
         self.say("logins locked out", network=network, failures=failures, lockout=seconds)
 
     def unexpected(self, error: BaseException, session: LoggedSession | None = None) -> None:
-        """Record a defect of the server, with its traceback."""
+        """Record an unexpected exception with its traceback."""
         about = _of_session(session) if session else {}
         self.say("unexpected error", **about, reason=_reason(error), trace=_traceback(error))
 
@@ -307,7 +307,7 @@ def build_log(
     """Return a log that writes to a stream, by default standard output.
 
     `log_format` is json, text, or None for text on a terminal and JSON elsewhere. `addresses` says
-    what is shown of people's addresses: full, domain or none.
+    how much of an address is logged: full, domain or none.
     """
     stream = sys.stdout if stream is None else stream
     is_text = log_format == "text" or (log_format is None and stream.isatty())

@@ -29,8 +29,8 @@ __all__ = [
 ]
 
 DEFER_SECONDS = 0.05
-MAX_DEFERRED = 200  # lines, about 50 kB: a pipe takes 64 KiB without a wait
-MAX_BYTES = 4 << 20  # about a second of records when two cores do nothing but take mail
+MAX_DEFERRED = 200  # lines, about 50 kB: a pipe holds 64 KiB without blocking
+MAX_BYTES = 4 << 20  # about a second of records of two cores that only receive mail
 DRAIN_SECONDS = 1.0
 
 
@@ -98,14 +98,14 @@ class LineBuffer:
             text = "\n".join([*self._lines[:count], ""])
             # Once the loop is closed another thread may have added a line since.
             del self._lines[:count]
-            # The reader of the stream may have gone. Mail is taken all the same.
+            # The reader of the stream may have gone; the server continues.
             with contextlib.suppress(OSError, ValueError):
                 self._stream.write(text)
                 self._stream.flush()
 
 
 def _ignore(_count: int) -> None:
-    """Take the place of a callback that nobody set."""
+    """Do nothing: the default callback."""
 
 
 class OutputThread:
@@ -162,7 +162,7 @@ class OutputThread:
         """Do nothing: the thread is writing already."""
 
     def release(self, first: str) -> None:
-        """Write a text before all that was held, and hold nothing from now on."""
+        """Write a text, then the held ones, and hold none from now on."""
         encoded = self._encode(first)
         with self._changed:
             self._texts.appendleft(encoded)
@@ -171,7 +171,7 @@ class OutputThread:
             self._wake()
 
     def drain(self, seconds: float = DRAIN_SECONDS) -> bool:
-        """Wait until everything is written; return whether it is within so many seconds."""
+        """Wait up to `seconds` until everything is written; return whether it is."""
         with self._changed:
             self._is_held = False
             self._changed.notify_all()
@@ -205,7 +205,7 @@ class OutputThread:
             return self._texts.popleft()
 
     def _forget(self, encoded: bytes, *, is_written: bool) -> int:
-        """Make room for what was written or lost; return how many lost lines to report."""
+        """Free the room of a written or lost text; return how many lost lines to report."""
         with self._changed:
             self._size -= len(encoded)
             if not is_written:
@@ -216,7 +216,7 @@ class OutputThread:
             return dropped
 
     def _write(self, encoded: bytes) -> bool:
-        """Write all of a text. After one that was cut short the next begins on a new line."""
+        """Write a whole text; after one that was cut short, begin on a new line."""
         whole = b"\n" + encoded if self._is_cut_short else encoded
         rest = memoryview(whole)
         while rest:
@@ -224,7 +224,7 @@ class OutputThread:
                 rest = rest[os.write(self._descriptor, rest) :]
             except BlockingIOError:  # A process that shares the descriptor made it non-blocking.
                 select.select((), (self._descriptor,), ())
-            except OSError:  # The reader has gone, or the disk is full. Mail is taken all the same.
+            except OSError:  # The reader has gone, or the disk is full; the server continues.
                 self._is_cut_short = self._is_cut_short or len(rest) < len(whole)
                 return False
         self._is_cut_short = False

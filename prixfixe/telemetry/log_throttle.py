@@ -1,4 +1,4 @@
-"""Limit how many records a second are written of an event that clients can provoke."""
+"""A limit on the records per second of an event that clients can provoke."""
 
 from __future__ import annotations
 

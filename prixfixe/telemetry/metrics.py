@@ -1,6 +1,6 @@
-"""The metrics of one server, as plain numbers that every part of it adds to.
+"""The metrics of one server, as plain numbers.
 
-An update takes no lock and raises nothing: a label value that the table does not have is counted in
+An update takes no lock and raises nothing. A label value that is not in the table is counted in
 `prixfixe_metrics_defects_total`. Every series exists from the start, at 0.
 """
 
@@ -29,7 +29,7 @@ class Metrics:
     """The counts of one server.
 
     `totals`, `space`, `min_free`, `inflight` (used, limit, waiting), `not_after` and `ready` are
-    set by their owners; what is unknown is left out.
+    set by other parts of the server. Gauges without a value are omitted.
     """
 
     def __init__(self, *, version: str, revision: str, store: str, max_connections: int) -> None:
@@ -38,7 +38,7 @@ class Metrics:
         self._backend = backend
         self._build = (version, revision, backend, platform.python_version())
         self._max_connections = max_connections
-        # Verb, then code: smtp_commands and smtp_replies are both sums over it.
+        # By verb, then code: smtp_commands and smtp_replies are sums over it.
         self.replies: defaultdict[str, defaultdict[int, int]] = defaultdict(_counter)
         self._messages = self._series["messages"].counts
         self._log_records = self._series["log_records"].counts
@@ -78,7 +78,7 @@ class Metrics:
     # Connections and sessions
 
     def connection(self, listener: str, result: str) -> None:
-        """Count a connection by what became of it."""
+        """Count a connection by its result."""
         self._count("smtp_connections", (listener, result))
 
     def connection_opened(self, listener: str) -> None:
@@ -86,7 +86,7 @@ class Metrics:
         self.active[listener] += 1
 
     def connection_closed(self, listener: str) -> None:
-        """Take one active session away."""
+        """Subtract one active session."""
         self.active[listener] -= 1
 
     def session_ended(self, end: str, seconds: float) -> None:
@@ -100,13 +100,13 @@ class Metrics:
     # Commands and messages: the hot path
 
     def message(self, listener: str, result: str, reason: str) -> None:
-        """Count one message that came to an end, except the accepted ones."""
+        """Count one message that was not accepted, by result and reason."""
         self._count("messages", (listener, result, reason))
 
     def accepted(
         self, listener: str, message: Message, receive_seconds: float, ack_seconds: float
     ) -> None:
-        """Record one accepted message in every series that speaks of it."""
+        """Record one accepted message in all its series."""
         self._messages[listener, "accepted", "none"] += 1
         sizes, numbers, receiving, answering = self._accepted
         sizes.observe(len(message.body))
@@ -123,11 +123,11 @@ class Metrics:
         self._observe("store_operation_duration_seconds", key, seconds)
 
     def store_error(self, kind: str) -> None:
-        """Count one message that could not be kept by the kind of its `StoreError`."""
+        """Count one message that could not be stored, by the kind of its `StoreError`."""
         self._count("store_errors", (self._backend, kind))
 
     def recovered(self, recovery: Recovery) -> None:
-        """Record what opening the store found."""
+        """Record the messages that were recovered when the store was opened."""
         for outcome in ("complete", "discarded_partial", "quarantined"):
             self._count("store_recovered", (outcome,), getattr(recovery, outcome))
 
@@ -140,13 +140,13 @@ class Metrics:
         self._count("store_pruned", (self._backend,), messages)
 
     def measured(self, space: Probe) -> None:
-        """Take what the store's file system said last."""
+        """Set the latest sizes of the store's file system."""
         self.space = space
 
     # TLS, AUTH, the process
 
     def tls_handshake(self, mode: str, version: str | None, result: str) -> None:
-        """Count one handshake; `version` as ssl names it."""
+        """Count one handshake; `version` is the ssl module's name."""
         named = version if version in ("TLSv1.2", "TLSv1.3") else "none"
         self._count("tls_handshakes", (mode, named, result))
 
@@ -155,7 +155,7 @@ class Metrics:
         self._count(f"{what}_reloads", (result,))
 
     def auth_attempt(self, mechanism: str, result: str) -> None:
-        """Count one AUTH exchange; a mechanism we do not offer counts as other."""
+        """Count one AUTH exchange; a mechanism that is not offered counts as other."""
         self._count("auth_attempts", (mechanism if mechanism in MECHANISMS else "other", result))
 
     def http_connection(self, result: str) -> None:
@@ -174,15 +174,15 @@ class Metrics:
             self._series["metrics_defects"].counts[()] += 1
 
     def log_dropped(self, count: int) -> None:
-        """Count log records that nobody read, in any thread."""
+        """Count log records that were dropped, from any thread."""
         self._count("log_records_dropped", (), count)
 
     # Reading
 
     def series(self) -> dict[str, Series]:
-        """Return all series as of now.
+        """Return the current values of all series.
 
-        Scrapes may overlap, each in a thread of its own: what is computed here is never shared.
+        Scrapes may overlap in several threads, so computed series are new each time.
         """
         fresh = {**self._gauges(), **self._sums()}
         return self._series | {name: Series(values, {}) for name, values in fresh.items()}
@@ -190,7 +190,7 @@ class Metrics:
     def _sums(self) -> dict[str, dict[_Key, float]]:
         classes = dict.fromkeys(self._series["smtp_commands"].counts, 0.0)
         replies = dict.fromkeys(self._series["smtp_replies"].counts, 0.0)
-        # Copies: sessions go on counting while this runs in a thread.
+        # Copy first: the event loop continues to count while this runs in a thread.
         for verb, codes in self.replies.copy().items():
             for code, count in codes.copy().items():
                 replies[(str(code) if code in CODES else "other",)] += count
@@ -221,7 +221,7 @@ class Metrics:
         }
 
     def exposition(self, accept: str | None) -> tuple[bytes, str]:
-        """Return the page for a scrape and its content type. May block: call it in a thread."""
+        """Return the page for a scrape and its content type; it may block, so use a thread."""
         from prixfixe.telemetry.metrics_page import expose
 
         return expose(self.series(), accept)
@@ -232,5 +232,5 @@ def _counter() -> defaultdict[int, int]:
 
 
 def _known(key: _Key, value: float | None) -> dict[_Key, float]:
-    """Return one sample, or none: a gauge that guesses sets off alerts."""
+    """Return one sample, or none if the value is unknown: a guess could set off alerts."""
     return {} if value is None else {key: value}

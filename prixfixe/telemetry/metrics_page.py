@@ -1,4 +1,4 @@
-"""Write the metrics of one server as a page for Prometheus, by prometheus_client's encoders."""
+"""The metrics of one server as a page for Prometheus, encoded by prometheus_client."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _family(spec: Spec, series: Series) -> Metric:
 def expose(series: dict[str, Series], accept: str | None) -> tuple[bytes, str]:
     """Return the page for a scrape and its content type.
 
-    The registry is new each time: two servers in one process share none.
+    Each call uses a new registry, so that two servers in one process do not share one.
     """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collector(series))

@@ -13,7 +13,7 @@ __all__ = ["Histogram", "Series", "empty_series"]
 
 
 class Histogram:
-    """Counts per bucket and a sum; plain numbers, one thread."""
+    """Counts per bucket and a sum; only one thread may update it."""
 
     __slots__ = ("bounds", "counts", "sum")
 
@@ -28,7 +28,7 @@ class Histogram:
         self.sum += value
 
     def cumulated(self) -> list[tuple[str, float]]:
-        """Return `(le, count)` pairs as Prometheus wants them."""
+        """Return the cumulative `(le, count)` pairs of Prometheus."""
         total, pairs = 0, []
         for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
             total += count

@@ -29,7 +29,7 @@ _KIB, _MIB = 1024, 1024 * 1024
 class Spec(NamedTuple):
     """One metric; `labels` maps a label to its values, `buckets` are upper bounds.
 
-    A label without values here has one a server, fixed at its start: its store, its version.
+    A label without values here has one fixed value per server, such as its store or version.
     """
 
     name: str

@@ -1,10 +1,7 @@
-"""Is the server ready for mail? Each condition, checked for real.
+"""The checks behind `/readyz`: listeners, store, TLS pair, users, draining.
 
-Owns: the checks behind `/readyz`: listeners, TLS pair, store, draining.
-Promises: the store is proven by a write, at most every few seconds and after each message it
-failed; a store that does not answer in time is not ready; the kernel is asked whether listeners
-listen; the last verdicts feed the `prixfixe_ready` metric.
-Refuses: load. A busy server is ready, or its neighbours would get its share too.
+The store is checked by a write, at most every few seconds and after each message it failed. Load is
+not checked: a busy server is ready.
 """
 
 from __future__ import annotations
@@ -22,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DETAILS", "CheckResult", "Readiness"]
 
-FRESH_SECONDS = 5.0  # a probe's verdict is repeated this long
-ANSWER_SECONDS = 4.0  # below the timeout of a health check
+FRESH_SECONDS = 5.0  # the result of a store check is reused this long
+ANSWER_SECONDS = 4.0  # for the store; less than the timeout of a health check
 DETAILS = {
     "full": "no room",
     "displaced": "a file of it was removed, moved, cut or replaced",
@@ -31,14 +28,14 @@ DETAILS = {
 
 
 class CheckResult(NamedTuple):
-    """One condition: whether it holds, and what there is to say."""
+    """The result of one check, with a text for people."""
 
     is_ok: bool
     detail: str = "ok"
 
 
 class Readiness:
-    """The conditions of one server."""
+    """The readiness checks of one server."""
 
     def __init__(self, store: Store, metrics: Metrics, clock: Callable[[], float]) -> None:
         self._store = store
@@ -51,30 +48,30 @@ class Readiness:
         self._probing: asyncio.Task[None] | None = None
 
     def add(self, name: str, check: Callable[[], CheckResult]) -> None:
-        """Take a further condition."""
+        """Add a check."""
         self._checks[name] = check
 
     def add_note(self, name: str, check: Callable[[], CheckResult]) -> None:
-        """Take something to tell beside the conditions, on which readiness does not depend."""
+        """Add a check that is reported but does not affect readiness."""
         self._notes[name] = check
 
     def notes(self) -> dict[str, CheckResult]:
-        """Return what there is to tell beside the conditions."""
+        """Return the checks that do not affect readiness."""
         return {name: check() for name, check in self._notes.items()}
 
-    def doubt(self) -> None:
-        """Forget the last verdict: the store just failed a message."""
+    def invalidate(self) -> None:
+        """Drop the last result of the store: it just failed a message."""
         self._probed_at = float("-inf")
 
     async def check(self) -> dict[str, CheckResult]:
-        """Return every condition as of now."""
+        """Run every check, set the `prixfixe_ready` metric, and return the results by name."""
         results = {name: check() for name, check in self._checks.items()}
         results["store"] = await self._store_check()
         self._metrics.ready.update({name: result.is_ok for name, result in results.items()})
         return results
 
     async def _store_check(self) -> CheckResult:
-        """Ask the store, once for all who ask at the same time."""
+        """Check the store, once for all concurrent callers."""
         if self._clock() - self._probed_at >= FRESH_SECONDS or not self._verdict.is_ok:
             if self._probing is None or self._probing.done():
                 self._probing = asyncio.ensure_future(self._probe())

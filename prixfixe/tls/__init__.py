@@ -1,1 +1,1 @@
-"""Certificates: read, checked, reloaded, or made for development."""
+"""Certificates: loaded, checked, reloaded, or made for development."""

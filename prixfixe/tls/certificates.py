@@ -1,12 +1,7 @@
-"""The TLS side of the server: one current SSL context, and its replacement while running.
+"""The certificate in use as an SSL context, and its reload.
 
-Owns: loading the pair named by SMTP_TLS_CERT and SMTP_TLS_KEY, what is offered to clients, when
-the certificate ends and whom it names.
-Promises: a context handed out has been through a handshake, so certificate and key belong
-together; a pair that does not load never replaces one that did; no message holds key material; keys
-of session tickets are thrown away after a day (RFC 9325 section 3.4).
-Refuses: asking for a passphrase, and judging dates: an expired certificate is served, for most
-senders encrypt without verifying, and `info.not_after` tells everyone else.
+A pair that does not load never replaces one that did, and no message contains key material. An
+expired certificate is served, since most senders do not verify it; `info.not_after` reports it.
 """
 
 from __future__ import annotations
@@ -38,30 +33,31 @@ __all__ = [
 
 SELF_SIGNED = "self-signed"
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
-# TLS 1.2 with forward secrecy and authenticated encryption (RFC 9325 section 4.2); the suites of
-# TLS 1.3 are all of that kind and not set here.
+# TLS 1.2 with forward secrecy and authenticated encryption (RFC 9325 section 4.2). All suites of
+# TLS 1.3 have both.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-# A context's key for session tickets opens every session of TLS 1.2 that was given one.
+# A ticket key decrypts every TLS 1.2 session that has a ticket. A new context has a new key, and a
+# key must not live longer than a day (RFC 9325 section 3.4).
 _TICKET_SECONDS = 86_400.0
-# X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which the ssl module has no name for.
+# X509_V_FLAG_NO_CHECK_TIME of OpenSSL: the ssl module has no name for it.
 _NO_CHECK_TIME = 0x200000
 
 
 class CertificateError(Exception):
-    """A pair cannot be served; the text names setting and path and says why."""
+    """A pair of certificate and key cannot be served; the text names setting, path and reason."""
 
 
 class CertificateInfo(NamedTuple):
-    """What clients will read in the certificate; `not_after` is seconds since the epoch."""
+    """Fields of a certificate; `not_after` is in seconds since the epoch."""
 
     names: tuple[str, ...]
     not_after: float
 
 
 class Certificates:
-    """The pair in use. `context` is for new connections; those that run keep theirs.
+    """The certificate and key in use; a reload affects new connections only.
 
-    `cert` may be `self-signed`; without `key`, the key is looked for in the certificate's file.
+    `cert` may be `self-signed`. Without `key`, the certificate's file must contain the key.
 
     Raises:
         CertificateError: the first pair cannot be served.
@@ -89,7 +85,7 @@ class Certificates:
 
     @property
     def context(self) -> ssl.SSLContext:
-        """Return the context for the next connection; never keep it."""
+        """Return the context for the next connection; ask again for each."""
         return self._context
 
     @property
@@ -103,16 +99,16 @@ class Certificates:
         return self._error
 
     def poll(self) -> ReloadResult | None:
-        """Reload when either file is another one than at the last try, else return None."""
+        """Reload if either file changed since the last attempt, else return None."""
         if self._cert != SELF_SIGNED and self._watch.is_due():
             return self.reload()
         if self._clock() - self._loaded_at >= _TICKET_SECONDS and self._watch.is_as_read():
-            with suppress(CertificateError, OSError):  # The next look tries again.
+            with suppress(CertificateError, OSError):  # The next poll tries again.
                 self._context, self._info = self._load()
         return None
 
     def reload(self) -> ReloadResult:
-        """Put the pair now on disk in use, or keep the present one and say why."""
+        """Use the pair now on disk, or continue with the present one and return why."""
         self._watch.read()
         self._made = None
         try:
@@ -140,14 +136,14 @@ class Certificates:
         try:
             client = _inspecting_context(cert)
             _load_chain(context, cert, key)
-        except OSError as error:  # A file was readable a moment ago.
+        except OSError as error:  # The file was removed or protected meanwhile.
             msg = f"SMTP_TLS_CERT: cannot read {cert!r} and its key: {error.strerror}"
             raise CertificateError(msg) from error
         return context, _inspect(context, client, cert)
 
 
 def describe(connection: ssl.SSLObject | ssl.SSLSocket) -> str:
-    """Return protocol version and cipher of a connection, as the envelope keeps them."""
+    """Return TLS version and cipher of a connection, as stored in the envelope."""
     cipher = connection.cipher()
     return f"{connection.version()} {cipher[0] if cipher else ''}".strip()
 
@@ -165,7 +161,7 @@ def _serving_context(min_version: ssl.TLSVersion) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = min_version
     context.set_ciphers(_CIPHERS)
-    # Renegotiation lets a client make the server work; compression leaks lengths (CRIME).
+    # Renegotiation costs the server more than the client. Compression leaks lengths (CRIME).
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
     return context
@@ -173,7 +169,7 @@ def _serving_context(min_version: ssl.TLSVersion) -> ssl.SSLContext:
 
 def _load_chain(context: ssl.SSLContext, cert: str, key: str) -> None:
     try:
-        # A password that is none: without it OpenSSL would ask on the terminal and wait.
+        # Without a password, even an empty one, OpenSSL would ask on the terminal and wait.
         context.load_cert_chain(cert, key, password="")
     except ssl.SSLError as error:
         raise CertificateError(_chain_trouble(error, cert, key)) from error
@@ -189,7 +185,7 @@ def _chain_trouble(error: ssl.SSLError, cert: str, key: str) -> str:
 
 
 def _inspecting_context(cert: str) -> ssl.SSLContext:
-    """Return a client that trusts exactly this certificate, whatever its issuer and dates."""
+    """Return a client context that trusts only this certificate, of any issuer and dates."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | _NO_CHECK_TIME
@@ -202,7 +198,7 @@ def _inspecting_context(cert: str) -> ssl.SSLContext:
 
 
 def _inspect(server: ssl.SSLContext, client: ssl.SSLContext, cert: str) -> CertificateInfo:
-    """Shake hands in memory: the one way the standard library shows a certificate's fields."""
+    """Do a handshake in memory: only there does the ssl module return a certificate's fields."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     near = server.wrap_bio(to_server, to_client, server_side=True)
     far = client.wrap_bio(to_client, to_server)
@@ -225,7 +221,7 @@ def _has_shaken(side: ssl.SSLObject) -> bool:
 
 
 def _names(fields: dict[str, Any]) -> tuple[str, ...]:
-    """Return the alternative names, or the common name of an old certificate without any."""
+    """Return the alternative names, or the common name of a certificate without any."""
     names = tuple(value for _, value in fields.get("subjectAltName", ()))
     if names:
         return names
@@ -234,7 +230,7 @@ def _names(fields: dict[str, Any]) -> tuple[str, ...]:
 
 @contextmanager
 def _private_file(text: str) -> Iterator[str]:
-    """Yield a path OpenSSL can open, of a file that no disk keeps where Linux allows it."""
+    """Yield a path that OpenSSL can open, of a file in memory if the system is Linux."""
     create: Callable[[str], int] | None = getattr(os, "memfd_create", None)
     if create is None or not Path("/proc/self/fd").is_dir():
         with tempfile.NamedTemporaryFile("w") as file:  # mode 0600

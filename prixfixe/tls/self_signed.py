@@ -1,9 +1,7 @@
-"""A throw-away certificate for development, made without any library.
+"""A self-signed ECDSA P-256 certificate for development (RFC 5280, FIPS 186-5), without a library.
 
-Owns: one ECDSA P-256 key and one X.509 certificate signed by it (RFC 5280, FIPS 186-5), as PEM.
-Promises: TLS clients given the certificate as their only anchor verify the server's name.
-Refuses: production. The arithmetic is not constant time, which does not matter for one signature
-made before anybody is listening; every later one is OpenSSL's. Files and clocks are the caller's.
+The arithmetic is not constant time. It makes one signature before any client can connect, and
+OpenSSL makes all later ones.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Pair", "make_pair"]
 
 _VALID_SECONDS = 30 * 86_400
-# Clocks of other machines may be behind ours.
+# The clocks of other machines may be behind.
 _BACKDATED_SECONDS = 3_600
 
 # The curve secp256r1: y^2 = x^3 - 3x + b over _P, base point _G of order _N (SEC 2 section 2.4.2).
@@ -41,7 +39,7 @@ _TRUE = b"\xff"
 
 
 class Pair(NamedTuple):
-    """A certificate and its private key, both PEM; only the certificate may be shown."""
+    """A certificate and its private key, both PEM; the repr shows neither."""
 
     certificate: str
     key: str
@@ -58,7 +56,8 @@ def make_pair(
 ) -> Pair:
     """Make a key and a certificate for `domain`, localhost and the loopback addresses.
 
-    It is valid for 30 days from `now`, seconds since the epoch.
+    The certificate is valid for 30 days from `now`, in seconds since the epoch. A client that
+    trusts only this certificate can verify the server's name.
     """
     secret = _scalar(random)
     public = _encode_point(_multiply(secret, _G))
@@ -98,7 +97,7 @@ def _multiply(scalar: int, point: _Point) -> tuple[int, int]:
 
 
 def _scalar(random: Callable[[int], bytes]) -> int:
-    # 64 bits more than the order, so that the remainder is even (FIPS 186-5 A.2.1).
+    # 64 more bits than the order has, so that the remainder is uniform (FIPS 186-5 A.2.1).
     return int.from_bytes(random(40), "big") % (_N - 1) + 1
 
 

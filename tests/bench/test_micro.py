@@ -6,7 +6,7 @@
 import pytest
 
 from prixfixe.smtp.address import parse_path
-from prixfixe.smtp.data import DataReader, verdict
+from prixfixe.smtp.data import DataReader, check_body
 from prixfixe.smtp.parameters import MAIL_PARAMETERS, parse_parameters
 from tests.support.session_driver import Talk
 
@@ -59,8 +59,8 @@ def test_data_reader(benchmark, octets, is_dotted):
     assert (rest, taken) == (b"", sent[:-3].replace(b"\r\n.", b"\r\n").removeprefix(b"."))
 
 
-def test_verdict(benchmark):
-    assert benchmark(verdict, LINE * 1313, strict=False) is None
+def test_check_body(benchmark):
+    assert benchmark(check_body, LINE * 1313, strict=False) is None
 
 
 def test_session_step(benchmark):

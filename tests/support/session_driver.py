@@ -62,11 +62,11 @@ class World:
 
     def judge(self, mechanism, claim):
         if isinstance(claim, Proof) and claim.signature:
-            self.session.judged(claim.user, replies.AUTHENTICATED, claim.signature)
+            self.session.login_checked(claim.user, replies.AUTHENTICATED, claim.signature)
         elif not isinstance(claim, Proof) and claim.password == self.password:
-            self.session.judged(claim.user, replies.AUTHENTICATED)
+            self.session.login_checked(claim.user, replies.AUTHENTICATED)
         else:
-            self.session.judged(None, replies.BAD_CREDENTIALS)
+            self.session.login_checked(None, replies.BAD_CREDENTIALS)
 
     def reserve(self, size):
         self.reserved += size

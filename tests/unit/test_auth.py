@@ -436,7 +436,7 @@ async def test_a_login_known_from_a_blocked_network_is_heard_there(authenticator
 @pytest.mark.parametrize("off", [{"max_failures": 0}, {"seconds": 0.0}], ids=str)
 def test_the_lock_out_can_be_off_and_replies_are_held_back_all_the_same(clock, off):
     told = []
-    throttle = AuthThrottle(clock, tell=lambda *what: told.append(what), **off)
+    throttle = AuthThrottle(clock, on_lockout=lambda *what: told.append(what), **off)
     for _ in range(50):
         throttle.failed(PEER)
     assert not throttle.is_blocked(PEER)
@@ -447,7 +447,7 @@ def test_the_lock_out_can_be_off_and_replies_are_held_back_all_the_same(clock, o
 def test_the_lock_out_has_count_and_time_of_its_settings_and_is_told_once(clock):
     told = []
     tell = lambda *what: told.append(what)  # noqa: E731
-    throttle = AuthThrottle(clock, max_failures=2, seconds=30.0, tell=tell)
+    throttle = AuthThrottle(clock, max_failures=2, seconds=30.0, on_lockout=tell)
     throttle.failed("2001:db8::1")
     assert not throttle.is_blocked("2001:db8::2")
     for _ in range(3):

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prixfixe.smtp import replies
-from prixfixe.smtp.data import ChunkReader, DataReader, verdict
+from prixfixe.smtp.data import ChunkReader, DataReader, check_body
 
 OCTETS = st.lists(st.sampled_from([b"\r\n", b".", b"..", b"a", b"\r", b"\n", b"\0"]), max_size=40)
 
@@ -109,11 +109,11 @@ VERDICTS = {
 
 
 @pytest.mark.parametrize(("body", "strict", "expected"), VERDICTS.values(), ids=VERDICTS)
-def test_verdict(body, strict, expected):
-    assert verdict(body, strict=strict) is expected
+def test_check_body(body, strict, expected):
+    assert check_body(body, strict=strict) is expected
 
 
 @pytest.mark.parametrize(("body", "strict", "expected"), VERDICTS.values(), ids=VERDICTS)
-def test_verdict_where_a_bare_lf_is_taken(body, strict, expected):
+def test_check_body_where_a_bare_lf_is_taken(body, strict, expected):
     expected = None if expected is replies.BARE_LF else expected
-    assert verdict(body, strict=strict, takes_lf=True) is expected
+    assert check_body(body, strict=strict, takes_lf=True) is expected

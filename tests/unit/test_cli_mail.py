@@ -19,7 +19,7 @@ from prixfixe.mail.message import Envelope, Message, Recipient, render
 from prixfixe.stores.base import StoreError
 from prixfixe.stores.index import Index, IndexOptions
 from prixfixe.stores.index.file import path_of
-from prixfixe.stores.registry import open_reader, open_store
+from prixfixe.stores.registry import open_store
 from prixfixe.testing.store_contract import opened
 
 BODIES = (
@@ -143,7 +143,7 @@ async def test_messages_that_match_a_query(store, url, capsys, is_indexed):
 
 def index_of(url, store):
     options = IndexOptions(
-        open_reader=lambda: open_reader(url, store),
+        open_reader=store.open_reader,
         describe=described,
         version=RECORD_VERSION,
         path=path_of(url),

@@ -283,7 +283,7 @@ def test_answers_after_the_end_are_silent(talk):
     subject.world.serve()
     subject.world.answer()
     subject.session.failed(replies.STORE_FAILED)
-    subject.session.judged(None, replies.BAD_CREDENTIALS)
+    subject.session.login_checked(None, replies.BAD_CREDENTIALS)
     assert subject.session.output == []
 
 

@@ -74,7 +74,7 @@ def test_the_harness_sees_wrong_parameters(monkeypatch, found):
 
 
 def test_the_harness_sees_a_lone_line_feed(monkeypatch):
-    monkeypatch.setattr("prixfixe.smtp.session.verdict", lambda body, **_: None)
+    monkeypatch.setattr("prixfixe.smtp.session.check_body", lambda body, **_: None)
     with pytest.raises(AssertionError, match="lone"):
         session((CORPUS / "session" / "smuggling-00").read_bytes())
     assert replies.BARE_LINE_END.code == replies.BARE_LF.code == 550

@@ -275,7 +275,7 @@ def test_report_wants_kept_as_host_and_file(capsys):
 
 @pytest.mark.parametrize("words", [["load", "localhost:25"], ["load", "report", "-"]])
 def test_where_the_driver_was_left_out_the_command_says_how_to_get_it(words, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "prixfixe.cli.load_options", None)
+    monkeypatch.setitem(sys.modules, "prixfixe.cli.load", None)
     with pytest.raises(SystemExit) as caught:
         main(words)
     assert caught.value.code == 2

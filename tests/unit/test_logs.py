@@ -156,7 +156,7 @@ def test_text_says_nothing_of_a_field_without_a_value():
 @pytest.mark.parametrize(("error", "told"), [(None, "kept=true"), (OSError("x"), "kept=false")])
 def test_text_says_true_and_false_as_json_does(error, told):
     log, stream = logged(form="text")
-    log.settled_late(message(), SESSION, error)
+    log.stored_late(message(), SESSION, error)
     assert told in stream.getvalue()
 
 

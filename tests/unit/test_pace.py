@@ -12,7 +12,7 @@ LIMITS = Limits(idle_seconds=300, session_seconds=3600, octets_per_second=500, s
 NEVER = Limits(idle_seconds=300, session_seconds=math.inf, octets_per_second=0, store_seconds=60)
 
 
-def run(pace, steps, *, turn=Turn.THEIR_DATA, until=100_000.0):
+def run(pace, steps, *, turn=Turn.CLIENT_DATA, until=100_000.0):
     """Let a client send `(seconds later, octets)` again and again; return when and why it ends."""
     now = 0.0
     for seconds, octets in steps:
@@ -67,8 +67,8 @@ def test_rate_is_averaged_over_a_minute_at_least():
 def test_time_before_the_data_is_not_owed():
     pace = Pace(LIMITS, 0.0)
     pace.progressed(290.0, 0)
-    assert pace.overdue(310.0, Turn.THEIR_DATA, 290.0) is None
-    assert pace.overdue(310.0, Turn.THEIR_DATA, 5.0) is Overdue.DATA
+    assert pace.overdue(310.0, Turn.CLIENT_DATA, 290.0) is None
+    assert pace.overdue(310.0, Turn.CLIENT_DATA, 5.0) is Overdue.DATA
 
 
 def test_a_burst_is_no_credit_for_later():
@@ -81,17 +81,17 @@ def test_a_burst_is_no_credit_for_later():
 def test_session_time_is_over_once():
     pace = Pace(LIMITS, 0.0)
     pace.progressed(3599.0, 10_000_000)
-    assert pace.overdue(3599.5, Turn.THEIR_DATA, 3500.0) is None
-    assert pace.overdue(3600.0, Turn.OURS, 3500.0) is Overdue.SESSION
-    assert pace.overdue(3600.0, Turn.THEIR_DATA, 3500.0) is None
-    assert pace.overdue(4000.0, Turn.THEIR_DATA, 3500.0) is Overdue.IDLE
+    assert pace.overdue(3599.5, Turn.CLIENT_DATA, 3500.0) is None
+    assert pace.overdue(3600.0, Turn.SERVER, 3500.0) is Overdue.SESSION
+    assert pace.overdue(3600.0, Turn.CLIENT_DATA, 3500.0) is None
+    assert pace.overdue(4000.0, Turn.CLIENT_DATA, 3500.0) is Overdue.IDLE
 
 
 def test_our_time_is_not_the_peers():
     pace = Pace(LIMITS, 0.0)
-    assert pace.overdue(1000.0, Turn.OURS, 0.0) is None
+    assert pace.overdue(1000.0, Turn.SERVER, 0.0) is None
     pace.touch(1000.0)
-    assert pace.overdue(1299.0, Turn.THEIR_DATA, 0.0) is None
+    assert pace.overdue(1299.0, Turn.CLIENT_DATA, 0.0) is None
     assert pace.owed_seconds(1000.0) == 0
 
 
@@ -108,9 +108,9 @@ def test_looking_when_told_never_misses_an_idle_peer(steps, idle):
             pace.progressed(now, octets)
         assert 0 < pace.seconds_to_look(now, turn) <= 60
     for _ in range(10_000):
-        if pace.overdue(now, Turn.THEIRS, 0.0) is not None:
+        if pace.overdue(now, Turn.CLIENT, 0.0) is not None:
             break
-        now += pace.seconds_to_look(now, Turn.THEIRS)
+        now += pace.seconds_to_look(now, Turn.CLIENT)
     assert (
         now <= pace.active_at + idle + 0.01 or not steps or now < sum(s for s, *_ in steps) + 0.01
     )

@@ -11,12 +11,12 @@ LIST = ("@example.com", "one@other.test")
     ["x@example.com", "X@EXAMPLE.com", "one@other.test", "postmaster", "Postmaster@other.test"],
 )
 def test_listed_recipient_is_accepted(address):
-    assert RecipientPolicy(LIST).judge(address) is None
+    assert RecipientPolicy(LIST).refusal(address) is None
 
 
 @pytest.mark.parametrize("address", ["two@other.test", "x@sub.example.com", "postmaster@b.test"])
 def test_other_recipient_is_refused(address):
-    assert RecipientPolicy(LIST).judge(address) is replies.NO_SUCH_RECIPIENT
+    assert RecipientPolicy(LIST).refusal(address) is replies.NO_SUCH_RECIPIENT
 
 
 SPELLINGS = {
@@ -32,15 +32,15 @@ SPELLINGS = {
 
 @pytest.mark.parametrize(("listed", "address"), SPELLINGS.values(), ids=SPELLINGS)
 def test_spelling_does_not_matter(listed, address):
-    assert RecipientPolicy([listed]).judge(address) is None
+    assert RecipientPolicy([listed]).refusal(address) is None
 
 
 @pytest.mark.parametrize(
     "address", ['"x@example.com"@b.test', '""@other.test', '"one "@other.test', "x@b\u00fc.test"]
 )
 def test_what_is_quoted_is_another(address):
-    assert RecipientPolicy([*LIST, "@xn--b"]).judge(address) is replies.NO_SUCH_RECIPIENT
+    assert RecipientPolicy([*LIST, "@xn--b"]).refusal(address) is replies.NO_SUCH_RECIPIENT
 
 
 def test_empty_list_accepts_everyone():
-    assert RecipientPolicy(()).judge("anyone@anywhere") is None
+    assert RecipientPolicy(()).refusal("anyone@anywhere") is None

@@ -182,7 +182,7 @@ async def test_files_are_read_beside_the_event_loop(start, files, monkeypatch):
 
 
 async def test_a_reading_that_does_not_end_is_told_and_holds_nothing(start, files, monkeypatch):
-    monkeypatch.setattr(renewal, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(renewal, "SLOW_READ_SECONDS", 0.05)
     running = await start(**files.variables)
     gate = threading.Event()
     poll = running.server.services.certificates.poll
@@ -198,7 +198,7 @@ async def test_a_reading_that_does_not_end_is_told_and_holds_nothing(start, file
     # Also the users may take longer than that, on a machine that is busy.
     told = [one["reason"] for one in running.logged("not reloaded") if one["what"] == "tls"]
     assert told == ["reading has not ended after 0.05 seconds"] * 2
-    monkeypatch.setattr(renewal, "PATIENCE_SECONDS", PATIENCE)
+    monkeypatch.setattr(renewal, "SLOW_READ_SECONDS", PATIENCE)
     new = files.issue()
     gate.set()
     await until(lambda: reloads(running, "tls", "ok"))

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from prixfixe.connection.reply_batch import MOST, ReplyBatch
+from prixfixe.connection.reply_batch import MAX_SENDERS, ReplyBatch
 
 
 class Noting:
@@ -30,11 +30,11 @@ async def test_replies_of_one_turn_leave_at_its_end_in_order():
 
 async def test_nobody_waits_for_a_turn_of_very_many():
     sent, batch = [], ReplyBatch(asyncio.get_running_loop())
-    for number in range(MOST + 1):
+    for number in range(MAX_SENDERS + 1):
         batch.add(Noting(number, sent))
-    assert sent == list(range(MOST))
+    assert sent == list(range(MAX_SENDERS))
     await asyncio.sleep(0)
-    assert sent == list(range(MOST + 1))
+    assert sent == list(range(MAX_SENDERS + 1))
 
 
 async def test_a_session_cut_off_in_the_same_turn_hurts_no_other(start):

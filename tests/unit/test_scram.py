@@ -238,7 +238,9 @@ async def prove(authenticator, user, password, peer=PEER):
     exchange = Challenge(f"n,,n={user},r=x".encode(), authenticator.scram_keys())
     client = ScramClient(user, password, nonce="x")
     signature = exchange.answer(client.final(exchange.text))
-    return await authenticator.settle(user, exchange.keys, is_proven=bool(signature), peer=peer)
+    return await authenticator.verify_proof(
+        user, exchange.keys, is_proven=bool(signature), peer=peer
+    )
 
 
 @pytest.mark.parametrize(
@@ -249,7 +251,7 @@ async def prove(authenticator, user, password, peer=PEER):
         ("eve", "pencil", Verdict.REJECTED),
     ],
 )
-async def test_settle_judges(authenticator, user, password, verdict):
+async def test_verify_proof_judges(authenticator, user, password, verdict):
     assert await prove(authenticator, user, password) is verdict
 
 
@@ -284,7 +286,7 @@ async def test_users_that_change_during_an_exchange(authenticator, line, verdict
     keys = authenticator.scram_keys()("ann")
     authenticator.path.write_text(line)
     assert authenticator.reload().ok
-    assert await authenticator.settle("ann", keys, is_proven=True) is verdict
+    assert await authenticator.verify_proof("ann", keys, is_proven=True) is verdict
 
 
 def test_it_is_offered_only_when_every_user_has_keys(authenticator):
@@ -344,7 +346,7 @@ async def test_an_exchange_outlives_the_keys_of_all_users(authenticator):
         exchange.send(client.final(exchange.send(client.first)))
     user, keys, signature = ended.value.value
     assert signature
-    assert await authenticator.settle(user, keys, is_proven=True) is Verdict.REJECTED
+    assert await authenticator.verify_proof(user, keys, is_proven=True) is Verdict.REJECTED
 
 
 # --- the session

@@ -1,9 +1,6 @@
-"""What a DELETE names.
+"""The ids that the body of a DELETE request names.
 
-Owns: reading the body of such a request, as JSON or as a form.
-Promises: it is read to its bound and no further; what is deleted was named: a request that is not
-understood deletes nothing.
-Refuses: deleting.
+A body that is not understood deletes nothing.
 """
 
 from __future__ import annotations
@@ -64,7 +61,7 @@ def _fields_of(body: bytes, request: Request) -> Any:  # noqa: ANN401 - whatever
 
 
 def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object by names in lower case: Go's JSON ignores case. One of two is refused."""
+    """Return an object with names in lower case, as Go's JSON; duplicate keys are rejected."""
     fields = {name.lower(): value for name, value in pairs}
     if len(fields) != len(pairs):
         raise ValueError("a name is written twice")

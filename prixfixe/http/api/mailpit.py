@@ -1,9 +1,6 @@
-"""Mailpit's JSON shapes, so that its clients work unchanged.
+"""Mailpit's JSON records, so that its clients work unchanged.
 
-Owns: the records of /api/v1 as `mailpit-api-client` and others read them.
-Promises: names and types as Mailpit's; where it guesses a Bcc from the envelope, so do we; what a
-list holds of a message is bounded, a single message is shown with all its addresses.
-Refuses: parsing (see `mail.mime`) and choosing what a list shows (see `mail.summary`).
+Names and types are Mailpit's, and a Bcc is derived from the envelope as Mailpit does.
 """
 
 from __future__ import annotations

@@ -1,9 +1,6 @@
-"""Mailpit's read API, and two paths beyond it.
+"""Mailpit's API, and two paths that Mailpit does not have.
 
-Owns: lists, searches, single messages, read state and tags, deleting, and waiting for mail.
-Promises: a wait misses nothing that is kept after it was asked.
-Refuses: reading stores (see `mailbox`), shaping records (see `mailpit`) and understanding bodies of
-requests (see `change_request` and `delete_request`).
+A wait misses no message that is stored after the request arrived.
 """
 
 from __future__ import annotations
@@ -277,7 +274,7 @@ class Api:
         return await self._lent_json(request, "headers", _headers)
 
     async def raw(self, request: Request) -> Response:
-        """Return the message as a file, octet for octet."""
+        """Return the message as a file, byte for byte."""
         loan = await self._lent(request, "raw", _raw, _length)
         kind = "text/plain; charset=utf-8"
         return InPieces(cut(loan.value), loan, kind, _length(loan.value))

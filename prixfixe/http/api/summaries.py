@@ -1,9 +1,4 @@
-"""What is remembered of messages, which never change.
-
-Owns: the summaries that were made last.
-Promises: they take at most `MAX_OCTETS`, whatever mail holds; the oldest go first.
-Refuses: making them (see `mailpit`).
-"""
+"""A cache of message summaries, bounded by their size in memory."""
 
 from __future__ import annotations
 
@@ -51,6 +46,6 @@ class Summaries:
 
 
 def _weight(summary: Listed) -> int:
-    """Return the octets a summary and its place in the dictionary take, a little more than true."""
+    """Return the bytes a summary and its place in the dictionary take, a little more than true."""
     parts = (summary, summary.entry, *summary.entry, summary.search, *summary.search)
     return 100 + sum(map(getsizeof, parts))

@@ -1,9 +1,7 @@
-"""Files that appear whole, or not at all.
+"""Files that appear whole or not at all, made beside their final name.
 
-Owns: the file beside a name in which something is made that is to get the name.
-Promises: it is ours alone, private, and gone at the end; what a dead process left there is removed,
-what a living one writes is not; nothing that exists is overwritten.
-Refuses: what is in it, and to write to a file it did not make.
+The temporary file is private, and removed at the end. One that a dead process left is removed too.
+No existing file is overwritten.
 """
 
 from __future__ import annotations

@@ -1,10 +1,4 @@
-"""The folder of a store: made, locked, probed, synced, and its faults put in words.
-
-Owns: creation with every new name on disk, the lock against a second process, the test write,
-and the translation of system errors into `StoreOpenError` and `StoreError`.
-Promises: a message to the operator names the path, who we are, and what to do.
-Refuses: what is inside the folder.
-"""
+"""The folder of a store: created, locked, probed, synced, and its errors explained."""
 
 from __future__ import annotations
 

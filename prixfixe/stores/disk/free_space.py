@@ -1,9 +1,7 @@
-"""Free space and free inodes under a store: refuse before the disk does.
+"""Free space and inodes of a store's file system, with the reserve `min_free`.
 
-Owns: the reserve (`min_free`) and how often the file system is asked. Promises: one `statvfs` a
-second while there is room; nobody is refused by an old answer, and a burst does not run through
-the reserve between two answers. Refuses: to know exactly what a message needs; a disk that fills up
-all the same is the technology's error to report.
+While there is room, `statvfs` is called at most once a second. No message is refused because of an
+old answer, and a burst cannot use up the reserve between two answers.
 """
 
 from __future__ import annotations
@@ -41,7 +39,7 @@ class DiskSpace:
         self._clock = clock
         self._asked_at = float("-inf")
         self._last = Probe()
-        self._spent = 0  # octets written since, as far as we know
+        self._spent = 0  # bytes written since, as far as we know
 
     def check(self, octets: int = 0) -> Probe:
         """Return what is free, at most a second old, before so much is written.

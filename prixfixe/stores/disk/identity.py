@@ -1,9 +1,4 @@
-"""Tell whether what is open is what its name leads to, as a new start would follow it.
-
-Owns: telling a file or folder that was removed, moved or replaced from the one that is open.
-Promises: nothing is opened to find out; a question costs one call of the system.
-Refuses: what is to be done about it.
-"""
+"""Check whether an open file or folder is still the one that its name leads to."""
 
 from __future__ import annotations
 

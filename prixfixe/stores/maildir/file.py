@@ -1,15 +1,9 @@
-"""The form of a message in a Maildir: its name and its content.
+"""The name and the content of a message's file in a Maildir.
 
-Owns: both directions. A name is `<unix seconds>.<id>.<host>,B=<octets of the body>`; mail programs
-may add `:2,<flags>`. A file is `Return-Path` and `Received`, one field `X-PrixFixe-Envelope`, then
-the body octet for octet. The field's value is the length of a JSON record, the checksum of that
-record and the body, and the record, folded at fixed places: where it ends, the body begins,
-whatever the body's first line looks like.
-The size in the name lets a reader add up the store without opening a file. Its price: a repeated
-id is refused only with the same size. `IdSource` never repeats one; nothing is overwritten anyway.
-Promises: `decode(encode(m)) == m`; no line of the field exceeds 998 octets; what does not fit its
-checksum is a `DamagedError`.
-Refuses: the disk.
+A name is `<unix seconds>.<id>.<host>,B=<bytes of the body>`; mail programs may add `:2,<flags>`.
+A file is `Return-Path`, `Received`, the field `X-PrixFixe-Envelope`, then the body byte for byte.
+The field has the length of a JSON record, a checksum of record and body, and the record, folded at
+fixed places. `decode(encode(m)) == m` holds, and a wrong checksum raises `DamagedError`.
 """
 
 from __future__ import annotations
@@ -32,7 +26,7 @@ _FOLD_AT = 900
 _FOLD = b"\r\n "
 _NAME = re.compile(r"(\d+)\.([0-9A-Za-z_-]{1,32})\.[^.,:/][^,:/]*,B=(\d+)(?:[,:].*)?")
 _VALUE = re.compile(rb"(\d{1,9}) ([0-9a-f]{8}) ")
-# `Return-Path` and `Received` have an address of 254 octets, another one, and two names at most.
+# `Return-Path` and `Received` have an address of 254 bytes, another one, and two names at most.
 _HEAD_BYTES = 64 << 10
 _RECORD_BYTES = 64 << 20  # more than the recipients of any message take
 

@@ -1,11 +1,7 @@
-"""Read the mail in a Maildir, in any thread or process, whoever else moves or deletes it.
+"""Read a Maildir, from any thread or process, while other programs move or delete mail.
 
-Owns: finding our files. Promises: mail moved from `new/` to `cur/`, or renamed there, is found;
-deleted mail is gone, what a disturbed look missed is not; what another program delivered there is
-passed over; a damaged file is an error of its own only. Order is that of the ids, which sort by the
-time they were made. Reading what was listed looks at the folders once, and once more when a file is
-not where it was, not once for each message.
-Refuses: to keep an index; the folders are the truth, where a file was last is a hint.
+Mail that was moved or renamed is found. Files of other programs are skipped. A damaged file is an
+error only for its own message.
 """
 
 from __future__ import annotations

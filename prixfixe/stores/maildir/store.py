@@ -1,15 +1,10 @@
-"""Keep mail in a Maildir, for those who read it with other programs (cr.yp.to/proto/maildir.html).
+"""The Maildir store, for mail that other programs read (cr.yp.to/proto/maildir.html).
 
-Owns: the order of system calls, the sweep of `tmp/`, retention.
-Promises: a group is written under `tmp/`, each file synced, all renamed into `new/`, and `new/`
-synced once, before any of them is acknowledged. When a call fails, every file of the group is
-removed, renamed or not; the next group starts with new files, so a failed fsync is never asked
-again. One server per folder, by lock: a second one's sweep would remove what the first writes.
-Readers, and mail programs that move or delete, are welcome.
-Recovery: `discarded_partial` counts files of ours in `tmp/`, which were never acknowledged. The
-others are always 0: a whole file bears no mark of the crash it survived, and a damaged one is
-found when it is read.
-Refuses: to touch files it did not write.
+A group is written under `tmp/`, each file is synced, all are renamed into `new/`, and `new/` is
+synced once; then the messages are acknowledged. If a call fails, every file of the group is
+removed, and the next group uses new files: a failed fsync is never tried again. One server a
+folder, by lock.
+`discarded_partial` counts the files in `tmp/` that a crash left; they were never acknowledged.
 """
 
 from __future__ import annotations

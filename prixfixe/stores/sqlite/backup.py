@@ -1,10 +1,7 @@
 """Copy a SQLite store while mail arrives.
 
-Owns: the snapshot, and its way to a file that appears whole or not at all.
-Promises: a copy holds every message that was acknowledged before it began, and the first of those
-that came meanwhile, without a gap; nothing that exists is overwritten; the server is not stopped,
-and its log grows by what it takes in while the copy is made.
-Refuses: a copy that would leave a server without its reserve of free space.
+A copy has every message that was acknowledged before it began. No existing file is overwritten, and
+a copy that would use up the server's reserve of free space is refused.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""The SQLite file: its schema, its settings, and what is wrong with it in words.
+"""The SQLite file: schema, settings, version check, and texts of its errors.
 
-Owns: creation, the connection and its PRAGMAs, the version check, damage found at the start.
-Promises: a file that is not ours, torn, or newer is refused with a remedy, never replaced.
-Refuses: rows; those are the store's and the reader's.
+A file that is not a store, is damaged, or is of a later version is refused and never replaced.
 """
 
 from __future__ import annotations
@@ -235,7 +233,7 @@ def _create_schema(connection: sqlite3.Connection) -> None:
 
 
 def is_ours(head: bytes) -> bool:
-    """Whether the first octets of a file are those of a database of ours."""
+    """Whether the first bytes of a file are those of a database of ours."""
     return head.startswith(_MAGIC) and head[_ID_AT] == APPLICATION_ID.to_bytes(4, "big")
 
 

@@ -1,9 +1,7 @@
-"""Tell whether a new start finds the database and the log that this process writes.
+"""Check whether a restart would find the database and the log that this process writes.
 
-Owns: which files SQLite has open, and what their names lead to.
-Promises: after a commit it is known that its frames are in the log of that name, without a gap
-since the commit before. Nothing is opened for it whose `close` would end a lock of SQLite's.
-Refuses: damage within a page, which checksums find.
+After a commit, its frames are known to be in the log of that name without a gap. No file is opened
+whose `close` would release a lock of SQLite.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Read the mail in a SQLite store, in any thread or process, while a server writes or not.
+"""Read a SQLite store, from any thread or process, with or without a running server.
 
-Owns: one read-only connection. Promises: every read is one short statement, so no reader holds
-the writer's log for long; a body is returned only when its checksum fits.
-Refuses: to write, to create, and to read around a log it cannot see.
+Every read is one short statement, so that no reader blocks the writer's checkpoints for long. A
+body is returned only if its checksum is right.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ class SqliteReader:
     def ids(self, start: int = 0, limit: int | None = None) -> Sequence[str]:
         """Return ids, newest first."""
         rows = self._fetch(_IDS, (-1 if limit is None else limit, start))
-        # A flipped bit can make an id a number, octets or nothing: it is listed, and not found.
+        # A flipped bit can make an id a number, bytes or nothing: it is listed, and not found.
         return [str(row[0]) for row in rows]
 
     def get(self, message_id: str) -> Message | None:

@@ -1,9 +1,7 @@
-"""Put a copy of a SQLite store in a store's place.
+"""Put a copy of a SQLite store in the place of a stopped server's store.
 
-Owns: the copy's way there, and what becomes of the store that was there.
-Promises: what is restored is proven first; what is found damaged changes nothing unless that is
-asked for; the store it replaces is kept, with its log, and nothing that exists is overwritten.
-Refuses: a restore under a running server.
+The copy is checked first. The replaced store and its log are kept, and no existing file is
+overwritten.
 """
 
 from __future__ import annotations
@@ -81,7 +79,7 @@ def restore(
 
 
 def _head(stream: IO[bytes]) -> bytes:
-    """Read the first octets of a copy of ours, before anything is made for it."""
+    """Read the first bytes of a copy of ours, before anything is made for it."""
     head = stream.read(files.HEAD_OCTETS)
     if not head:
         raise ForeignCopyError("is empty")

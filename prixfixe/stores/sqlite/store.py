@@ -1,19 +1,16 @@
-"""Keep mail in one SQLite file: write-ahead log, one synced commit for a group.
+"""The SQLite store: a write-ahead log with `synchronous=FULL`, and one commit for a group.
 
-Owns: the file, its log and its lock while the server runs. A second server is refused: SQLite
-would share, but two retentions would delete each other's mail, and one would find its disk full
-by the other's doing. Readers in any process are welcome.
-Promises: a group is one transaction with `synchronous=FULL`; the log is folded in after the
-answers went out, never before; retention happens in the transaction that made it due.
-After an error of the disk nothing is tried again on the same log: Linux reports a failed fsync
-once and may drop the pages, so the log's tail cannot be trusted. A new connection is opened
-beside the old (which keeps SQLite's index of the log, so the failed frames stay dead), the good
-part is folded into the database and synced, the log is cut to nothing, and only then is mail taken.
-Recovery: `complete` is the messages in a store that was not closed; `discarded_partial` counts a
-last commit that was never finished, or is not as it was written; `quarantined` counts finished
-commits behind a damaged frame. A log that SQLite would drop such a commit of is copied first: see
-`sqlite_log`.
-Refuses: decisions on when to write; `writer` groups.
+One server at a time, by lock: two retentions would delete each other's mail. The log is folded into
+the database after the replies, never before them.
+
+After an error of the disk, nothing is tried again on the same log: Linux reports a failed fsync
+once and may drop the pages. A new connection is opened beside the old one, whose index of the log
+keeps the failed frames dead. The good part is folded and synced, and the log is cut to nothing.
+Only then are messages accepted again.
+
+`Recovery` counts in `complete` the messages of a store that was not closed, in `discarded_partial`
+an unfinished last commit, and in `quarantined` finished commits after a damaged frame (see
+`wal_salvage`).
 """
 
 from __future__ import annotations
@@ -99,7 +96,7 @@ class _Database:
         self._is_displaced = False  # look where the files are before the next write
         self._has_free_pages = False  # left by a delete: to be given back
         self._is_shrinking = False  # the log too, once they are
-        self._logged = 0  # estimate of octets in the log since the last checkpoint
+        self._logged = 0  # estimate of bytes in the log since the last checkpoint
 
     def open(self) -> Recovery:
         try:

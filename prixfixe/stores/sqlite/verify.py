@@ -1,9 +1,4 @@
-"""Prove that a copy of a SQLite store is what was written.
-
-Owns: reading every page and every message of it, and what there is to say of that.
-Promises: what is not as it was written is named, each for itself, and ends nothing.
-Refuses: judging what is to be done with a copy that has faults.
-"""
+"""Check that every page and every message of a copy of a SQLite store is as written."""
 
 from __future__ import annotations
 

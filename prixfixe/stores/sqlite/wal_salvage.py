@@ -1,13 +1,9 @@
-"""The write-ahead log a crash left: what SQLite will not take of it, and a copy of that first.
+"""The write-ahead log after a crash: copy it if SQLite would drop finished commits of it.
 
-Owns: the form of the log as far as commits go, and the copies PATH-wal.damaged.N, PATH-wal.torn.N.
-Promises: before SQLite may write to a log with finished commits that it does not accept, the log is
-copied to a new file that only we can read, and the copy and its name are synced.
-A finished commit with more behind it was synced, so mail in it was acknowledged: `damaged`. One at
-the very end may be what a power cut tore before its 250, or may have been damaged after it, and
-nothing on the disk tells which: `torn`. That is no alarm, and only the last three are kept.
-A commit that is not there to its end is what any crash leaves; it was not acknowledged.
-Refuses: to mend a log, and to read one while a server writes it.
+The copy is synced before SQLite may write to the log. A finished commit with more frames after it
+was synced, so its mail was acknowledged: the copy is PATH-wal.damaged.N. A commit at the very end
+may be torn (before its 250) or damaged (after it): the copy is PATH-wal.torn.N, and the last three
+are kept.
 """
 
 from __future__ import annotations
@@ -145,8 +141,8 @@ def _copy(log: Path, copy: Path) -> None:
         os.fsync(file.fileno())
 
 
-# --- the log, as SQLite's file format describes it: a header of 32 octets with the page size at 8,
-# two salts at 16, and two words of checksum at 24; then frames, each a header of 24 octets (at 4
+# --- the log, as SQLite's file format describes it: a header of 32 bytes with the page size at 8,
+# two salts at 16, and two words of checksum at 24; then frames, each a header of 24 bytes (at 4
 # the size of the database after a commit, else 0; at 8 the salts) and a page. A frame of other
 # salts is of an older round, and those of the present one come first.
 

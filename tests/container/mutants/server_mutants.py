@@ -384,10 +384,10 @@ if os.environ.get("SMTP_AUTH") == "required":
         "a certificate that was renewed in time runs out all the same",
         (f"{TLS}test_users_rotate_while_it_runs",),
         code="""
-from prixfixe.server.reload import Renewal
+from prixfixe.server.reload import Reloader
 async def idle(self, source):
     return None
-Renewal.poll = idle
+Reloader.poll = idle
 """,
     ),
     "strips a final newline": Mutant(
