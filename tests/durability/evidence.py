@@ -68,10 +68,12 @@ def _residue(url: str) -> list[str]:
     path = path_of(url)
     if url.startswith("sqlite:"):
         known = {path.name + end for end in ("", "-wal", "-shm", ".lock", ".reserve")}
+        known |= {f"{path.name}.index{end}" for end in ("", "-wal", "-shm")}
         # What a power cut may leave of a last commit; a log called damaged is never due to one.
         known |= {f"{path.name}-wal.torn.{number}" for number in (1, 2, 3)}
         return sorted(each.name for each in path.parent.iterdir() if each.name not in known)
     known = {"tmp", "new", "cur", ".prixfixe.lock"}
+    known |= {f".prixfixe.index{end}" for end in ("", "-wal", "-shm")}
     left = [each.name for each in path.iterdir() if each.name not in known]
     left += [f"tmp/{each.name}" for each in (path / "tmp").iterdir()]
     left += [f"new/{each.name}" for each in (path / "new").iterdir() if not parse_name(each.name)]

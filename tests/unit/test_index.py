@@ -18,9 +18,10 @@ from prixfixe.http.api.mailpit import described
 from prixfixe.mail.folding import fold
 from prixfixe.mail.message import Envelope, IdSource, Message, Recipient
 from prixfixe.mail.query import QueryError, parse_query
-from prixfixe.stores.index import Index, IndexOptions, SearchGivenUpError, search
+from prixfixe.stores.base import StoreOptions
+from prixfixe.stores.index import Index, IndexOptions, SearchGivenUpError, packing, search
 from prixfixe.stores.index.file import IndexFile, path_of
-from prixfixe.stores.registry import StoreOptions, open_reader, open_store
+from prixfixe.stores.registry import open_store
 from tests.conftest import PATIENCE
 from tests.support.store_cases import KEEPING, url_of
 
@@ -57,7 +58,7 @@ class Rig:
     def make(self):
         self.index = Index(
             IndexOptions(
-                open_reader=lambda: open_reader(self.url, self.store),
+                open_reader=self.store.open_reader,
                 describe=described,
                 version=self._more.get("version", VERSION),
                 path=path_of(self.url),
@@ -146,7 +147,7 @@ async def test_retention_takes_messages_out(technology, tmp_path):
         kept = [await rig.keep(subject=f"number {n}") for n in range(5)]
         assert await rig.found("number") == kept[::-1]
         kept += [await rig.keep(subject=f"number {n}") for n in range(12)]
-        with contextlib.closing(open_reader(rig.url, rig.store)) as reader:
+        with contextlib.closing(rig.store.open_reader()) as reader:
             there = list(reader.ids())
         assert await rig.found("number") == there == kept[: -len(there) - 1 : -1]
 
@@ -397,6 +398,12 @@ def slow(messages, query, read, tagged):
     return found
 
 
+@pytest.fixture(params=[packing.MAX_GRAMS, 40], ids=["fed", "too large to be fed"])
+def bound(request, monkeypatch):
+    monkeypatch.setattr(packing, "MAX_GRAMS", request.param)
+
+
+@pytest.mark.usefixtures("bound")
 @pytest.mark.parametrize("technology", KEEPING)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
@@ -433,6 +440,27 @@ async def _same_answers(technology, folder, mails, queries, feed, gone):
                 assert [one.id for one in page] == expected, query
                 unread = sum(each not in read for each in expected)
                 assert counts == (len(expected), unread), query
+
+
+async def test_words_of_a_text_too_large_to_be_fed_are_found_until_it_is_gone(rig):
+    # What random bytes look like: nearly every three characters are others.
+    text = "".join(chr(33 + (at * at * 7919 + at) % 94) for at in range(200_000))
+    name = await rig.keep(body=f"{text} needle")
+    other = await rig.keep(body="hay")
+    await rig.index.ask(lambda catalog: catalog.feed(10, lambda: True))
+    assert packing.grams(packing.pack_text("a " * packing.MAX_TEXT)) is None
+    for query, found in (
+        ("needle", [name]),
+        ("eedl", [name]),
+        ("-needle", [other]),
+        ("-hay", [name]),
+    ):
+        page, _ = await rig.search(query)
+        assert [one.id for one in page] == found, query
+    await rig.delete([name])
+    await rig.index.ask(lambda catalog: catalog.purge(10))
+    page, _ = await rig.search("needle")
+    assert page == []
 
 
 def _sendable(fields):

@@ -138,5 +138,6 @@ def test_time_is_linear(unit):
         assert len(list(read_addresses(text))) <= characters
         return time.thread_time() - start
 
-    seconds(1000)
-    assert seconds(128_000) < 40 * max(seconds(16_000), 0.005)  # 64 times if it were the square
+    # The best of three: the collector of cycles may run within one. 64 times if it were the square.
+    least = min(seconds(16_000) for _ in range(3))
+    assert min(seconds(128_000) for _ in range(3)) < 40 * max(least, 0.005)

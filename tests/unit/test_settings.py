@@ -253,18 +253,26 @@ def test_a_file_that_is_not_text_is_an_error(tmp_path):
     ("variables", "expected"),
     [
         ({"SMTP_DOMAIN_FILE": "/nowhere/at/all"}, "No such file"),
-        ({"SMTP_DOMAIN_FILE": ""}, "Is a directory"),
-        ({"SMTP_DOMAIN_FILE": "/dev/zero"}, "more than 1048576 octets"),
+        ({"SMTP_DOMAIN_FILE": ""}, "No such file"),
+        ({"SMTP_DOMAIN_FILE": "/"}, "Is a directory"),
+        ({"SMTP_DOMAIN_FILE": "/dev/zero"}, "not a regular file"),
         ({"SMTP_DOMAIN_FILE": "/dev/null", "SMTP_DOMAIN": "a"}, "only one of"),
-        ({"SMTP_HTTP_TOKEN_FILE": "/dev/null"}, "a file that is not blank"),
-        ({"SMTP_RECIPIENTS_FILE": "/dev/null"}, "a file that is not blank"),
+        ({"SMTP_HTTP_TOKEN_FILE": "/dev/null"}, "not a regular file"),
     ],
-    ids=["missing", "no path", "endless", "both", "empty secret", "empty list"],
+    ids=["missing", "no path", "folder", "endless", "both", "device"],
 )
 def test_a_bad_file_is_an_error(variables, expected):
     with pytest.raises(SettingsError) as caught:
         load(variables)
     assert expected in str(caught.value)
+
+
+def test_a_file_that_is_too_large_is_an_error(tmp_path):
+    file = tmp_path / "domain"
+    with file.open("wb") as opened:
+        opened.truncate(2**20 + 1)
+    with pytest.raises(SettingsError, match="more than 1048576 octets"):
+        load({"SMTP_DOMAIN_FILE": str(file)})
 
 
 BLANKS = ["", " ", "\n", "\n\n", " \n", "\t", "\r\n", "\u00a0\n", " \n\t\n"]

@@ -21,8 +21,8 @@ from prixfixe.mail.message import Envelope, IdSource, Recipient, trace_headers
 from prixfixe.stores.base import DamagedError, StoreError, StoreOpenError, StoreOptions
 from prixfixe.stores.maildir.file import decode, encode, parse_name
 from prixfixe.stores.registry import open_reader, open_store
-from prixfixe.testing.store_contract import make, opened, reading, run
-from tests.support.store_cases import url_of
+from prixfixe.testing.store_contract import make, opened, reading
+from tests.support.store_cases import run, url_of
 
 
 @pytest.fixture

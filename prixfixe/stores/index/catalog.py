@@ -13,7 +13,7 @@ from prixfixe.mail.folding import fold
 from prixfixe.mail.query import FIELDS
 from prixfixe.stores.base import NOWHERE, Place
 from prixfixe.stores.index.file import close
-from prixfixe.stores.index.packing import grams, pack_record, pack_text, unpack_text
+from prixfixe.stores.index.packing import grams, pack_record, pack_text
 
 if TYPE_CHECKING:
     import sqlite3
@@ -136,10 +136,10 @@ class Catalog:
         ).fetchall()
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            self._db.executemany(
-                "INSERT INTO words(rowid, grams) VALUES(?, ?)",
-                ((doc, self._counted(doc, packed)) for doc, packed in rows if may_go_on()),
-            )
+            for doc, packed in rows:
+                if not may_go_on():
+                    break
+                self._feed_one(doc, packed)
             if len(rows) < most and (not rows or self._fed == rows[-1][0]):
                 self._fed = self._next - 1
             self._commit()
@@ -148,9 +148,13 @@ class Catalog:
             raise
         return len(rows)
 
-    def _counted(self, doc: int, packed: bytes) -> str:
+    def _feed_one(self, doc: int, packed: bytes) -> None:
         self._fed = doc
-        return _fed(packed)
+        words = grams(packed)
+        if words is None:
+            self._db.execute("INSERT OR IGNORE INTO large VALUES(?)", (doc,))
+        else:
+            self._db.execute("INSERT INTO words(rowid, grams) VALUES(?, ?)", (doc, words))
 
     def purge(self, most: int) -> int:
         """Take the words of messages that are gone out; return how many there were."""
@@ -173,15 +177,27 @@ class Catalog:
         if self.messages:
             self._db.executemany(
                 "INSERT INTO words(words, rowid, grams) VALUES('delete', ?, ?)",
-                ((doc, _fed(packed)) for doc, packed in rows),
+                (
+                    (doc, words)
+                    for doc, packed in rows
+                    if (words := self._words_of(doc, packed)) is not None
+                ),
             )
             docs = [(doc,) for doc, _packed in rows]
+            self._db.executemany("DELETE FROM large WHERE doc = ?", docs)
             self._db.executemany("DELETE FROM content WHERE doc = ?", docs)
             self._db.executemany("DELETE FROM gone WHERE doc = ?", docs)
         else:
             self._db.execute("INSERT INTO words(words) VALUES('delete-all')")
             self._db.execute("DELETE FROM content")
+            self._db.execute("DELETE FROM large")
             self._db.execute("DELETE FROM gone")
+
+    def _words_of(self, doc: int, packed: bytes) -> str | None:
+        """Return what `words` has of a document, or None where it is in `large` instead."""
+        sql = "SELECT 1 FROM large WHERE doc = ?"
+        is_large = self._db.execute(sql, (doc,)).fetchone() is not None
+        return None if is_large else grams(packed)
 
     # --- what people say of messages
 
@@ -258,7 +274,3 @@ def _measures(text: Searchable) -> tuple[float | int | str, ...]:
 def _clean(text: str) -> str:
     """Return text that SQLite takes: without halves of characters."""
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _fed(packed: bytes) -> str:
-    return grams(unpack_text(packed).decode("utf-8"))

@@ -40,6 +40,7 @@ _CLOSED = "closed"
 # `key` is the place in the order of listing. `content` holds what bare words look at, packed.
 # `words` holds what is three characters long in words, which narrows a search down; `fed` is the
 # last document that is in it. `gone` names documents that are in it and no more in the store.
+# `large` names documents that have too many words for it: each search looks at their texts.
 _QUOTED_TOKENIZER = "'" + TOKENIZER.replace("'", "''") + "'"
 _SCHEMA = f"""
 CREATE TABLE message(
@@ -67,6 +68,7 @@ CREATE INDEX tagged ON message(tags) WHERE tags <> '';
 CREATE TABLE record(doc INTEGER PRIMARY KEY, packed BLOB NOT NULL);
 CREATE TABLE content(doc INTEGER PRIMARY KEY, packed BLOB NOT NULL);
 CREATE TABLE gone(doc INTEGER PRIMARY KEY);
+CREATE TABLE large(doc INTEGER PRIMARY KEY);
 CREATE TABLE state(
     version TEXT NOT NULL,
     boot TEXT NOT NULL,

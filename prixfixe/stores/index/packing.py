@@ -6,6 +6,7 @@ is part of the format: a change of it is a change of `SCHEMA_VERSION`.
 
 from __future__ import annotations
 
+import re
 import string
 import zlib
 
@@ -29,6 +30,10 @@ _SHARED = (
     b'"Tags":[],"Size":,"Attachments":0,"Snippet":" the and of to "}'
 )
 _LEVEL = 3
+MAX_TEXT = 2 * 1024 * 1024  # bytes
+MAX_GRAMS = 30_000  # English prose of 2 MiB has some 15,000
+_SLICE = 4096  # characters of a word
+_WORD = re.compile(r"[^\s\x00-\x1f\x7f]+")  # what is left between `_BLANKS`
 # The tokenizer parts words at these too.
 _BLANKS = dict.fromkeys((*range(32), 127), " ")
 
@@ -54,14 +59,30 @@ def unpack_text(packed: bytes) -> bytes:
     return zlib.decompress(packed, wbits=-15)
 
 
-def grams(text: str) -> str:
-    """Return what the words of a text are found by: all that is three characters long in them.
+def grams(packed: bytes) -> str | None:
+    """Return what the words of a packed text are found by: each piece of three characters.
 
     The ends of words, which are shorter, are there too, so that one or two characters are found as
-    the beginning of a gram. Each is there once.
+    the beginning of a gram. Each is there once. A text that is longer than MAX_TEXT bytes, or has
+    more than MAX_GRAMS of them, has None: random text of some MiB would take ten times its size.
     """
-    words = set(text.translate(_BLANKS).split())
-    return " ".join({word[at : at + 3] for word in words for at in range(len(word))})
+    octets = zlib.decompressobj(wbits=-15).decompress(packed, MAX_TEXT + 1)
+    if len(octets) > MAX_TEXT:
+        return None
+    found: set[str] = set()
+    words: set[str] = set()
+    for match in _WORD.finditer(octets.decode("utf-8")):
+        word = match.group()
+        if word in words:
+            continue
+        if len(words) < MAX_GRAMS:
+            words.add(word)
+        for start in range(0, len(word), _SLICE):
+            ends = range(start, min(start + _SLICE, len(word)))
+            found.update(word[at : at + 3] for at in ends)
+            if len(found) > MAX_GRAMS:
+                return None
+    return " ".join(found)
 
 
 def expression(text: str) -> str | None:

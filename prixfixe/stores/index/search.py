@@ -288,6 +288,8 @@ class IndexReader:
 
 
 _HIT = "SELECT m.doc, m.key, m.is_read"
+# Not fed yet, or too large to be.
+_NOT_IN_WORDS = "(m.doc > ? OR m.doc IN (SELECT doc FROM large))"
 
 
 def _narrowed(
@@ -299,7 +301,7 @@ def _narrowed(
     if not how.match:
         return f"{every}{where}", (*values, *more)
     chosen = "m.doc IN (SELECT rowid FROM words WHERE words MATCH ?)"
-    sql = f"{every}{chosen} AND {where} UNION ALL {every}m.doc > ? AND {where}"
+    sql = f"{every}{chosen} AND {where} UNION ALL {every}{_NOT_IN_WORDS} AND {where}"
     return sql, (*values, how.match, *more, *values, fed, *more)
 
 
@@ -310,7 +312,7 @@ def _look(how: Plan, fed: int) -> tuple[str, list[Any]]:
     doubts = "".join(
         " OR m.doc IN (SELECT rowid FROM words WHERE words MATCH ?)" for _ in how.doubts
     )
-    return f"(m.doc > ?{doubts})", [fed, *how.doubts]
+    return f"({_NOT_IN_WORDS}{doubts})", [fed, *how.doubts]
 
 
 def _newest(hits: Hits, start: int, limit: int) -> list[int]:

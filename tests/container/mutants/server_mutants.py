@@ -126,7 +126,7 @@ app.offer_of = without
     ),
     "no limit of memory": Mutant(
         "a few large messages at once are the end of it",
-        (f"{LIMITS}test_many_big_messages_at_once_fit_in_64_mebibytes",),
+        (f"{LIMITS}test_many_big_messages_at_once_fit_in_96_mebibytes",),
         code="""
 from prixfixe.server import app as server
 budget = server.Budget
