@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["from_api", "from_store", "path_of", "recover"]
 
+# The index, which is made again from the mail, and what SQLite puts beside it.
+INDEX_ENDS = ("", "-wal", "-shm", "-journal")
+
 
 def path_of(url: str) -> Path:
     """Return the database file or the Maildir."""
@@ -68,12 +71,12 @@ def _residue(url: str) -> list[str]:
     path = path_of(url)
     if url.startswith("sqlite:"):
         known = {path.name + end for end in ("", "-wal", "-shm", ".lock", ".reserve")}
-        known |= {f"{path.name}.index{end}" for end in ("", "-wal", "-shm")}
+        known |= {f"{path.name}.index{end}" for end in INDEX_ENDS}
         # What a power cut may leave of a last commit; a log called damaged is never due to one.
         known |= {f"{path.name}-wal.torn.{number}" for number in (1, 2, 3)}
         return sorted(each.name for each in path.parent.iterdir() if each.name not in known)
     known = {"tmp", "new", "cur", ".prixfixe.lock"}
-    known |= {f".prixfixe.index{end}" for end in ("", "-wal", "-shm")}
+    known |= {f".prixfixe.index{end}" for end in INDEX_ENDS}
     left = [each.name for each in path.iterdir() if each.name not in known]
     left += [f"tmp/{each.name}" for each in (path / "tmp").iterdir()]
     left += [f"new/{each.name}" for each in (path / "new").iterdir() if not parse_name(each.name)]

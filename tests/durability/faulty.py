@@ -15,17 +15,18 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from prixfixe import server
-from prixfixe.cli import main
+from prixfixe.cli.main import main
 from prixfixe.connection import delivery
 from prixfixe.mail import message
+from prixfixe.server import app
 from prixfixe.smtp import replies
 from prixfixe.stores import group_commit as writer
 from prixfixe.stores.base import StoreError
 from prixfixe.stores.disk import folder
-from prixfixe.stores.registry import maildir, sqlite
+from prixfixe.stores.maildir import store as maildir
 from prixfixe.stores.sqlite import file as sqlite_file
 from prixfixe.stores.sqlite import place as sqlite_place
+from prixfixe.stores.sqlite import store as sqlite
 
 FAULTS: dict[str, Callable[[], None]] = {}
 
@@ -247,7 +248,7 @@ def abrupt() -> None:
     async def stop(self: Any) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    server.Server.stop = stop  # type: ignore[method-assign]
+    app.Server.stop = stop  # type: ignore[method-assign]
 
 
 @fault
@@ -258,7 +259,7 @@ def frozen() -> None:
         def __init__(self) -> None:
             super().__init__(lambda: 1_700_000_000.0, bytes)
 
-    server.IdSource = Frozen  # type: ignore[misc]
+    app.IdSource = Frozen  # type: ignore[misc]
 
 
 @fault

@@ -53,11 +53,16 @@ def unsynced(stand: Stand, calls: list[Call]) -> list[str]:
             problems += [
                 f"{each} is uncertain at the 250 for {name}"
                 for each in disk.uncertain()
-                if ".lock" not in each  # it holds no mail
+                if not is_beside_the_mail(each)
             ]
             if not _holds(disk.image(), sent[name].body):
                 problems.append(f"nothing of {name} is on disk at its 250")
     return problems
+
+
+def is_beside_the_mail(name: str) -> bool:
+    """Whether a file holds no mail: the lock, the reserve, or the index, made again from the mail."""
+    return any(each in name for each in (".lock", ".reserve", ".index"))
 
 
 def _holds(image: Image, body: bytes) -> bool:

@@ -214,8 +214,7 @@ def _beside(base: str) -> tuple[str, str, str]:
 def _open_log(path: str) -> int:
     """Open the log for reading.
 
-    A read would note its time on disk otherwise, after each write anew: that takes ten times as
-    long as all the rest of a look. Only the owner may leave it out.
+    Each read after a write would note its time on disk otherwise. Only the owner may leave it out.
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:

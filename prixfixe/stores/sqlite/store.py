@@ -354,9 +354,13 @@ class _Database:
     # --- where the files are
 
     def _confirm(self, fault: Fault | None = None) -> None:
-        """See that what is written is what a new start finds. Raises `StoreError`."""
+        """See that what is written is what a new start finds. Raises `StoreError`.
+
+        A look that failed is repeated once: it follows the commit, and a refusal has the client
+        send again what is stored.
+        """
         try:
-            fault = self._place.fault() or fault
+            fault = self._look() or fault
         except OSError as error:
             raise store_error(error) from error
         was_displaced, self._is_displaced = self._is_displaced, fault is not None
@@ -365,6 +369,12 @@ class _Database:
         if fault.is_foldable and not was_displaced:
             self._bring_home()
         raise displaced(fault.path, fault.what)
+
+    def _look(self) -> Fault | None:
+        try:
+            return self._place.fault()
+        except OSError:
+            return self._place.fault()
 
     def _bring_home(self) -> None:
         """Fold the log, so that the database has all that was acknowledged, wherever it is now.

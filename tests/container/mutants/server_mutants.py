@@ -235,9 +235,7 @@ os.environ["SMTP_TIMEOUT"] = "3600"
 import signal
 from types import SimpleNamespace
 from prixfixe.server import process
-process.signal = SimpleNamespace(
-    SIGTERM=signal.SIGUSR2, SIGINT=signal.SIGINT, SIGHUP=signal.SIGHUP
-)
+process.signal = SimpleNamespace(**{**vars(signal), "SIGTERM": signal.SIGUSR2})
 """,
     ),
     "never lets go": Mutant(
