@@ -132,14 +132,14 @@ class Catalog:
     def feed(self, most: int, may_go_on: Callable[[], bool]) -> int:
         """Feed the words of the next documents; return how many there were."""
         rows = self._db.execute(
-            "SELECT doc, packed FROM content WHERE doc > ? ORDER BY doc LIMIT ?", (self._fed, most)
+            "SELECT doc FROM content WHERE doc > ? ORDER BY doc LIMIT ?", (self._fed, most)
         ).fetchall()
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            for doc, packed in rows:
+            for (doc,) in rows:
                 if not may_go_on():
                     break
-                self._feed_one(doc, packed)
+                self._feed_one(doc)
             if len(rows) < most and (not rows or self._fed == rows[-1][0]):
                 self._fed = self._next - 1
             self._commit()
@@ -148,9 +148,9 @@ class Catalog:
             raise
         return len(rows)
 
-    def _feed_one(self, doc: int, packed: bytes) -> None:
+    def _feed_one(self, doc: int) -> None:
         self._fed = doc
-        words = grams(packed)
+        words = grams(self._packed(doc))
         if words is None:
             self._db.execute("INSERT OR IGNORE INTO large VALUES(?)", (doc,))
         else:
@@ -159,7 +159,7 @@ class Catalog:
     def purge(self, most: int) -> int:
         """Take the words of messages that are gone out; return how many there were."""
         rows = self._db.execute(
-            "SELECT doc, packed FROM gone JOIN content USING(doc) ORDER BY doc LIMIT ?", (most,)
+            "SELECT doc FROM gone JOIN content USING(doc) ORDER BY doc LIMIT ?", (most,)
         ).fetchall()
         if not rows:
             return 0
@@ -173,17 +173,12 @@ class Catalog:
         self._db.executescript("PRAGMA incremental_vacuum(256)")
         return len(rows)
 
-    def _purge(self, rows: Sequence[tuple[int, bytes]]) -> None:
+    def _purge(self, docs: Sequence[tuple[int]]) -> None:
         if self.messages:
             self._db.executemany(
                 "INSERT INTO words(words, rowid, grams) VALUES('delete', ?, ?)",
-                (
-                    (doc, words)
-                    for doc, packed in rows
-                    if (words := self._words_of(doc, packed)) is not None
-                ),
+                ((doc, words) for (doc,) in docs if (words := self._words_of(doc)) is not None),
             )
-            docs = [(doc,) for doc, _packed in rows]
             self._db.executemany("DELETE FROM large WHERE doc = ?", docs)
             self._db.executemany("DELETE FROM content WHERE doc = ?", docs)
             self._db.executemany("DELETE FROM gone WHERE doc = ?", docs)
@@ -193,11 +188,17 @@ class Catalog:
             self._db.execute("DELETE FROM large")
             self._db.execute("DELETE FROM gone")
 
-    def _words_of(self, doc: int, packed: bytes) -> str | None:
+    def _words_of(self, doc: int) -> str | None:
         """Return what `words` has of a document, or None where it is in `large` instead."""
         sql = "SELECT 1 FROM large WHERE doc = ?"
         is_large = self._db.execute(sql, (doc,)).fetchone() is not None
-        return None if is_large else grams(packed)
+        return None if is_large else grams(self._packed(doc))
+
+    def _packed(self, doc: int) -> bytes:
+        """Return one packed text. They are read one by one: each may take some MiB."""
+        row = self._db.execute("SELECT packed FROM content WHERE doc = ?", (doc,)).fetchone()
+        packed: bytes = row[0]
+        return packed
 
     # --- what people say of messages
 

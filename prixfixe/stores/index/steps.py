@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Steps"]
 
 BATCH = 64  # messages added in one transaction
+BATCH_BYTES = 1 << 20  # or as soon as their texts are so long
 COMPARED = 5000  # places compared at once
 TRIES = 4  # while messages come and go
 MAX_AGE_SECONDS = 1.0  # of a look at what others did in the folder of a store
@@ -157,12 +158,18 @@ class Steps:
     def _take(self, places: Sequence[Place], *, is_next: bool = False) -> None:
         """Add messages. Raises `StoppedError` between two batches."""
         self.is_behind = self.is_behind or bool(places)
-        for at in range(0, len(places), BATCH):
-            some = places[at : at + BATCH]
-            described = [(place, found) for place in some if (found := self._described(place))]
-            self.catalog.add(described, some[-1] if is_next else None)
-            if not self._may_go_on():
-                raise StoppedError
+        described: list[tuple[Place, Described]] = []
+        octets = 0
+        for number, place in enumerate(places, 1):
+            found = self._described(place)
+            if found is not None:
+                described.append((place, found))
+                octets += len(found.record) + len(found.text.text)
+            if number % BATCH == 0 or octets >= BATCH_BYTES or number == len(places):
+                self.catalog.add(described, place if is_next else None)
+                described, octets = [], 0
+                if not self._may_go_on():
+                    raise StoppedError
 
     def _described(self, place: Place) -> Described | None:
         try:
