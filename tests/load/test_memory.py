@@ -31,7 +31,7 @@ class Case(NamedTuple):
 
 
 CASES = [
-    pytest.param(Case(SMALL, 5 * MIB, limit="128m"), id="128m"),
+    pytest.param(Case(SMALL, 5 * MIB, limit="192m"), id="192m"),
     pytest.param(Case({}, 9 * MIB), id="compose's", marks=pytest.mark.full),
     # Every client there may be, all of them inside TLS.
     pytest.param(Case(TLS, 9 * MIB, 100), id="compose's-tls", marks=pytest.mark.full),
