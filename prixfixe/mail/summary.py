@@ -26,7 +26,6 @@ __all__ = [
     "SearchText",
     "Summary",
     "contacts",
-    "fold",
     "message_date",
     "search_text",
     "summarise",

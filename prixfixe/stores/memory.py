@@ -128,6 +128,9 @@ class MemoryStore:
     def places(self, after: int, limit: int) -> list[Place]:
         """Return the places above a key, lowest first."""
         with self._lock:
+            first = next(iter(self._kept), None)
+            if first is None or self._keys[first] > after:
+                return [self._place(name) for name in islice(self._kept, limit)]
             newer = takewhile(lambda name: self._keys[name] > after, reversed(self._kept))
             return [self._place(name) for name in reversed(list(newer))][:limit]
 

@@ -7,13 +7,14 @@ reads the texts of what is not fed yet.
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from prixfixe.mail.folding import fold
 from prixfixe.mail.query import FIELDS
 from prixfixe.stores.base import NOWHERE, Place
 from prixfixe.stores.index.file import close
-from prixfixe.stores.index.packing import grams, pack_record, pack_text
+from prixfixe.stores.index.packing import clean, grams, pack_record, pack_text
 
 if TYPE_CHECKING:
     import sqlite3
@@ -25,7 +26,7 @@ __all__ = ["CUTS", "Catalog", "Described"]
 
 # Bits of `cut`: a field of which there may be more than was looked at.
 CUTS = {name: 1 << at for at, name in enumerate((*FIELDS, "text"))}
-_INSERT = f"INSERT INTO message VALUES({','.join('?' * 17)})"
+_INSERT = f"INSERT INTO message VALUES({','.join('?' * 17)}) ON CONFLICT(id) DO NOTHING"
 _IN_STATEMENT = 500
 
 
@@ -63,40 +64,27 @@ class Catalog:
 
     def add(self, described: Sequence[tuple[Place, Described]], cursor: Place | None) -> None:
         """Add messages, all that are not there yet; `cursor` is where to go on."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._transaction():
             for place, each in described:
-                if not self._has(place.id):
-                    self._insert(place, each)
+                self._insert(place, each)
             self.cursor = cursor or self.cursor
-            self._commit()
-        except BaseException:
-            self._undo()
-            raise
-
-    def _has(self, name: str) -> bool:
-        return bool(self._db.execute("SELECT 1 FROM message WHERE id = ?", (name,)).fetchall())
 
     def _insert(self, place: Place, described: Described) -> None:
         doc, text = self._next, described.text
-        values = (doc, place.id, place.key, *_measures(text), *map(_clean, text.fields))
-        self._db.execute(_INSERT, values)
+        values = (doc, place.id, place.key, *_measures(text), *map(clean, text.fields))
+        if self._db.execute(_INSERT, values).rowcount == 0:  # it is there
+            return
         packed = pack_record(described.record)
         self._db.execute("INSERT INTO record VALUES(?, ?)", (doc, packed))
-        self._db.execute("INSERT INTO content VALUES(?, ?)", (doc, pack_text(_clean(text.whole))))
+        self._db.execute("INSERT INTO content VALUES(?, ?)", (doc, pack_text(clean(text.whole))))
         self._next += 1
         self.messages += 1
 
     def remove(self, ids: Sequence[str]) -> None:
         """Take messages out; what is not there is passed over."""
         for at in range(0, len(ids), _IN_STATEMENT):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
+            with self._transaction():
                 self._remove(ids[at : at + _IN_STATEMENT])
-                self._commit()
-            except BaseException:
-                self._undo()
-                raise
 
     def _remove(self, ids: Sequence[str]) -> None:
         marks = ",".join("?" * len(ids))
@@ -123,10 +111,6 @@ class Catalog:
         ).fetchall()
         return {row[0] for row in rows}
 
-    def missing(self, ids: Sequence[str]) -> set[str]:
-        """Return those of the ids that are not in the index."""
-        return {each for each in ids if not self._has(each)}
-
     # --- words
 
     def feed(self, most: int, may_go_on: Callable[[], bool]) -> int:
@@ -134,18 +118,13 @@ class Catalog:
         rows = self._db.execute(
             "SELECT doc FROM content WHERE doc > ? ORDER BY doc LIMIT ?", (self._fed, most)
         ).fetchall()
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._transaction():
             for (doc,) in rows:
                 if not may_go_on():
                     break
                 self._feed_one(doc)
             if len(rows) < most and (not rows or self._fed == rows[-1][0]):
                 self._fed = self._next - 1
-            self._commit()
-        except BaseException:
-            self._undo()
-            raise
         return len(rows)
 
     def _feed_one(self, doc: int) -> None:
@@ -163,13 +142,8 @@ class Catalog:
         ).fetchall()
         if not rows:
             return 0
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._transaction():
             self._purge(rows)
-            self._commit()
-        except BaseException:
-            self._undo()
-            raise
         self._db.executescript("PRAGMA incremental_vacuum(256)")
         return len(rows)
 
@@ -208,25 +182,21 @@ class Catalog:
         sql = "UPDATE message SET is_read = ? WHERE is_read <> ?"
         if ids is None:
             return self._db.execute(sql, (value, value)).rowcount
-        self._db.execute("BEGIN IMMEDIATE")
         values = ((value, value, each) for each in ids)
-        changed = self._db.executemany(f"{sql} AND id = ?", values).rowcount
-        self._db.execute("COMMIT")
-        return changed
+        with self._transaction():
+            return self._db.executemany(f"{sql} AND id = ?", values).rowcount
 
     def tag(self, ids: Sequence[str], tags: Sequence[str]) -> None:
         """Give these messages these tags in the place of those they have."""
         values = ((written_tags(tags), each) for each in ids)
-        self._db.execute("BEGIN IMMEDIATE")
-        self._db.executemany("UPDATE message SET tags = ? WHERE id = ?", values)
-        self._db.execute("COMMIT")
+        with self._transaction():
+            self._db.executemany("UPDATE message SET tags = ? WHERE id = ?", values)
 
     def retag(self, old: str, new: str | None) -> None:
         """Rename a tag wherever it is, or take it away for None."""
-        self._db.execute("BEGIN IMMEDIATE")
-        changed = list(self._retagged(fold(old), new))
-        self._db.executemany("UPDATE message SET tags = ? WHERE doc = ?", changed)
-        self._db.execute("COMMIT")
+        with self._transaction():
+            changed = list(self._retagged(fold(old), new))
+            self._db.executemany("UPDATE message SET tags = ? WHERE doc = ?", changed)
 
     def _retagged(self, old: str, new: str | None) -> Iterator[tuple[str, int]]:
         rows = self._db.execute("SELECT doc, tags FROM message WHERE tags <> ''").fetchall()
@@ -237,6 +207,17 @@ class Catalog:
                 yield written_tags([tag for tag in kept if tag is not None]), doc
 
     # --- transactions
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Commit what is done within it, or undo all of it."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._commit()
+        except BaseException:
+            self._undo()
+            raise
 
     def _commit(self) -> None:
         values = (self.messages, self._next, self._fed, *self.cursor)
@@ -257,7 +238,7 @@ def written_tags(tags: Sequence[str]) -> str:
     if not unique:
         return ""
     folded = "\n".join(map(fold, unique))
-    return _clean(f"\n{folded}\n{json.dumps(unique, ensure_ascii=False)}")
+    return clean(f"\n{folded}\n{json.dumps(unique, ensure_ascii=False)}")
 
 
 def read_tags(written: str) -> list[str]:
@@ -270,8 +251,3 @@ def _measures(text: Searchable) -> tuple[float | int | str, ...]:
     tags = written_tags(text.tags)
     facts = (text.size, text.attachments, text.inline, int(text.is_read), cut, tags)
     return (text.received_at, *facts)
-
-
-def _clean(text: str) -> str:
-    """Return text that SQLite takes: without halves of characters."""
-    return text.encode("utf-8", "replace").decode("utf-8")

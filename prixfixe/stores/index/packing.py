@@ -12,6 +12,7 @@ import zlib
 
 __all__ = [
     "TOKENIZER",
+    "clean",
     "expression",
     "grams",
     "is_exact",
@@ -57,6 +58,11 @@ def pack_text(text: str) -> bytes:
 def unpack_text(packed: bytes) -> bytes:
     """Return the text in UTF-8."""
     return zlib.decompress(packed, wbits=-15)
+
+
+def clean(text: str) -> str:
+    """Return text that SQLite takes: without halves of characters."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def grams(packed: bytes) -> str | None:

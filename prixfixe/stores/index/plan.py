@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prixfixe.mail.query import ADDRESSED, FIELDS
 from prixfixe.stores.index.catalog import CUTS
-from prixfixe.stores.index.packing import expression, is_exact, unpack_text
+from prixfixe.stores.index.packing import clean, expression, is_exact, unpack_text
 
 if TYPE_CHECKING:
     from prixfixe.mail.query import Query, Term
@@ -82,13 +82,9 @@ def plan(query: Query) -> Plan:
         ),
         " AND ".join(matches),
         tuple(one for one in negated if one),
-        tuple((_octets(term.text), term.is_negated) for term in words),
+        tuple((clean(term.text).encode(), term.is_negated) for term in words),
         any(not _is_settled(term) for term in words),
     )
-
-
-def _octets(text: str) -> bytes:
-    return text.encode("utf-8", "replace")
 
 
 def _is_text(term: Term) -> bool:
@@ -111,7 +107,7 @@ def _condition(term: Term) -> Sql:
 
 
 def _text_in(term: Term, fields: tuple[str, ...]) -> Sql:
-    text = _octets(term.text).decode()
+    text = clean(term.text)
     found = " OR ".join(f"instr(m.{_COLUMNS[field]}, ?)" for field in fields)
     if not term.is_negated:
         return Sql(f"({found})", (text,) * len(fields))
@@ -121,7 +117,7 @@ def _text_in(term: Term, fields: tuple[str, ...]) -> Sql:
 
 def _fact(term: Term) -> Sql:
     if term.field == "tag":
-        return Sql("instr(m.tags, ?)", (f"\n{_octets(term.text).decode()}\n",))
+        return Sql("instr(m.tags, ?)", (f"\n{clean(term.text)}\n",))
     if term.field in _MEASURES:
         return Sql(_MEASURES[term.field], (term.number,))
     return Sql(_FACTS[term.text])

@@ -29,7 +29,6 @@ __all__ = ["Counts", "Found", "IndexReader", "SearchGivenUpError"]
 # Above this share of all documents a walk over the narrow rows is shorter than the grams' way.
 _COMMON = 12
 _LEAST = 2000
-_STEP = 256  # rows between two looks at whether the search was given up
 _IN_STATEMENT = 500
 _RECORDS = 32  # that are unpacked at once
 MAX_PAGE_OCTETS = 4 * 1024 * 1024  # of records in one answer: a thousand usual ones are 0.5 MiB
@@ -196,10 +195,9 @@ class IndexReader:
                 self._db.execute("ROLLBACK")
 
     def _hits(self, how: Plan) -> Hits:
-        fed = self._one("SELECT fed FROM state")
         if how.words:
-            return self._looked_at(how, fed)
-        return self._collected(*self._chosen(how))
+            return self._looked_at(how, self._one("SELECT fed FROM state"))
+        return self._collected(*self._chosen(how, ", NULL"))
 
     def _counted(self, how: Plan, start: int, limit: int) -> tuple[list[int], Counts]:
         """Answer a search that needs no text: SQL counts and sorts."""
@@ -213,24 +211,30 @@ class IndexReader:
         docs = self._db.execute(page, (*values, limit, start)).fetchall()
         return [row[0] for row in docs], counts
 
-    def _chosen(self, how: Plan) -> tuple[str, tuple[Any, ...]]:
+    def _chosen(self, how: Plan, more: str = "") -> tuple[str, tuple[Any, ...]]:
         """Return the shorter of two ways: by grams, or over all narrow rows."""
         messages, fed = self._db.execute("SELECT messages, fed FROM state").fetchone()
         if how.match and not self._is_common(how.match, messages):
-            return _narrowed(_HIT, how, fed)
-        return f"{_HIT} FROM message m WHERE {how.where.text}", how.where.values
+            return _narrowed(_HIT + more, how, fed)
+        return f"{_HIT}{more} FROM message m WHERE {how.where.text}", how.where.values
 
     def _is_common(self, match: str, messages: int) -> bool:
         most = messages // _COMMON + _LEAST
         sql = "SELECT count(*) FROM (SELECT 1 FROM words WHERE words MATCH ? LIMIT ?)"
         return self._one(sql, (match, most)) == most
 
-    def _collected(self, sql: str, values: Sequence[Any]) -> Hits:
-        hits = Hits(array("q"), array("q"), 0)
-        unread = 0
-        cursor = self._db.execute(sql, values)
-        while rows := cursor.fetchmany(_STEP):
-            for doc, key, is_read in rows:
+    def _collected(
+        self, sql: str, values: Sequence[Any], holds: Callable[[bytes], bool] | None = None
+    ) -> Hits:
+        """Collect rows; one with a packed text counts if `holds` says so.
+
+        The rows are read one by one, because a text may take some MiB.
+        """
+        hits, unread = Hits(array("q"), array("q"), 0), 0
+        for doc, key, is_read, packed in self._db.execute(sql, values):
+            if self._is_given_up.is_set():
+                raise SearchGivenUpError
+            if holds is None or packed is None or holds(packed):
                 hits.docs.append(doc)
                 hits.keys.append(key)
                 unread += not is_read
@@ -241,17 +245,7 @@ class IndexReader:
         looks, values = _look(how, fed)
         select = f"{_HIT}, CASE WHEN {looks} THEN c.packed END"
         sql, more = _narrowed(select, how, fed, "JOIN content c ON c.doc = m.doc", tuple(values))
-        hits, unread = Hits(array("q"), array("q"), 0), 0
-        cursor = self._db.execute(sql, more)
-        while rows := cursor.fetchmany(_STEP):
-            if self._is_given_up.is_set():
-                raise SearchGivenUpError
-            for doc, key, is_read, packed in rows:
-                if packed is None or how.holds(packed):
-                    hits.docs.append(doc)
-                    hits.keys.append(key)
-                    unread += not is_read
-        return hits._replace(unread=unread)
+        return self._collected(sql, more, how.holds)
 
     def _page(self, docs: Sequence[int], octets: int) -> list[Found]:
         """Return the entries that fit in so many bytes; the first is always among them."""

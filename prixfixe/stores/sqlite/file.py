@@ -26,14 +26,13 @@ __all__ = [
     "check_version",
     "checksum",
     "connect",
-    "connect_read_only",
     "count_inserts",
     "create",
-    "index_path",
     "is_ours",
     "keep_reserve",
     "lock_path",
     "log_path",
+    "open_only",
     "pragma",
     "reserve_path",
     "store_error",
@@ -99,11 +98,6 @@ def log_path(path: Path) -> Path:
     return _beside(path, "-wal")
 
 
-def index_path(path: Path) -> Path:
-    """Return SQLite's index of the log, which all processes share."""
-    return _beside(path, "-shm")
-
-
 def reserve_path(path: Path) -> Path:
     """Return the file that holds room for deleting mail on a full disk."""
     return _beside(path, ".reserve")
@@ -152,12 +146,8 @@ def create(path: Path) -> None:
     sync_folder(path.parent)
 
 
-def connect_read_only(path: Path, options: str = "mode=ro") -> sqlite3.Connection:
-    """Open without the right to write; nothing is checked. Raises `sqlite3.Error`."""
-    return _connect(path, options)
-
-
-def _connect(path: Path, options: str) -> sqlite3.Connection:
+def open_only(path: Path, options: str = "mode=ro") -> sqlite3.Connection:
+    """Open, to read or as the URI's options say; nothing is checked. Raises `sqlite3.Error`."""
     return sqlite3.connect(
         f"file:{quote(os.fsencode(path))}?{options}",
         uri=True,
@@ -175,7 +165,7 @@ def connect(path: Path) -> sqlite3.Connection:
         sqlite3.Error: any other trouble.
 
     """
-    connection = _connect(path, "mode=rw")
+    connection = open_only(path, "mode=rw")
     try:
         is_new = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
         if not is_new:  # before any setting is made: some of them write

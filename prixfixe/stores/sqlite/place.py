@@ -53,7 +53,7 @@ class Place:
         self._has_links = os.path.realpath(path) != self._path
         self._at = _beside(self._path)
         # Our own descriptor of the log, where SQLite holds no lock; of the index SQLite's.
-        self._log = self._index = -1
+        self._log = self._index = self._database = -1
         self._ids: tuple[Identity, ...] = ()  # of database, log and index
         self._proven = (b"", 0)  # salts and frames of the log that were found whole
         self._is_doubted = True
@@ -70,6 +70,7 @@ class Place:
         self._ids = tuple(identify(os.lstat(each)) for each in names)
         self._log = _open_log(names[1])
         self._index = _descriptor(self._ids[2])
+        self._database = -1
         self._proven, self._is_doubted = (b"", 0), True
         self._size, self._stamp = 0, (0, 0)
         self._head = b""
@@ -203,7 +204,10 @@ class Place:
         return True
 
     def _read_head(self) -> bytes:
-        descriptor = _descriptor(self._ids[0])
+        """Read the head by SQLite's descriptor, which is another one when it opened anew."""
+        if self._database < 0 or identify(os.fstat(self._database)) != self._ids[0]:
+            self._database = _descriptor(self._ids[0])
+        descriptor = self._database
         return os.pread(descriptor, files.HEAD_OCTETS, 0) if descriptor >= 0 else b""
 
 

@@ -165,7 +165,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _open(path: Path, options: str) -> sqlite3.Connection:
-    connection = files.connect_read_only(path, options)
+    connection = files.open_only(path, options)
     # One damaged id must not keep the others from being listed.
     connection.text_factory = lambda octets: octets.decode("utf-8", "replace")
     try:

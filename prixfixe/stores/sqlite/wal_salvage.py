@@ -71,7 +71,7 @@ def _whole_frames(path: Path, stack: contextlib.ExitStack) -> int:
 
     The last writer to close a database removes its log, but not under a reader, and a reader never.
     """
-    reader = files.connect_read_only(path)
+    reader = files.open_only(path)
     stack.callback(reader.close)
     reader.execute("SELECT count(*) FROM sqlite_master").fetchall()
     writer = sqlite3.connect(path, isolation_level=None, timeout=files.BUSY_SECONDS)
