@@ -29,11 +29,10 @@ def expects_header(services: Services, seat: Seat) -> bool:
 class Arrival:
     """The bytes received before the session reads."""
 
-    __slots__ = ("_input", "is_header_due")
+    __slots__ = ("_input",)
 
-    def __init__(self, *, is_header_due: bool = False) -> None:
+    def __init__(self) -> None:
         self._input = bytearray()
-        self.is_header_due = is_header_due
 
     def __len__(self) -> int:
         return len(self._input)
@@ -59,7 +58,6 @@ class Arrival:
             return None
         header = bytes(self._input[:size])
         del self._input[:size]
-        self.is_header_due = False
         return header
 
     def take(self) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import ssl
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -77,6 +78,12 @@ _VERDICTS: Final = {
 }
 
 
+def _hold(services: Services) -> Reply | None:
+    """Return the refusal of MAIL while the store does not answer."""
+    is_stuck = services.roster.is_store_stuck(services.loop.time())
+    return replies.STORE_SLOW if is_stuck else None
+
+
 class Phase(enum.Enum):
     """Where a connection is between accept and close."""
 
@@ -116,10 +123,14 @@ class Connection(asyncio.Protocol):
         self._loop = services.loop
         self._listener = listener
         self.session = Session(offer, next(services.session_ids), services.metrics.replies)
+        state = self.session.state
+        state.find_hold = partial(_hold, services)
+        if services.authenticator is not None:
+            state.find_scram = services.authenticator.scram_keys
         self._flow = Flow()
         self._seat = Seat(services, listener)
         self._deadline = Deadline(services.loop, services.limits)
-        self._delivery = Delivery(services, self.session.state, listener)
+        self._delivery = Delivery(services, state, listener)
         self._arrival: Arrival | None = None  # buffers input before the session reads
         self.phase = Phase.ARRIVING
         self.end = ""
@@ -266,7 +277,7 @@ class Connection(asyncio.Protocol):
     # --- the PROXY header
 
     def _expect_header(self) -> None:
-        self._arrival = Arrival(is_header_due=True)
+        self._arrival = Arrival()
         most = HANDSHAKE_SECONDS if self._farewell is None else EXPLAINING_SECONDS
         seconds = min(self._services.limits.idle_seconds, most)
         self._header_timer = self._loop.call_later(seconds, self._refuse_header)
@@ -353,21 +364,16 @@ class Connection(asyncio.Protocol):
 
     def _work(self) -> bool:
         """Process at most one slice of input; return whether more can be processed now."""
-        session, services = self.session, self._services
-        if services.roster.pending or session.state.hold is not None:
-            is_stuck = services.roster.is_store_stuck(self._loop.time())
-            session.hold_mail(replies.STORE_SLOW if is_stuck else None)
-        if session.state.offer.offers_auth and services.authenticator is not None:
-            session.offer_scram(services.authenticator.scram_keys())
+        session = self.session
         has_more = session.work()
         until = 0.0
         while session.requests or has_more:
             self._serve()
-            if session.is_waiting:
+            if session.is_waiting or not session.has_next():
                 return False
             now = perf_counter()
             if (until and now >= until) or len(session.output) >= SLICE_REPLIES:
-                return session.has_next()
+                return True
             until = until or now + SLICE_SECONDS
             has_more = session.work()
         return False

@@ -38,7 +38,7 @@ class Deadline:
         if progress != self._progress:
             self._progress = progress
             if data_octets == self._data_octets:
-                self._pace.heard(self._loop.time())
+                self._pace.active_at = self._loop.time()
             else:
                 self._pace.progressed(self._loop.time(), data_octets - self._data_octets)
                 self._data_octets = data_octets

@@ -168,7 +168,7 @@ class Admission:
         return bool(self._probes) and (host, port) in self._probes
 
     def _admit_probe(self, host: str, port: int) -> bool:
-        if port not in self._expected or not _is_loopback(host):
+        if not self.is_expected(host, port):
             return False
         if self._expected.pop(port) < self._clock() or len(self._probes) >= _MAX_PROBES:
             return False

@@ -61,10 +61,6 @@ class Pace:
         self._seconds_per_octet = 1 / rate if rate else math.inf
         self.opened_at = self.active_at = self.paid_at = now
 
-    def heard(self, now: float) -> None:
-        """Note that the client sent something, but no message data."""
-        self.active_at = now
-
     def progressed(self, now: float, octets: int) -> None:
         """Note that the client sent something, with so many bytes of message data."""
         self.active_at = now

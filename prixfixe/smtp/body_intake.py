@@ -19,27 +19,19 @@ class BodyIntake:
     """The body being received, of DATA or of one chunk of BDAT.
 
     `octets` counts all message data of the session, in bytes. While memory is asked for and not yet
-    granted, `is_starved` is true and the data stays in the session's input.
+    granted, `is_starved` is true and the data stays in the session's input. `has_extra_memory`
+    means that more than FREE_OCTETS is held, for which the client must send data.
     """
 
-    __slots__ = ("_asked", "_granted", "is_starved", "octets", "reader")
+    __slots__ = ("_asked", "_granted", "has_extra_memory", "is_starved", "octets", "reader")
 
     def __init__(self) -> None:
         self.reader: Reader | None = None
         self.octets = 0
         self.is_starved = False
+        self.has_extra_memory = False
         self._granted = FREE_OCTETS
         self._asked = 0
-
-    @property
-    def has_extra_memory(self) -> bool:
-        """Whether memory beyond FREE_OCTETS is held, for which the client must send data."""
-        return self._granted > FREE_OCTETS
-
-    @property
-    def wants_nothing(self) -> bool:
-        """Whether the body is a chunk that needs no more input."""
-        return self.reader is not None and not self.reader.wanted
 
     def begin(self, reader: Reader) -> None:
         """Read the following input as message data."""
@@ -66,18 +58,9 @@ class BodyIntake:
     def grant(self) -> None:
         """Add the memory that was asked for."""
         self._granted += self._asked
+        self.has_extra_memory = self._granted > FREE_OCTETS
         self._asked = 0
         self.is_starved = False
-
-    def feed(self, piece: bytes) -> bytes | None:
-        """Read data; return the bytes after the body once it is complete, else None."""
-        self.octets += len(piece)
-        return b"" if self.reader is None else self.reader.feed(piece)
-
-    def finish(self) -> Reader | None:
-        """Return the reader of the complete body and drop it."""
-        reader, self.reader = self.reader, None
-        return reader
 
     def forget(self) -> bool:
         """Drop the body; return whether memory must be released."""
@@ -85,5 +68,5 @@ class BodyIntake:
         is_holding = self.has_extra_memory or self.is_starved
         self._granted = FREE_OCTETS
         self._asked = 0
-        self.is_starved = False
+        self.is_starved = self.has_extra_memory = False
         return is_holding

@@ -82,7 +82,7 @@ def helo(state: State, argument: bytes) -> Reply:
 
 def ehlo(state: State, argument: bytes) -> Reply:
     """EHLO (RFC 5321 section 4.1.1.1); it ends a transaction as RSET does."""
-    has_scram = state.offer.offers_auth and state.find_keys is not None
+    has_scram = state.offer.offers_auth and state.find_scram() is not None
     reply = state.offer.ehlo(is_encrypted=state.tls is not None, has_scram=has_scram)
     return _hello(state, argument, reply, is_extended=True)
 
@@ -224,7 +224,7 @@ def auth(state: State, argument: bytes) -> Outcome:
 def _exchange(state: State, mechanism: bytes) -> Callable[[bytes | None], Exchange] | None:
     if mechanism != sasl.SCRAM:
         return sasl.EXCHANGES.get(mechanism)
-    keys_of = state.find_keys
+    keys_of = state.find_scram()
     return None if keys_of is None else partial(sasl.scram, keys_of=keys_of)
 
 

@@ -41,8 +41,9 @@ def mail(state: State, argument: bytes) -> Reply:
         return replies.NESTED_MAIL
     if state.messages >= state.offer.max_messages:
         return state.put_off(replies.TOO_MANY_MESSAGES)
-    if state.hold is not None:
-        return state.put_off(state.hold)
+    hold = state.find_hold()
+    if hold is not None:
+        return state.put_off(hold)
     if len(argument) <= MAX_PLAIN_OCTETS and (plain := _PLAIN_MAIL(argument)) is not None:
         state.begin_transaction(Transaction(plain[1].decode("ascii"), (), is_utf8=False))
         return replies.SENDER_OK

@@ -29,12 +29,9 @@ from prixfixe.smtp.requests import (
 from prixfixe.smtp.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from prixfixe.smtp.data import ChunkReader
     from prixfixe.smtp.offer import Offer
     from prixfixe.smtp.requests import Request
-    from prixfixe.smtp.scram import Keys
     from prixfixe.smtp.transaction import Transaction
 
     # Verb, then code: how many replies there were.
@@ -71,7 +68,8 @@ def new_tally() -> Tally:
 class Session:
     """One session: pass input to `receive`, call `work`, send `output`, serve `requests`.
 
-    `progress` counts whole lines and bytes of message data. A client that adds none is idle.
+    `requests` is what the connection must do; it removes the requests, and answers some. `progress`
+    counts whole lines and bytes of message data. A client that adds none is idle.
     `tally` counts the replies of all sessions that share it.
     """
 
@@ -90,12 +88,14 @@ class Session:
         "mode",
         "output",
         "progress",
+        "requests",
         "state",
         "verb",
     )
 
     def __init__(self, offer: Offer, session_id: str = "", tally: Tally | None = None) -> None:
         self.state = State(offer, session_id)
+        self.requests: list[Request] = self.state.requests
         self.intake = BodyIntake()
         self.mode = Mode.COMMAND
         self.verb = "OTHER"
@@ -110,11 +110,6 @@ class Session:
         self._at = 0
         self._later: bytearray | None = None  # received while `_input` was not used up
         self._is_skipping = False  # to the end of a line that is too long
-
-    @property
-    def requests(self) -> list[Request]:
-        """What the connection must do; it removes the requests, and answers some."""
-        return self.state.requests
 
     @property
     def is_busy(self) -> bool:
@@ -201,11 +196,12 @@ class Session:
 
     def has_next(self) -> bool:
         """Whether there is memory, and input or a chunk of BDAT that needs none."""
-        if self.intake.is_starved:
+        intake = self.intake
+        if intake.is_starved:
             return False
         if self._at < len(self._input) or (self._later is not None and self._refill()):
             return True
-        return self.intake.wants_nothing
+        return intake.reader is not None and not intake.reader.wanted
 
     # --- lines
 
@@ -243,7 +239,9 @@ class Session:
             self.say(outcome)
         else:
             self._begin(outcome)
-        self._account_for_memory()
+        transaction = self.state.transaction
+        if transaction is None or transaction.octets > FREE_OCTETS:
+            self._account_for_memory()
         return True
 
     def _command(self, line: bytes) -> commands.Outcome:
@@ -306,15 +304,16 @@ class Session:
         piece = intake.next_piece(self._input, self._at)
         size = len(piece)
         held = reader.held + size + (0 if transaction is None else transaction.octets)
-        if self._ask_for_memory(held):
+        if held > FREE_OCTETS and self._ask_for_memory(held):
             return False
         self.progress += size
         self._at += size
-        rest = intake.feed(piece)
+        intake.octets += size
+        rest = reader.feed(piece)
         if rest is None:
             self._input, self._at = b"", 0
             return self._later is not None
-        intake.finish()
+        intake.reader = None
         if isinstance(reader, DataReader):
             self._input, self._at = rest, 0
             self.verb = "DATA"
@@ -442,10 +441,6 @@ class Session:
 
     # --- messages: what the connection answers
 
-    def hold_mail(self, reply: Reply | None) -> None:
-        """Refuse MAIL with this reply from now on; None accepts it again."""
-        self.state.set_hold(reply)
-
     def memory_is_short(self) -> None:
         """Note that the memory that was asked for is not available yet."""
         self.state.limit_met("max_inflight")
@@ -498,10 +493,6 @@ class Session:
         self._resume()
 
     # --- logins
-
-    def offer_scram(self, find_keys: Callable[[str], Keys] | None) -> None:
-        """Offer SCRAM with a function that returns a user's keys; None withdraws the offer."""
-        self.state.set_find_keys(find_keys)
 
     def _auth_line(self) -> bool:
         line = self._next_line()

@@ -21,19 +21,24 @@ __all__ = ["MAX_FAILED_LOGINS", "State"]
 MAX_FAILED_LOGINS = 5  # per session, then 421; Postfix and Dovecot allow 3 to 10
 
 
+def _nothing() -> None:
+    """Answer for a session whose connection set no function."""
+
+
 class State:
     """The facts of one session, which commands read and change.
 
-    `hold` is the refusal of MAIL while no message can be accepted. `find_keys` returns the SCRAM
-    keys of a user, or is None while SCRAM is not offered. `requests` is for the connection.
+    `find_hold` returns the refusal of MAIL while no message can be accepted, else None.
+    `find_scram` returns a function from a user to SCRAM keys, or None while SCRAM is not offered.
+    `requests` is for the connection.
     """
 
     __slots__ = (
         "errors",
         "failed_logins",
-        "find_keys",
+        "find_hold",
+        "find_scram",
         "helo",
-        "hold",
         "is_extended",
         "limit",
         "mechanism",
@@ -64,8 +69,8 @@ class State:
         self.is_extended = False
         self.transaction: Transaction | None = None
         # Set by the connection, and for it.
-        self.hold: Reply | None = None
-        self.find_keys: Callable[[str], Keys] | None = None
+        self.find_hold: Callable[[], Reply | None] = _nothing
+        self.find_scram: Callable[[], Callable[[str], Keys] | None] = _nothing
         self.requests: list[Request] = []
 
     @property
@@ -142,14 +147,6 @@ class State:
     def count_message(self) -> None:
         """Count a stored message."""
         self.messages += 1
-
-    def set_hold(self, reply: Reply | None) -> None:
-        """Refuse MAIL with this reply from now on; None accepts it again."""
-        self.hold = reply
-
-    def set_find_keys(self, find_keys: Callable[[str], Keys] | None) -> None:
-        """Offer SCRAM with a function that returns a user's keys; None withdraws the offer."""
-        self.find_keys = find_keys
 
     def begin_login(self, mechanism: str) -> None:
         """Note the mechanism of a SASL exchange."""

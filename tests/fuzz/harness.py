@@ -92,7 +92,7 @@ def session(octets: bytes) -> None:
     number = ord(offer or b"\0") % len(OFFERS)
     talk = Talk(offer=_terms(number))
     if "SMTP_AUTH_USERS" in OFFERS[number]:
-        talk.world.keys_of = lambda _user: KEYS
+        talk.world.offer_scram(lambda _user: KEYS)
     step = ord(size or b"\0") or len(sent) or 1
     said = b"".join(_send(talk, sent[at : at + step]) for at in range(0, len(sent), step))
     _check_replies(said)

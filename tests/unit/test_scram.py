@@ -357,7 +357,7 @@ USERS = {"SMTP_AUTH": "optional", "SMTP_AUTH_USERS": "/x", "SMTP_AUTH_INSECURE":
 @pytest.fixture
 def talk():
     talk = Talk(**USERS)
-    talk.world.keys_of = lambda _user: PENCIL
+    talk.world.offer_scram(lambda _user: PENCIL)
     assert "250-AUTH PLAIN LOGIN SCRAM-SHA-256" in talk.say(b"EHLO c.test\r\n")
     return talk
 
