@@ -6,9 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from prixfixe.cli.environment import Failure, store_reader
-from prixfixe.http.api.mailpit import shown_text
 from prixfixe.mail.message import render
-from prixfixe.mail.mime import parse_message
 from prixfixe.stores.base import DamagedError
 
 if TYPE_CHECKING:
@@ -36,6 +34,10 @@ def show(args: argparse.Namespace) -> int:
 
 def _wanted(message: Message, args: argparse.Namespace) -> bytes:
     if args.text:
+        # These and the parser take most of the start, and the plain form needs neither.
+        from prixfixe.http.api.mailpit import shown_text
+        from prixfixe.mail.mime import parse_message
+
         text = shown_text(parse_message(message.body))
         if sys.stdout.isatty():  # Nothing a sender chose reaches a terminal except text.
             text = "".join(each if each.isprintable() or each in "\n\t" else " " for each in text)
@@ -44,6 +46,8 @@ def _wanted(message: Message, args: argparse.Namespace) -> bytes:
 
 
 def _part(message: Message, number: str) -> bytes:
+    from prixfixe.mail.mime import parse_message
+
     parts = {part.number: part for part in parse_message(message.body).parts}
     if number not in parts:
         msg = f"no part {number!a} in this message; it has {', '.join(parts)}"

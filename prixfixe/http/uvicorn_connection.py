@@ -213,7 +213,7 @@ class HttpConnection(H11Protocol):
 
     def shutdown(self) -> None:
         """Finish what is being answered; what is not asked yet is not awaited."""
-        if self.is_answering and not self.cycle.more_body:
+        if self.has_whole_request:
             super().shutdown()
         elif not self.transport.unsent:
             self.transport.abort()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.exceptions import HTTPException
 
-from prixfixe.http.api.delete_request import body_of
+from prixfixe.http.api.delete_request import are_names, body_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -35,7 +35,7 @@ async def read_change(request: Request) -> ReadChange:
     is_read, ids, search = (fields.get(name) for name in ("read", "ids", "search"))
     is_understood = (
         isinstance(is_read, bool | None)
-        and (ids is None or _are_names(ids))
+        and (ids is None or are_names(ids))
         and isinstance(search, str | None)
         and not (ids and search)
     )
@@ -48,7 +48,7 @@ async def tag_change(request: Request) -> tuple[list[str], list[str]]:
     """Return ids, and the tags they get; or answer 400."""
     fields = await _fields(request, "ids", "tags")
     ids, tags = fields.get("ids"), fields.get("tags", [])
-    if not ids or not _are_names(ids) or not _are_names(tags) or len(tags) > MAX_TAGS:
+    if not ids or not are_names(ids) or not are_names(tags) or len(tags) > MAX_TAGS:
         raise HTTPException(400, 'expected {"IDs": ["ID", ...], "Tags": ["tag", ...]}')
     return ids, [_tag(tag) for tag in tags]
 
@@ -67,10 +67,6 @@ def _tag(tag: str) -> str:
     if not words or len(words) > MAX_TAG_CHARACTERS or not words.isprintable():
         raise HTTPException(400, f"expected tags of 1 to {MAX_TAG_CHARACTERS} printable characters")
     return words
-
-
-def _are_names(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) and one.strip() for one in value)
 
 
 async def _fields(request: Request, *names: str) -> dict[str, Any]:

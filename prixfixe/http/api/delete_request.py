@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ["body_of", "named_ids"]
+__all__ = ["are_names", "body_of", "named_ids"]
 
 MAX_BODY_OCTETS = 1024 * 1024
 
@@ -46,7 +46,7 @@ def _ids(body: bytes, request: Request) -> list[str] | None:
     except (ValueError, RecursionError):
         fields = {"": None}
     ids = fields.pop("ids", []) if isinstance(fields, dict) else None
-    if fields or not isinstance(ids, list) or not all(_is_name(one) for one in ids):
+    if fields or not are_names(ids):
         raise HTTPException(400, 'expected {"IDs": ["ID", ...]}')
     return ids or None
 
@@ -68,5 +68,6 @@ def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+def are_names(value: object) -> bool:
+    """Whether a value of JSON is a list of strings, none of them blank."""
+    return isinstance(value, list) and all(isinstance(one, str) and one.strip() for one in value)

@@ -187,7 +187,7 @@ class Mailbox:
         """Return a page of what matches, newest first; `is_sure` is what `can_search` said."""
         if self._index is None or self._searching is None:
             return await self._run(lambda: self._slow_search(query, start, limit))
-        kept = await self._run(lambda: self._kept(is_sure=is_sure))
+        kept = 0 if is_sure else (await self.totals()).messages
         with contextlib.suppress(StoreError):
             found, counts, all_counts, tags = await self._searched(
                 self._searching,
@@ -280,18 +280,19 @@ class Mailbox:
         state = getattr(self._reader, "state", None)
         return state is not None and self._index is not None and state() == self._index.synced
 
-    def _kept(self, *, is_sure: bool) -> int:
-        """Return how many messages are kept, for who has not looked at all."""
-        return 0 if is_sure else self._reader.totals().messages
-
     def _indexed_page(
         self, start: int, limit: int, before: float | None, *, is_sure: bool
     ) -> Listing | None:
         """Return a page from the index, or None where it does not have all."""
         if self._view is None or not (is_sure or self._is_in_step()):
             return None
-        with contextlib.suppress(StoreError):
-            return self._view.ask(lambda index: _page_of(index, start, limit, before))
+        return self._asked_index(lambda index: _page_of(index, start, limit, before))
+
+    def _asked_index(self, work: Callable[[IndexReader], T]) -> T | None:
+        """Return what the index answers, or None where there is none or it cannot be read."""
+        if self._view is not None:
+            with contextlib.suppress(StoreError):
+                return self._view.ask(work)
         return None
 
     def _stored_page(self, start: int, limit: int) -> Listing:
@@ -320,34 +321,25 @@ class Mailbox:
         return None if summary is None else summary.entry
 
     def _known(self, names: list[str]) -> dict[str, Entry]:
-        if self._view is not None:
-            with contextlib.suppress(StoreError):
-                found = self._view.ask(lambda index: index.entries(names))
-                return {name: mailpit.shown(one) for name, one in found.items()}
-        return {}
+        found = self._asked_index(lambda index: index.entries(names)) or {}
+        return {name: mailpit.shown(one) for name, one in found.items()}
 
     def _counts(self) -> Counts:
         # A Maildir counts by reading its folders; the index knows as of its last look.
-        if self._view is not None and not self._is_in_order():
-            with contextlib.suppress(StoreError):
-                return self._view.ask(lambda index: index.counts())
+        counts = None if self._is_in_order() else self._asked_index(lambda index: index.counts())
+        if counts is not None:
+            return counts
         total = self._reader.totals().messages
         return Counts(total, self._unread(total))
 
     def _unread(self, total: int) -> int:
-        if self._view is not None:
-            with contextlib.suppress(StoreError):
-                counts = self._view.ask(lambda index: index.counts())
-                return max(0, total - (counts.messages - counts.unread))
-        return total
+        counts = self._asked_index(lambda index: index.counts())
+        return total if counts is None else max(0, total - (counts.messages - counts.unread))
 
     def _said(self, message_id: str) -> Said:
-        if self._view is not None:
-            with contextlib.suppress(StoreError):
-                found = self._view.ask(lambda index: index.entries([message_id])).get(message_id)
-                if found is not None:
-                    return Said(found.is_read, found.tags)
-        return Said(is_read=False, tags=None)
+        entries = self._asked_index(lambda index: index.entries([message_id])) or {}
+        found = entries.get(message_id)
+        return Said(is_read=False, tags=None) if found is None else Said(found.is_read, found.tags)
 
     # --- in the thread
 

@@ -199,7 +199,7 @@ def shown(found: Found) -> Entry:
     if found.is_read:
         record = record.replace(b'"Read":false', b'"Read":true', 1)
     before, _, rest = record.partition(b',"Tags":')
-    tags = json.dumps(found.tags, separators=(",", ":")).encode("ascii")
+    tags = _encoded(found.tags)
     return Entry(found.id, b"".join((before, b',"Tags":', tags, rest[rest.index(b',"Size":') :])))
 
 
