@@ -70,7 +70,7 @@ flow.TLS_BUFFER_OCTETS = 1 << 26
         "was answered after|timed out",
         """
 from prixfixe.http import turns, wire
-wire.STEP_OCTETS = wire.READ_OCTETS = 1 << 22
+wire.STEP_OCTETS = 1 << 22
 turns.SLICE_SECONDS = 1e9
 """,
     ),
@@ -81,7 +81,7 @@ turns.SLICE_SECONDS = 1e9
         """
 from prixfixe.http import shelf
 init = shelf.Shelf.__init__
-shelf.Shelf.__init__ = lambda self: init(self, 1 << 40)
+shelf.Shelf.__init__ = lambda self, total=0: init(self, 1 << 40)
 """,
     ),
     "answers buffered whole": Mutant(

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 from prixfixe.auth.hashes import hash_password
 from tests.container.box import PYTHON, Box
@@ -21,7 +20,7 @@ from tests.floods.honest import run_delay
 from tests.floods.table import PASSWORD, USER
 from tests.load import vitals
 
-__all__ = ["ENVIRON", "PROXIED", "Contained", "ServerProcess", "Vitals", "environ_of", "secrets"]
+__all__ = ["ENVIRON", "PROXIED", "Contained", "ServerProcess", "environ_of", "secrets"]
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 30.0
@@ -32,15 +31,6 @@ INNER = {"smtp": 2525, "smtps": TLS_PORT, "http": 8025}
 ENVIRON = {"SMTP_TLS_CERT": "self-signed", "SMTP_AUTH": "optional", "SMTP_AUTH_INSECURE": "true"}
 PROXIED = {"SMTP_PROXY_PROTOCOL": "0.0.0.0/0,::/0"}
 MAIN = "import sys\n{code}\nfrom prixfixe.cli.main import main\nsys.exit(main(['serve']))\n"
-
-
-class Vitals(NamedTuple):
-    """Octets resident now and at most, descriptors and threads."""
-
-    rss: int
-    peak: int
-    fds: int
-    threads: int
 
 
 def secrets(folder):
@@ -112,7 +102,7 @@ class ServerProcess:
         place = Path(f"/proc/{self._process.pid}")
         found = dict(re.findall(r"(?m)^(\w+):\s+(\d+)", (place / "status").read_text()))
         sizes = (int(found[name]) << 10 for name in ("VmRSS", "VmHWM"))
-        return Vitals(*sizes, len(list((place / "fd").iterdir())), int(found["Threads"]))
+        return vitals.Vitals(*sizes, len(list((place / "fd").iterdir())), int(found["Threads"]))
 
     def reset_peak(self):
         """Let the highest memory count from now on."""
@@ -172,7 +162,7 @@ class Contained:
 
     def vitals(self):
         """Measure PID 1."""
-        return Vitals(*vitals.of(self._box))
+        return vitals.of(self._box)
 
     def reset_peak(self):
         """See `ServerProcess`."""

@@ -57,7 +57,10 @@ async def test_a_message_is_kept_before_its_250(start):
     assert message.envelope.peer.startswith("127.0.0.1:")
 
 
-async def test_a_batch_is_answered_in_one_segment(start):
+async def test_a_batch_is_answered_in_one_segment(start, monkeypatch):
+    # A slow machine, or one that traces, would end the turn within the batch.
+    monkeypatch.setattr("prixfixe.connection.connection.SLICE_SECONDS", 10.0)
+    monkeypatch.setattr("prixfixe.connection.turns.TURN_SECONDS", 10.0)
     running = await start()
     wire = await running.say_hello()
     await wire.send(b"NOOP\r\n" * 50)
