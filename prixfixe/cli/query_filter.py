@@ -48,9 +48,10 @@ def matching(text: str | None, reader: Reader) -> Iterator[Callable[[Message], b
 def _index() -> IndexReader | None:
     """Return the index beside the store, or None if it does not exist or cannot be read."""
     from prixfixe.stores.index import IndexReader
-    from prixfixe.stores.index.file import IndexFile, path_of
+    from prixfixe.stores.index.file import IndexFile
+    from prixfixe.stores.registry import index_path
 
-    path = path_of(settings().store)
+    path = index_path(settings().store)
     if path is not None and path.exists():
         with contextlib.suppress(sqlite3.Error):
             return IndexReader(IndexFile(path))
@@ -68,10 +69,9 @@ def _found(query: Query, reader: Reader, index: IndexReader) -> set[str] | None:
 
 
 def _searchable(message: Message, index: IndexReader | None) -> Searchable:
-    from prixfixe.http.api.mailpit import searchable
-    from prixfixe.mail.mime import parse_message
+    from prixfixe.http.api.mailpit import described
 
-    seen = searchable(message, parse_message(message.body))
+    seen = described(message).text
     with contextlib.suppress(sqlite3.Error):
         entry = index.entries([message.id]).get(message.id) if index is not None else None
         if entry is not None:

@@ -111,7 +111,9 @@ class SearchText(NamedTuple):
 # --- what lists show
 
 
-def summarise(message: Message, parsed: Parsed | None = None) -> Summary:
+def summarise(
+    message: Message, parsed: Parsed | None = None, people: Contacts | None = None
+) -> Summary:
     """Return what a list shows of a message, which is taken apart unless it comes so."""
     parsed = parse_message(message.body) if parsed is None else parsed
     listed = [part for part in parsed.parts if part.is_listed]
@@ -119,7 +121,7 @@ def summarise(message: Message, parsed: Parsed | None = None) -> Summary:
     return Summary(
         message.id,
         message_id(parsed)[:MAX_LISTED_CHARACTERS],
-        _shortened(contacts(message, parsed)),
+        _shortened(people or contacts(message, parsed)),
         parsed.header.text("Subject")[:MAX_LISTED_CHARACTERS],
         message.received_at,
         len(message.body),
@@ -215,9 +217,11 @@ def _bounded(found: Iterable[Address]) -> tuple[Address, ...]:
 # --- what searches look at
 
 
-def search_text(message: Message, parsed: Parsed, *, with_body: bool = True) -> SearchText:
+def search_text(
+    message: Message, parsed: Parsed, people: Contacts | None = None, *, with_body: bool = True
+) -> SearchText:
     """Return what searches look at; without the body where only fields are asked for."""
-    people = contacts(message, parsed)
+    people = people or contacts(message, parsed)
     recipients = (one.address for one in message.envelope.recipients)
     files = (part.name for part in parsed.parts if part.is_listed)
     return SearchText(

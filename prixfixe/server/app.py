@@ -36,7 +36,7 @@ from prixfixe.smtp.offer import RECIPIENT_OCTETS, Offer
 from prixfixe.smtp.recipients import RecipientPolicy
 from prixfixe.stores.arrivals import Arrivals
 from prixfixe.stores.base import DiskOptions, StoreOptions
-from prixfixe.stores.registry import open_store
+from prixfixe.stores.registry import named, open_store
 from prixfixe.telemetry.metrics import Metrics
 from prixfixe.telemetry.readiness import CheckResult, Readiness
 
@@ -250,18 +250,16 @@ class Server:
         """Begin to follow the store, if it is one that can be followed."""
         from prixfixe.http.api.mailpit import RECORD_VERSION, described
         from prixfixe.stores.index import Index, IndexOptions
-        from prixfixe.stores.index.file import is_followed, path_of
 
-        url = self._settings.store
-        if not is_followed(url):
+        _, technology, rest = named(self._settings.store)
+        if technology.index_path is None:
             return None
         index = Index(
             IndexOptions(
                 open_reader=lambda: cast("Followed", self.store.open_reader()),
                 describe=described,
                 version=RECORD_VERSION,
-                path=path_of(url),
-                is_named=url.startswith("maildir:"),
+                path=technology.index_path(rest),
                 min_free=self._settings.store_min_free,
                 say=self._say_later,
             )

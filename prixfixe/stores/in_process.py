@@ -31,7 +31,11 @@ def _discard(_rest: str, options: StoreOptions) -> Store:
     return DiscardStore(options)
 
 
-MEMORY = Technology("memory:", _is_nothing, _memory, unused=_NO_DISK)
+def _in_memory(_rest: str) -> None:
+    """Keep the index where the mail is."""
+
+
+MEMORY = Technology("memory:", _is_nothing, _memory, unused=_NO_DISK, index_path=_in_memory)
 DISCARD = Technology(
     "discard:",
     _is_nothing,

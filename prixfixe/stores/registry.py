@@ -23,6 +23,7 @@ __all__ = [
     "Named",
     "database_path",
     "forms",
+    "index_path",
     "named",
     "open_reader",
     "open_store",
@@ -146,6 +147,17 @@ def database_path(url: str, verb: str) -> Path:
     if technology.database is None:
         raise _open_error(f"store {url!r}: {technology.copying(rest, verb)}")
     return technology.database(rest)
+
+
+def index_path(url: str) -> Path | None:
+    """Return where the index of a store is kept; None for one in memory, or for none at all.
+
+    Raises:
+        StoreOpenError: the URL names no store.
+
+    """
+    _, technology, rest = _named(url)
+    return None if technology.index_path is None else technology.index_path(rest)
 
 
 def _named(url: str) -> Named:

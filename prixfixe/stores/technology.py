@@ -42,6 +42,9 @@ class Technology(NamedTuple):
         is_shared: several servers may use one store at the same time.
         max_message_bytes: the largest message it can store; None is any.
         unused: settings without effect on it, each with the reason a user is told.
+        index_path: returns where a search index of it is kept; its result is None for an index in
+            memory. None when there is no index: searches then read the mail itself. The store's
+            readers have to be `Followed` ones.
 
     """
 
@@ -54,3 +57,4 @@ class Technology(NamedTuple):
     is_shared: bool = False
     max_message_bytes: int | None = None
     unused: Mapping[str, str] = _NONE
+    index_path: Callable[[str], Path | None] | None = None

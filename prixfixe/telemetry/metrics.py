@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from prixfixe.telemetry.events import MECHANISMS
 from prixfixe.telemetry.metrics_series import Histogram, Series, empty_series
@@ -20,9 +20,18 @@ if TYPE_CHECKING:
     from prixfixe.mail.message import Message
     from prixfixe.stores.base import Probe, Recovery, Totals
 
-__all__ = ["Metrics"]
+__all__ = ["Handled", "Metrics"]
 
 _Key = tuple[str, ...]
+
+
+class Handled(NamedTuple):
+    """What became of messages since the start: counts, and the body bytes of accepted ones."""
+
+    accepted: int
+    accepted_bytes: int
+    refused: int
+    pruned: int
 
 
 class Metrics:
@@ -178,6 +187,18 @@ class Metrics:
         self._count("log_records_dropped", (), count)
 
     # Reading
+
+    def handled(self) -> Handled:
+        """Return what became of messages since the start."""
+        by_result: defaultdict[str, float] = defaultdict(float)
+        for (_listener, result, _reason), count in self._messages.items():
+            by_result[result] += count
+        return Handled(
+            accepted=int(by_result["accepted"]),
+            accepted_bytes=int(self._accepted[0].sum),
+            refused=int(by_result["rejected"] + by_result["deferred"]),
+            pruned=int(sum(self._series["store_pruned"].counts.values())),
+        )
 
     def series(self) -> dict[str, Series]:
         """Return the current values of all series.

@@ -21,8 +21,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from prixfixe.mail.message import Envelope, IdSource, Message, Recipient
-from prixfixe.stores.index.file import path_of
-from prixfixe.stores.registry import open_store
+from prixfixe.stores.registry import index_path, open_store
 
 GROUP = 500
 ROUNDS = 40
@@ -214,7 +213,7 @@ def run(url: str, messages: int) -> None:
         seconds = until(served, lambda detail: detail.startswith("ok") and "to come" not in detail)
         say(f"words: {messages / seconds:.0f} messages/s; MiB {served.memory()}")
         size = sum(
-            each.stat().st_size for each in path_of(url).parent.glob(path_of(url).name + "*")
+            each.stat().st_size for each in index_path(url).parent.glob(index_path(url).name + "*")
         )
         say(f"index: {size / mail.bytes:.2f} of the mail\n\n| asked | p50 ms | p95 ms | found |")
         say("|---|---|---|---|")

@@ -18,8 +18,7 @@ from prixfixe.http.api.mailpit import RECORD_VERSION, described
 from prixfixe.mail.message import Envelope, Message, Recipient, render
 from prixfixe.stores.base import StoreError
 from prixfixe.stores.index import Index, IndexOptions
-from prixfixe.stores.index.file import path_of
-from prixfixe.stores.registry import open_store
+from prixfixe.stores.registry import index_path, open_store
 from prixfixe.testing.store_contract import opened
 
 BODIES = (
@@ -146,8 +145,7 @@ def index_of(url, store):
         open_reader=store.open_reader,
         describe=described,
         version=RECORD_VERSION,
-        path=path_of(url),
-        is_named=url.startswith("maildir"),
+        path=index_path(url),
     )
     index = Index(options)
     index.start()

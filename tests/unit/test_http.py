@@ -455,6 +455,25 @@ async def test_a_delete_that_is_not_understood_deletes_nothing(serve, client):
     assert (await client.get(url)).json()["count"] == 2
 
 
+async def test_info_tells_what_the_server_did(serve, client):
+    running = await serve()
+    await deliver(running, b"Subject: one\r\n\r\n")
+    await deliver(running, b"Subject: two\r\n\r\n")
+    wire = await running.connect()
+    assert await wire.ask(b"EHLO x\r\nMAIL FROM:<a@b.c> SIZE=99999999999\r\n", 2) == [250, 552]
+    assert (await client.delete(running.http + "/api/v1/messages")).status_code == 200
+    stats = (await client.get(running.http + "/api/v1/info")).json()["RuntimeStats"]
+    assert stats.pop("Uptime") >= 0
+    assert stats.pop("Memory") > 1 << 20
+    assert stats == {
+        "MessagesDeleted": 2,
+        "SMTPAccepted": 2,
+        "SMTPAcceptedSize": 2 * len(b"Subject: one\r\n\r\n"),
+        "SMTPRejected": 1,
+        "SMTPIgnored": 0,
+    }
+
+
 async def test_info(serve, client):
     running = await serve()
     await deliver(running)

@@ -131,7 +131,7 @@ async def test_a_wait_for_exact_fields(api):
     assert await api.ids("wait", to="bb@y.test", subject="Order 1", query="hello") == [other]
     assert await api.ids("wait", count=2, **{"from": "a@x.test"}) == [right, other]
     late = await api.get("wait", 408, to="y.test", timeout=0)
-    assert late == {"Error": "0 of 1 messages came in 0 s", "Stored": 2}
+    assert late == {"Error": "0 of 1 messages came in 0 s", "Stored": 2, "Refused": []}
     waiting = asyncio.create_task(api.ids("wait", to="new@y.test", timeout=PATIENCE))
     await until(lambda: api.running.server.arrivals.waiters)
     await deliver(api.running, letter(to="not-new@y.test"), to=(b"not-new@y.test",))

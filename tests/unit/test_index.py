@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,9 +20,9 @@ from prixfixe.mail.folding import fold
 from prixfixe.mail.message import Envelope, IdSource, Message, Recipient
 from prixfixe.mail.query import QueryError, parse_query
 from prixfixe.stores.base import StoreOptions
-from prixfixe.stores.index import Index, IndexOptions, SearchGivenUpError, packing, search
-from prixfixe.stores.index.file import IndexFile, path_of
-from prixfixe.stores.registry import open_store
+from prixfixe.stores.index import Index, IndexOptions, SearchGivenUpError, follower, packing, search
+from prixfixe.stores.index.file import IndexFile
+from prixfixe.stores.registry import index_path, open_store
 from tests.conftest import PATIENCE
 from tests.support.store_cases import KEEPING, url_of
 
@@ -61,8 +62,7 @@ class Rig:
                 open_reader=self.store.open_reader,
                 describe=described,
                 version=self._more.get("version", VERSION),
-                path=path_of(self.url),
-                is_named=self.url.startswith("maildir"),
+                path=index_path(self.url),
                 min_free=self._more.get("min_free", 0),
                 say=lambda event, **fields: self.said.append((event, fields)),
             )
@@ -173,7 +173,7 @@ async def test_a_damaged_or_old_index_is_built_again(technology, tmp_path, damag
         kept = [await rig.keep(subject=f"number {n}") for n in range(30)]
         assert await rig.found("number") == kept[::-1]
         await rig.index.close()
-        path = path_of(rig.url)
+        path = index_path(rig.url)
         _DAMAGES[damage](path)
         rig._more["version"] = "other" if damage == "version" else VERSION
         rig.make()
@@ -209,7 +209,7 @@ async def test_an_index_that_is_gone_is_built_again(tmp_path):
         kept = await rig.keep()
         assert await rig.found("hello") == [kept]
         await rig.index.close()
-        path_of(rig.url).unlink()
+        index_path(rig.url).unlink()
         rig.make()
         rig.index.start()
         assert await rig.found("hello") == [kept]
@@ -505,3 +505,13 @@ def test_a_second_opening_leaves_the_locks_of_readers(tmp_path):
         taken = subprocess.run([sys.executable, "-c", TAKE, file.path], check=False, timeout=60)
         assert taken.returncode == 1
     subprocess.run([sys.executable, "-c", TAKE, file.path], check=True, timeout=60)
+
+
+def test_a_burst_after_a_quiet_time_is_busy_at_once(monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(follower, "time", SimpleNamespace(monotonic=lambda: now))
+    busy = follower._Busy()
+    now += 3600
+    assert busy.is_busy(100)  # not a hundred in an hour
+    now += follower.LOOK_SECONDS
+    assert not busy.is_busy(100)

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prixfixe.http.api.mailpit import detail, entry
+from prixfixe.http.api.mailpit import Entry, detail, taken_apart
 from prixfixe.http.api.summaries import MAX_OCTETS, Listed, Summaries
 from prixfixe.mail.message import Envelope, Message, Recipient
 from prixfixe.mail.mime import header_fields, parse_message
 from prixfixe.mail.mime_limits import MAX_PARTS
-from prixfixe.mail.summary import search_text, summarise
+from prixfixe.mail.summary import summarise
 
 
 def body(octets, kind="text/plain"):
@@ -168,7 +168,8 @@ def test_what_is_kept_of_a_list_entry_is_bounded(address):
 
 def listed(message):
     parsed = parse_message(message.body)
-    return Listed(entry(message, parsed), search_text(message, parsed, with_body=False))
+    made = taken_apart(message, parsed, with_body=False)
+    return Listed(Entry(message.id, made.record), made.text)
 
 
 def test_what_is_remembered_of_all_entries_is_bounded():
@@ -191,7 +192,7 @@ def test_a_list_shows_the_first_addresses_and_a_message_all():
     recipients = tuple(Recipient(box) for box in ("u0@x.test", "u1999@x.test", "hidden@x.test"))
     body = f"To: {', '.join(named)}\r\n\r\n".encode()
     message, parsed = Message("1", 0.0, Envelope("", recipients), body), parse_message(body)
-    listed = json.loads(entry(message, parsed).record)
+    listed = json.loads(taken_apart(message, parsed).record)
     shown = detail(message, parsed)
     assert [one["Address"] for one in listed["To"]] == named[:200]
     assert [one["Address"] for one in shown["To"]] == named
@@ -202,7 +203,7 @@ def test_a_list_shows_the_first_addresses_and_a_message_all():
 def test_the_end_of_a_named_address_is_another_recipient():
     body = f"To: {', '.join(f'u{n}@x.test' for n in range(2000))}\r\n\r\n".encode()
     message = Message("1", 0.0, Envelope("", (Recipient("1999@x.test"),)), body)
-    listed = json.loads(entry(message, parse_message(body)).record)
+    listed = json.loads(taken_apart(message, parse_message(body)).record)
     assert [one["Address"] for one in listed["Bcc"]] == ["1999@x.test"]
 
 

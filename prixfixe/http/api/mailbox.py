@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from prixfixe.http.api import mailpit
 from prixfixe.http.api.index_threads import IndexView, Searching
-from prixfixe.http.api.mailpit import Listing
+from prixfixe.http.api.mailpit import Entry, Listing
 from prixfixe.http.api.summaries import Listed, Summaries
 from prixfixe.mail.mime import parse_message
 from prixfixe.runtime.worker import Worker
@@ -26,7 +26,6 @@ from prixfixe.stores.index import Counts, SearchGivenUpError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from prixfixe.http.api.mailpit import Entry
     from prixfixe.http.api.wait_condition import WaitCondition
     from prixfixe.mail.message import Message
     from prixfixe.mail.query import Query
@@ -357,8 +356,8 @@ class Mailbox:
         if message is None:
             return None
         parsed = parse_message(message.body)
-        search = mailpit.searchable(message, parsed, with_body=False)
-        summary = Listed(mailpit.entry(message, parsed), search)
+        made = mailpit.taken_apart(message, parsed, with_body=False)
+        summary = Listed(Entry(message.id, made.record), made.text)
         self._summaries.add(summary)
         return summary
 
@@ -391,7 +390,7 @@ class Mailbox:
                 message = self._whole(message_id)
                 if message is None:
                     continue
-                text = mailpit.searchable(message, parse_message(message.body))
+                text = mailpit.described(message).text
             if query.matches(text):
                 yield summary.entry
 

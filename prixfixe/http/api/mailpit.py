@@ -28,7 +28,7 @@ from prixfixe.stores.index import Described
 if TYPE_CHECKING:
     from prixfixe.mail.message import Message
     from prixfixe.mail.mime import Address, Parsed, Part
-    from prixfixe.mail.summary import Contacts, Summary
+    from prixfixe.mail.summary import Contacts, SearchText, Summary
     from prixfixe.stores.index import Found
 
 __all__ = [
@@ -37,13 +37,12 @@ __all__ = [
     "Listing",
     "described",
     "detail",
-    "entry",
     "envelope",
     "listing",
-    "searchable",
     "shown",
     "shown_text",
     "summary_record",
+    "taken_apart",
 ]
 
 RECORD_VERSION = "1"  # of what `described` makes: an index of another one is built again
@@ -92,32 +91,34 @@ def summary_record(summary: Summary) -> dict[str, Any]:
     }
 
 
-def entry(message: Message, parsed: Parsed) -> Entry:
-    """Return a message's entry in a list."""
-    return Entry(message.id, _encoded(summary_record(summarise(message, parsed))))
+def described(message: Message) -> Described:
+    """Return what the index keeps of a message; in its thread."""
+    return taken_apart(message, parse_message(message.body))
 
 
-def searchable(message: Message, parsed: Parsed, *, with_body: bool = True) -> Searchable:
-    """Return what a query looks at; attached and inline files are counted with the body alone."""
-    text = search_text(message, parsed, with_body=with_body)
-    listed = [part.is_attachment for part in parsed.parts if part.is_listed]
+def taken_apart(message: Message, parsed: Parsed, *, with_body: bool = True) -> Described:
+    """Return an entry in a list and what queries look at.
+
+    Attached and inline files have their names there with the body alone.
+    """
+    people = contacts(message, parsed)
+    summary = summarise(message, parsed, people)
+    text = search_text(message, parsed, people, with_body=with_body)
+    return Described(_encoded(summary_record(summary)), _searchable(text, summary))
+
+
+def _searchable(text: SearchText, summary: Summary) -> Searchable:
     return Searchable(
         *(text.to, text.sender, text.cc, text.bcc),
         *(text.reply_to, text.subject, text.message_id),
         text=f"{text.files}\n{text.text}",
         cut=tuple({name if name in FIELDS else "text" for name in text.cut}),
-        received_at=message.received_at,
-        size=len(message.body),
-        attachments=sum(listed),
-        inline=len(listed) - sum(listed),
-        tags=tags(parsed),
+        received_at=summary.created,
+        size=summary.size,
+        attachments=summary.attachments,
+        inline=summary.inline,
+        tags=summary.tags,
     )
-
-
-def described(message: Message) -> Described:
-    """Return what the index keeps of a message; in its thread."""
-    parsed = parse_message(message.body)
-    return Described(entry(message, parsed).record, searchable(message, parsed))
 
 
 def _encoded(record: Any) -> bytes:  # noqa: ANN401 - whatever JSON can hold

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import time
 from sys import getsizeof
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -19,7 +18,8 @@ from prixfixe.http.api import mailpit
 from prixfixe.http.api.change_request import read_change, tag_change, tag_name
 from prixfixe.http.api.delete_request import named_ids
 from prixfixe.http.api.mailbox import NOT_INDEXED, STEP_SECONDS
-from prixfixe.http.api.wait_condition import time_of, wait_condition
+from prixfixe.http.api.runtime_stats import RuntimeStats
+from prixfixe.http.api.wait_condition import WaitCondition, time_of, wait_condition
 from prixfixe.http.pieces import cut, json_pieces
 from prixfixe.http.responses import InPieces, Json, number, only, whole
 from prixfixe.http.shelf import Shelf
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
     from prixfixe.http.api.mailbox import Mailbox
     from prixfixe.http.api.mailpit import Listing
-    from prixfixe.http.api.wait_condition import WaitCondition
     from prixfixe.http.context import HttpContext
     from prixfixe.http.shelf import Loan
     from prixfixe.mail.message import Message
@@ -94,7 +93,7 @@ class Api:
         self._mailbox = mailbox
         self._shelf = Shelf()
         self._searches = Shelf(SEARCH_OCTETS)  # apart: a long search keeps no list waiting
-        self._since = time.monotonic()
+        self._stats = RuntimeStats(context.metrics)
 
     async def messages(self, request: Request) -> Response:
         """List, newest first."""
@@ -158,7 +157,7 @@ class Api:
 
     async def _deleted(self, ids: list[str] | None) -> Response:
         try:
-            await self._context.store.delete(ids)
+            self._stats.deleted += await self._context.store.delete(ids)
         finally:
             self._shelf.forget()
             self._mailbox.deleted()
@@ -177,7 +176,7 @@ class Api:
                 "Messages": totals.messages,
                 "Unread": await self._mailbox.unread(totals.messages),
                 "Tags": await self._mailbox.tags(),
-                "RuntimeStats": {"Uptime": int(time.monotonic() - self._since)},
+                "RuntimeStats": self._stats.record(),
             }
         )
 
@@ -217,10 +216,10 @@ class Api:
         if asked != "latest" or not request.query_params.get("query"):
             return await self._mailbox.id_of(asked)
         query = _query(request)
-        if not await self._mailbox.can_search():  # An older one would be a wrong answer.
+        found, is_whole = await self._mailbox.newest(WaitCondition(query), 1)
+        if not is_whole:  # An older one would be a wrong answer.
             raise HTTPException(503, NOT_INDEXED)
-        found = await self._mailbox.search(query, 0, 1, is_sure=True)
-        return found.entries[0].id if found.entries else ""
+        return next(iter(found), "")
 
     async def _lent(
         self, request: Request, kind: str, make: Callable[[Message], T], weigh: Callable[[T], int]
@@ -309,10 +308,14 @@ class Api:
         except ArrivalsClosedError:
             raise HTTPException(503, "the server is shutting down") from None
         if len(found) < count:
-            text = f"{len(found)} of {count} messages came in {timeout:g} s"
-            return Json({"Error": text, "Stored": (await self._mailbox.counts()).messages}, 408)
+            return await self._too_late(f"{len(found)} of {count} messages came in {timeout:g} s")
         names = list(reversed(found))
         return await self._listed(request, self._shelf, lambda: self._mailbox.entries(names), 0)
+
+    async def _too_late(self, error: str) -> Response:
+        """Answer that the time is up, and what was there."""
+        stored = (await self._mailbox.counts()).messages
+        return Json({"Error": error, "Stored": stored, "Refused": []}, 408)
 
     async def _condition(self, request: Request) -> WaitCondition:
         condition = wait_condition(request)

@@ -22,7 +22,7 @@ from prixfixe.stores.index.packing import TOKENIZER
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["IndexFile", "close", "is_damage", "is_followed", "path_of"]
+__all__ = ["IndexFile", "close", "is_damage"]
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x50724978  # "PrIx"
@@ -85,21 +85,6 @@ INSERT INTO words(words, rank) VALUES('hashsize', {HASH_BYTES});
 """
 
 _numbers = itertools.count()
-
-
-def path_of(url: str) -> Path | None:
-    """Return where the index of a store is kept, beside it; None for one in memory."""
-    technology, _, path = url.partition(":")
-    if technology == "sqlite":
-        return Path(path + ".index")
-    if technology == "maildir":
-        return Path(path) / ".prixfixe.index"
-    return None
-
-
-def is_followed(url: str) -> bool:
-    """Whether an index can be kept beside such a store."""
-    return url.partition(":")[0] in {"sqlite", "maildir", "memory"}
 
 
 class IndexFile:

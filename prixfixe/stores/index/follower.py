@@ -55,8 +55,7 @@ class IndexOptions:
     """What an index is made for.
 
     `open_reader` and `describe` are called in its thread; `version` is of what `describe` makes:
-    an index of another one is built again. `is_named` is for stores that are not in
-    the order of arrival. `min_free` is the store's reserve in bytes. `say` is
+    an index of another one is built again. `min_free` is the store's reserve in bytes. `say` is
     called in its thread with events of the log.
     """
 
@@ -64,7 +63,6 @@ class IndexOptions:
     describe: Callable[[Message], Described]
     version: str
     path: Path | None = None
-    is_named: bool = False
     min_free: int = 0
     say: Callable[..., None] = _ignore
 
@@ -87,6 +85,7 @@ class Index:
         self._asked: deque[tuple[Callable[[Catalog], Any], Future[Any]]] = deque()
         self._arrived: deque[Arrival] = deque(maxlen=_ARRIVED)
         self._count = 0  # messages that arrived
+        self._is_named = True  # unless the reader is in the order of arrival
         self._wakeup, self._urgent = threading.Event(), threading.Event()
         self._is_closing = self._is_in_step = self._is_doubted = False
         self._ended: Future[None] = Future()
@@ -120,7 +119,7 @@ class Index:
     def arrived(self, message: Message) -> None:
         """Note a message that is kept."""
         self._count += 1
-        if self._options.is_named:
+        if self._is_named:
             self._arrived.append(Arrival(message.id, message.received_at, len(message.body)))
         if not self._wakeup.is_set():
             self._wakeup.set()
@@ -270,6 +269,7 @@ class Index:
             except BaseException:
                 catalog.close()
                 raise
+            self._is_named = not reader.is_in_order_of_arrival
             self._steps = Steps(catalog, reader, self._options.describe)
         return self._steps
 
@@ -323,6 +323,8 @@ class _Busy:
         """Whether more came lately than leaves time for the index."""
         now = time.monotonic()
         if now - self._at >= LOOK_SECONDS:
-            self._is_busy = count - self._count > BUSY_RATE * (now - self._at)
+            # After a quiet time what came is taken to have come lately: a burst begins.
+            seconds = min(now - self._at, 2 * LOOK_SECONDS)
+            self._is_busy = count - self._count > BUSY_RATE * seconds
             self._at, self._count = now, count
         return self._is_busy

@@ -8,6 +8,8 @@ from prixfixe.stores.disk.path import absolute, is_path
 from prixfixe.stores.technology import Technology
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from prixfixe.stores.base import Reader, Store, StoreOptions
 
 __all__ = ["TECHNOLOGY"]
@@ -32,4 +34,10 @@ def _copying(rest: str, verb: str) -> str:
     )
 
 
-TECHNOLOGY = Technology("maildir:PATH", is_path, _store, reader=_reader, copying=_copying)
+def _index(rest: str) -> Path:
+    return absolute(rest) / ".prixfixe.index"
+
+
+TECHNOLOGY = Technology(
+    "maildir:PATH", is_path, _store, reader=_reader, copying=_copying, index_path=_index
+)

@@ -8,6 +8,8 @@ from prixfixe.stores.disk.path import absolute, is_path
 from prixfixe.stores.technology import Technology
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from prixfixe.stores.base import Reader, Store, StoreOptions
 
 __all__ = ["TECHNOLOGY"]
@@ -28,6 +30,11 @@ def _reader(rest: str) -> Reader:
     return SqliteReader(absolute(rest))
 
 
+def _index(rest: str) -> Path:
+    path = absolute(rest)
+    return path.with_name(path.name + ".index")
+
+
 TECHNOLOGY = Technology(
     "sqlite:PATH",
     is_path,
@@ -35,4 +42,5 @@ TECHNOLOGY = Technology(
     reader=_reader,
     database=absolute,
     max_message_bytes=_MESSAGE_BYTES,
+    index_path=_index,
 )
