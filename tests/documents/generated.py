@@ -14,7 +14,7 @@ from prixfixe.telemetry.events import EVENTS, FIELDS
 from prixfixe.telemetry.metrics_table import TABLE as METRICS
 from tests.container.health_states import STATES
 from tests.container.profile import LEAST_MEMORY, LEAST_NOFILE, LEAST_PIDS
-from tests.documents import dashboard
+from tests.documents import chart, dashboard
 from tests.support import log_records as records
 
 ROOT = Path(__file__).parents[2]
@@ -97,15 +97,23 @@ def _state(item):
     return [name, "healthy" if state.is_healthy else "unhealthy", *answers]
 
 
+def refused():
+    """Return the rules between the chart's values."""
+    return "".join(f"- {why}\n" for why in chart.RULES)
+
+
 PARTS = {
+    "docs/kubernetes.md": {"refused": refused},
     "docs/metrics.md": {"metrics": metrics},
     "docs/logs.md": {"events": events, "fields": fields},
     "DEPLOYMENT.md": {"settings": settings},
     "deployment/DOCKER-READY.md": {"least": least, "health": health},
+    "deployment/helm/prixfixe/values.yaml": {"settings": chart.listed},
 }
 FILES = {
     ".env.example": example,
     "deployment/grafana/prixfixe.json": dashboard.render,
+    "deployment/helm/prixfixe/values.schema.json": chart.schema,
     "deployment/logs.schema.json": records.schema,
 }
 

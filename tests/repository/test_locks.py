@@ -66,6 +66,15 @@ def test_locks_satisfy_what_the_project_asks_for(name):
         assert fits(one.specifier.contains(version) for version in versions), one
 
 
+def test_the_lock_of_kubernetes_has_its_group_and_no_more():
+    """What is installed without dependencies must need nothing that the tests' lock has not."""
+    locked = pins(ROOT / "requirements" / "kubernetes.txt")
+    asked = [Requirement(one) for one in PROJECT["dependency-groups"]["kubernetes"]]
+    assert set(locked) == {canonicalize_name(one.name) for one in asked}
+    for one in asked:
+        assert all(map(one.specifier.contains, locked[canonicalize_name(one.name)])), one
+
+
 def test_the_image_and_the_tests_carry_the_same_versions():
     image, dev = pins(ROOT / "requirements/image.txt"), pins(ROOT / "requirements/dev.txt")
     assert {name: versions <= dev[name] for name, versions in image.items()} == dict.fromkeys(
