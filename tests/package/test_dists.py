@@ -157,3 +157,18 @@ def test_it_serves_and_keeps_mail_in_an_empty_folder(prixfixe, tmp_path):
         server.send_signal(signal.SIGTERM)
         assert server.wait(30) == 0
         server.stdout.close()
+
+
+@pytest.mark.timeout(180)
+def test_the_test_of_the_readme_runs_as_it_stands_there(prixfixe, tmp_path):
+    """With nothing but the wheel and pytest, found by its entry point."""
+    python = prixfixe.parent / "python"
+    (tmp_path / "pins.txt").write_text(pins())
+    pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
+    subprocess.run([*pip, "--constraint", tmp_path / "pins.txt", "pytest"], check=True)
+    readme = (ROOT / "README.md").read_text()
+    [example] = re.findall(r"<!-- kit -->\n```python\n(.*?)```", readme, re.DOTALL)
+    (tmp_path / "test_readme.py").write_text(example)
+    command = [python, "-W", "error", "-m", "pytest", "-q", "test_readme.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout

@@ -1,0 +1,47 @@
+"""The variables by which applications find their mail server."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from urllib.parse import quote
+
+__all__ = ["Reached", "variables"]
+
+_USERS = ("SMTP_USER", "SMTP_USERNAME", "EMAIL_HOST_USER", "MAIL_USERNAME")
+_PASSWORDS = ("SMTP_PASSWORD", "EMAIL_HOST_PASSWORD", "MAIL_PASSWORD")
+
+
+class Reached(NamedTuple):
+    """Where a server is reached; `certificate` is a path, `login` a user and a password."""
+
+    host: str
+    port: int
+    url: str
+    certificate: str | None = None
+    login: tuple[str, str] | None = None
+
+
+def variables(reached: Reached) -> dict[str, str]:
+    """Return the usual names: of Django, Flask, Laravel, Symfony, Rails, nodemailer and others."""
+    host, port = reached.host, str(reached.port)
+    tls = "true" if reached.certificate else "false"
+    found = {
+        **dict.fromkeys(("SMTP_HOST", "EMAIL_HOST", "MAIL_HOST", "MAIL_SERVER"), host),
+        **dict.fromkeys(("SMTP_PORT", "EMAIL_PORT", "MAIL_PORT"), port),
+        **dict.fromkeys(("EMAIL_USE_TLS", "MAIL_USE_TLS", "MAIL_STARTTLS"), tls),
+        **dict.fromkeys(("EMAIL_USE_SSL", "MAIL_USE_SSL", "MAIL_SSL_TLS"), "false"),
+        **dict.fromkeys(("SMTP_URL", "EMAIL_URL", "MAILER_DSN"), _url(reached)),
+        "PRIXFIXE_URL": reached.url,
+    }
+    if reached.certificate:
+        found["NODE_EXTRA_CA_CERTS"] = reached.certificate
+    if reached.login:
+        user, password = reached.login
+        found |= dict.fromkeys(_USERS, user) | dict.fromkeys(_PASSWORDS, password)
+    return found
+
+
+def _url(reached: Reached) -> str:
+    login = "".join(f"{quote(one, safe='')}:" for one in reached.login or ())
+    login = f"{login.removesuffix(':')}@" if login else ""
+    return f"smtp://{login}{reached.host}:{reached.port}"
