@@ -346,30 +346,37 @@ class Connection(asyncio.Protocol):
         if flow.is_writing_paused or flow.transport is None:
             return
         try:
-            has_more = self._work()
+            has_more = session.work()
+            if session.requests or has_more:
+                has_more = self._work_on()
         except Exception as error:  # noqa: BLE001 - the session's one boundary
             self._broken(error)
             has_more = False
+        mode, intake = session.mode, session.intake
         self._deadline.progressed(
-            session.progress, session.intake.octets, is_data_due=session.is_data_due
+            session.progress, intake.octets, is_data_due=mode is _BODY or session.is_data_due
         )
-        mode = session.mode
-        is_usual = (mode is _COMMAND or mode is _BODY) and not session.intake.is_starved
-        is_usual = is_usual and len(session.output) < SLICE_REPLIES
-        if not is_usual or has_more or flow.is_at_end or flow.is_reading_paused:
+        if (
+            has_more
+            or not (mode is _COMMAND or mode is _BODY)
+            or intake.is_starved
+            or flow.is_at_end
+            or flow.is_reading_paused
+            or len(session.output) >= SLICE_REPLIES
+        ):
             self.flush()
             self._look_ahead(has_more=has_more)
         elif session.output:
             self._services.reply_batch.add(self)
 
-    def _work(self) -> bool:
-        """Process at most one slice of input; return whether more can be processed now."""
+    def _work_on(self) -> bool:
+        """Serve requests and process the rest of a slice; return whether more can be processed."""
         session = self.session
-        has_more = session.work()
+        has_more = True
         until = 0.0
         while session.requests or has_more:
             self._serve()
-            if session.is_waiting or not session.has_next():
+            if not session.has_next() or session.is_waiting:
                 return False
             now = perf_counter()
             if (until and now >= until) or len(session.output) >= SLICE_REPLIES:

@@ -57,7 +57,9 @@ class Mode(enum.Enum):
     CLOSED = enum.auto()  # nothing: input is ignored
 
 
-_COMMAND, _BODY, _VERBS = Mode.COMMAND, Mode.BODY, commands.VERBS  # saves an attribute look-up
+# A look-up of an enum's member takes as long as a short method.
+_COMMAND, _BODY, _WAITING, _CLOSED = Mode.COMMAND, Mode.BODY, Mode.WAITING, Mode.CLOSED
+_VERBS = commands.VERBS
 
 
 def new_tally() -> Tally:
@@ -97,7 +99,7 @@ class Session:
         self.state = State(offer, session_id)
         self.requests: list[Request] = self.state.requests
         self.intake = BodyIntake()
-        self.mode = Mode.COMMAND
+        self.mode = _COMMAND
         self.verb = "OTHER"
         self.output: list[bytes] = []
         self.progress = 0
@@ -114,12 +116,12 @@ class Session:
     @property
     def is_busy(self) -> bool:
         """Whether a message is being received or stored, or an answer is due."""
-        return self.mode is Mode.BODY or self.mode is Mode.WAITING
+        return self.mode is _BODY or self.mode is _WAITING
 
     @property
     def is_waiting(self) -> bool:
         """Whether the session waits for the server, not for the client."""
-        return self.mode is Mode.WAITING or self.intake.is_starved
+        return self.mode is _WAITING or self.intake.is_starved
 
     @property
     def is_data_due(self) -> bool:
@@ -149,7 +151,7 @@ class Session:
 
     def receive(self, data: bytes) -> None:
         """Buffer bytes from the client; a closed session ignores them."""
-        if self.mode is Mode.CLOSED:
+        if self.mode is _CLOSED:
             return
         if self._at == len(self._input):
             self._input = data
@@ -180,9 +182,10 @@ class Session:
 
     def work(self) -> bool:
         """Process at most STEP commands; return whether more can be processed now."""
+        if not self.has_next():
+            return False
+        intake = self.intake
         for _ in range(STEP):
-            if not self.has_next():
-                return False
             mode = self.mode
             if mode is _COMMAND:
                 is_done = self._command_line()
@@ -192,7 +195,11 @@ class Session:
                 is_done = mode is Mode.AUTH and self._auth_line()
             if not is_done:
                 return False
-        return self.has_next()
+            if self._at == len(self._input) and self._later is None and intake.reader is None:
+                return False  # as nearly always; `has_next` says the same
+            if not self.has_next():
+                return False
+        return True
 
     def has_next(self) -> bool:
         """Whether there is memory, and input or a chunk of BDAT that needs none."""
@@ -293,7 +300,7 @@ class Session:
         if reply is not None:
             self.say(reply)
         self.intake.begin(reader)
-        self.mode = Mode.BODY
+        self.mode = _BODY
 
     def _take_body(self) -> bool:
         """Read message data from the input; return whether its end was reached."""
@@ -353,7 +360,7 @@ class Session:
             self._refuse_body(refusal or replies.NEED_MAIL)
             return
         self.state.take_transaction()
-        self.mode = Mode.WAITING
+        self.mode = _WAITING
         self.requests.append(Keep(self._envelope(transaction), body))
 
     def _envelope(self, transaction: Transaction) -> Envelope:
@@ -406,7 +413,7 @@ class Session:
 
     def close(self, reply: Reply) -> None:
         """Send a last reply and close; buffered input is dropped."""
-        if self.mode is not Mode.CLOSED:
+        if self.mode is not _CLOSED:
             if reply.limit:
                 self.state.limit_met(reply.limit)
             self._tally[self.verb][reply.code] += 1
@@ -423,19 +430,19 @@ class Session:
 
     def end(self) -> None:
         """Close without a reply; a message that is being stored keeps its memory until it is."""
-        if self.mode is Mode.BODY and self.state.take_transaction() is not None:
+        if self.mode is _BODY and self.state.take_transaction() is not None:
             self.requests.append(Aborted())
-        if self.mode is not Mode.WAITING:
+        if self.mode is not _WAITING:
             self._forget_body()
-        self.mode = Mode.CLOSED
+        self.mode = _CLOSED
         self.state.end_transaction()
         self._login = None
         self._forget_input()
 
     def _resume(self) -> None:
         """Read commands again, after an answer or the end of a body."""
-        if self.mode is not Mode.CLOSED:
-            self.mode = Mode.COMMAND
+        if self.mode is not _CLOSED:
+            self.mode = _COMMAND
             if self._last_word is not None:
                 self.close(self._last_word)
 
@@ -453,7 +460,7 @@ class Session:
         """Send 250: the message is stored."""
         self._forget_body()
         self.state.count_message()
-        if self.mode is not Mode.CLOSED:
+        if self.mode is not _CLOSED:
             self._tally[self.verb][replies.KEPT_CODE] += 1
             self.output.append(replies.kept(message_id))
             self._resume()
@@ -461,7 +468,7 @@ class Session:
     def failed(self, reply: Reply) -> None:
         """Send the reply to a message that could not be stored."""
         self._forget_body()
-        if self.mode is not Mode.CLOSED:
+        if self.mode is not _CLOSED:
             self.say(reply)
             self._resume()
 
@@ -473,12 +480,12 @@ class Session:
         self._forget_input()
         self.state.end_transaction()
         self._forget_body()
-        self.mode = Mode.WAITING
+        self.mode = _WAITING
         self.requests.append(StartTls(is_jumped=self.has_unread))
 
     def await_tls(self) -> None:
         """Send nothing before the handshake: TLS is implicit (RFC 8314 section 3.3)."""
-        self.mode = Mode.WAITING
+        self.mode = _WAITING
 
     def tls_begins(self) -> None:
         """Drop the clear-text input; the next bytes come out of TLS (RFC 3207 section 4.2)."""
@@ -522,12 +529,12 @@ class Session:
             self.state.log_in(answer.user)
             self._login_over(replies.AUTHENTICATED)
         else:
-            self.mode = Mode.WAITING
+            self.mode = _WAITING
             self.requests.append(CheckLogin(self._login.mechanism, answer))
 
     def _login_over(self, reply: Reply) -> None:
         self._login = None
-        self.mode = Mode.COMMAND
+        self.mode = _COMMAND
         self.say(reply)
 
     def login_checked(self, user: str | None, reply: Reply, signature: bytes = b"") -> None:
@@ -536,7 +543,7 @@ class Session:
         A client that sent a proof receives the server's proof first.
         """
         login, self._login = self._login, None
-        if self.mode is Mode.CLOSED:
+        if self.mode is _CLOSED:
             return
         self.verb = "AUTH"
         if user is not None and signature:
@@ -554,6 +561,6 @@ class Session:
         self._resume()
 
     def _confirm(self, login: Login | None, user: str, signature: bytes) -> None:
-        if self.mode is not Mode.CLOSED and login is not None:
+        if self.mode is not _CLOSED and login is not None:
             self._login = Login(login.mechanism, sasl.confirmed(user, signature))
             self._login_step(None)
