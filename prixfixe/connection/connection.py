@@ -18,6 +18,7 @@ from prixfixe.connection.arrival import Arrival, expects_header
 from prixfixe.connection.deadline import Deadline
 from prixfixe.connection.delivery import Delivery
 from prixfixe.connection.flow import BULK_OCTETS, PAUSE_OCTETS, Flow
+from prixfixe.connection.hold import CutShort, Hold
 from prixfixe.connection.seat import Seat
 from prixfixe.connection.tls_upgrade import shake_hands
 from prixfixe.limits.admission import Refusal
@@ -26,9 +27,12 @@ from prixfixe.smtp import proxy_header, replies
 from prixfixe.smtp.requests import (
     Aborted,
     CheckLogin,
+    CloseAfter,
+    Dropped,
     Keep,
     LimitMet,
     NeedMemory,
+    Pause,
     PutOff,
     RecipientRefused,
     Refused,
@@ -106,6 +110,7 @@ class Connection(asyncio.Protocol):
         "_flow",
         "_handshake",
         "_header_timer",
+        "_hold",
         "_holds_memory",
         "_is_scheduled",
         "_listener",
@@ -127,6 +132,8 @@ class Connection(asyncio.Protocol):
         state.find_hold = partial(_hold, services)
         if services.authenticator is not None:
             state.find_scram = services.authenticator.scram_keys
+        if services.faults is not None:
+            state.find_fault = services.faults.find
         self._flow = Flow()
         self._seat = Seat(services, listener)
         self._deadline = Deadline(services.loop, services.limits)
@@ -136,6 +143,7 @@ class Connection(asyncio.Protocol):
         self.end = ""
         self._is_scheduled = False
         self._holds_memory = False  # until the store answers late
+        self._hold: Hold | None = None  # while a fault holds the session back
         self._handshake = ""  # starttls or implicit, during a handshake
         self._farewell: Reply | None = None  # a refusal to send after the handshake
         self._header_timer: asyncio.TimerHandle | None = None
@@ -169,6 +177,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Answer the received commands; return False to close TLS, which cannot half-close."""
         self._flow.end_of_input()
+        self._end_hold("eof")
         if self._arrival is not None:
             self._early_came()
         elif not self._is_scheduled:
@@ -268,10 +277,11 @@ class Connection(asyncio.Protocol):
             return
         self.phase = Phase.OPEN
         self.session.greet()
+        self._serve()
         self.flush()
         arrival, self._arrival = self._arrival, None
         early = b"" if arrival is None else arrival.take()
-        if early or self._flow.is_at_end:
+        if early or self._flow.is_at_end or self.session.mode is not _COMMAND:
             self.data_received(early)
 
     # --- the PROXY header
@@ -429,6 +439,10 @@ class Connection(asyncio.Protocol):
                 self._start(self._check_login(mechanism, claim))
             case StartTls(is_jumped):
                 self._start_tls(is_jumped=is_jumped)
+            case Pause(seconds):
+                self._hold = Hold(self._loop, self._services.faults, seconds, self._go_on)
+            case CloseAfter(octets):
+                self._flow.transport.set_protocol(CutShort(self, octets, self._cut_short))
             case _:
                 self._note(request)
 
@@ -446,6 +460,8 @@ class Connection(asyncio.Protocol):
                 self._services.metrics.limit(limit)
             case Aborted():
                 self._delivery.aborted(self.end)
+            case Dropped():
+                self.end = "fault"
 
     def kept(self, message_id: str) -> None:
         """Send 250: the message is stored."""
@@ -482,6 +498,37 @@ class Connection(asyncio.Protocol):
         self._holds_memory = self._delivery.is_waiting
         if not self._holds_memory:
             self._services.budget.release(self)
+
+    # --- faults
+
+    def _release_hold(self) -> bool:
+        """End the pause, if there is one; return whether the session may go on."""
+        hold, self._hold = self._hold, None
+        if hold is None:
+            return False
+        hold.release()
+        return not hold.is_stall
+
+    def _end_hold(self, end: str) -> None:
+        """End the pause now: a delay is over, and a stall ends the connection."""
+        if self._hold is not None:
+            is_stall = self._hold.is_stall
+            self._go_on()
+            if is_stall:
+                self.end = self.end or end
+                self.cut()
+
+    def _go_on(self) -> None:
+        if self._release_hold():
+            self._guard(self.session.go_on)
+            self.answered()
+
+    def _cut_short(self) -> None:
+        self.end = self.end or "fault"
+        self.session.end()
+        self._serve()
+        self.flush()
+        self.cut()
 
     # --- logins
 
@@ -601,7 +648,8 @@ class Connection(asyncio.Protocol):
         if self._flow.is_writing_paused or self._handshake:
             return Turn.CLIENT
         if self.session.is_waiting:
-            return Turn.SERVER
+            is_stall = self._hold is not None and self._hold.is_stall
+            return Turn.CLIENT if is_stall else Turn.SERVER
         session = self.session
         is_owing = session.mode is _BODY or session.intake.has_extra_memory
         return Turn.CLIENT_DATA if is_owing else Turn.CLIENT
@@ -656,8 +704,10 @@ class Connection(asyncio.Protocol):
         self._serve()
 
     def _cannot_write(self) -> bool:
-        """Whether no reply can be sent: the client does not read, or is not greeted yet."""
-        return self._flow.is_writing_paused or self._arrival is not None or bool(self._handshake)
+        """Whether no reply can be sent: to one that does not read, is not greeted or is stalled."""
+        is_stall = self._hold is not None and self._hold.is_stall
+        is_early = self._arrival is not None or bool(self._handshake)
+        return self._flow.is_writing_paused or is_early or is_stall
 
     def _limit_met(self, reply: Reply) -> None:
         self.session.limit_met(reply.limit)
@@ -679,6 +729,7 @@ class Connection(asyncio.Protocol):
         if self._arrival is not None or self._handshake:
             self.abort()
             return
+        self._end_hold("shutdown")
         self.session.interrupt(replies.SHUTTING_DOWN)
         if not self._end_if_closed("shutdown"):
             self.end = "shutdown"
@@ -718,7 +769,7 @@ class Connection(asyncio.Protocol):
         self._serve()
         self._deadline.stop()
         # Closing with unread input would reset the connection, and the last reply would be lost.
-        is_heard = self.end in ("quit", "eof", "shutdown") or flow.is_at_end
+        is_heard = self.end in ("quit", "eof", "shutdown", "fault") or flow.is_at_end
         is_clear = self.session.state.tls is None
         if is_heard and is_clear and not flow.transport.get_write_buffer_size():
             flow.transport.close()  # All output is sent.
@@ -743,6 +794,7 @@ class Connection(asyncio.Protocol):
 
     def _leave(self) -> None:
         """Release the place, once."""
+        self._release_hold()
         self._seat.give_back()
         self._record_end()
 

@@ -156,9 +156,10 @@ class Delivery:
         return reply
 
     def refused(self, reply: Reply, transaction: Transaction | None) -> None:
-        """Count a message that was refused for good; `transaction` is None for a refused MAIL."""
-        reason = _REASONS.get(reply) or ("sequence" if reply.code == 503 else "syntax")
-        self._services.metrics.message(self._listener, "rejected", reason)
+        """Count a message that was refused; `transaction` is None for a refused MAIL."""
+        reason = _reason(reply)
+        result = "rejected" if reply.code >= 500 else "deferred"
+        self._services.metrics.message(self._listener, result, reason)
         sender, recipients = (
             ("", []) if transaction is None else (transaction.sender, transaction.recipients)
         )
@@ -167,12 +168,20 @@ class Delivery:
     def put_off(self, reply: Reply) -> None:
         """Count a message that is refused for now."""
         reason = "policy" if reply is replies.TOO_MANY_MESSAGES else "store_timeout"
+        reason = "fault" if reply.cause or reply is replies.TOO_MANY_HELD else reason
         self._services.metrics.message(self._listener, "deferred", reason)
 
     def aborted(self, end: str) -> None:
         """Count a message whose data never ended; `end` is how the session ended."""
-        reason = end if end in ("timeout", "shutdown", "shed") else "client_gone"
+        reason = end if end in ("timeout", "shutdown", "shed", "fault") else "client_gone"
         self._services.metrics.message(self._listener, "aborted", reason)
+
+
+def _reason(reply: Reply) -> str:
+    """Return the reason of a refusal for the metrics and the log."""
+    if reply.cause or reply is replies.TOO_MANY_HELD:
+        return "fault"
+    return _REASONS.get(reply) or ("sequence" if reply.code == 503 else "syntax")
 
 
 def _reply_for(error: BaseException) -> tuple[Reply, str]:

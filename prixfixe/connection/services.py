@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from prixfixe.connection.reply_batch import ReplyBatch
     from prixfixe.connection.roster import Roster
     from prixfixe.connection.turns import Turns
+    from prixfixe.faults.registry import Faults
     from prixfixe.limits.admission import Admission
     from prixfixe.limits.memory import Budget
     from prixfixe.limits.timing import Limits, Shedding
@@ -61,3 +62,4 @@ class Services:
     certificates: Certificates | None = None
     authenticator: Authenticator | None = None
     proxy_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    faults: Faults | None = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 from starlette.routing import Route, Router
 
+from prixfixe.http.api.faults import FaultPaths
 from prixfixe.http.api.routes import Api
 from prixfixe.http.guard import Guard, Hosts, with_own_host
 from prixfixe.http.health import Health
@@ -35,7 +36,7 @@ def build_app(context: HttpContext, mailbox: Mailbox) -> Framing:
         exception_handlers=ERRORS,
     )
     app.router.redirect_slashes = False
-    app.router.default = Guard(_guarded(Api(context, mailbox)), Hosts(context.hosts), context.token)
+    app.router.default = Guard(_guarded(context, mailbox), Hosts(context.hosts), context.token)
 
     async def routed(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's
         await app(with_own_host(scope), receive, send)
@@ -43,8 +44,8 @@ def build_app(context: HttpContext, mailbox: Mailbox) -> Framing:
     return Framing(routed)
 
 
-def _guarded(api: Api) -> Router:
-    message = "/api/v1/message/{id}"
+def _guarded(context: HttpContext, mailbox: Mailbox) -> Router:
+    api, message = Api(context, mailbox), "/api/v1/message/{id}"
     return Router(
         redirect_slashes=False,
         routes=[
@@ -64,5 +65,15 @@ def _guarded(api: Api) -> Router:
             Route(f"{message}/headers", api.headers),
             Route(f"{message}/envelope", api.envelope),
             Route(f"{message}/part/{{part}}", api.part),
+            *_fault_routes(FaultPaths(context)),
         ],
     )
+
+
+def _fault_routes(faults: FaultPaths) -> list[Route]:
+    return [
+        Route("/api/v1/faults", faults.faults, methods=["GET"]),
+        Route("/api/v1/faults", faults.add, methods=["POST"]),
+        Route("/api/v1/faults/{id}", faults.fault, methods=["GET"]),
+        Route("/api/v1/faults/{id}", faults.remove, methods=["DELETE"]),
+    ]

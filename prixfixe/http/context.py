@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from prixfixe.faults.registry import Faults
     from prixfixe.stores.arrivals import Arrivals
     from prixfixe.stores.base import Reader, Store
     from prixfixe.stores.index import Index
@@ -32,6 +33,7 @@ class HttpContext:
     version: str
     store_url: str
     index: Index | None = None
+    faults: Faults | None = None
 
     @property
     def store_kind(self) -> str:

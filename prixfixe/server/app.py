@@ -36,13 +36,14 @@ from prixfixe.smtp.offer import RECIPIENT_OCTETS, Offer
 from prixfixe.smtp.recipients import RecipientPolicy
 from prixfixe.stores.arrivals import Arrivals
 from prixfixe.stores.base import DiskOptions, StoreOptions
-from prixfixe.stores.registry import named, open_store
+from prixfixe.stores.registry import is_lasting, named, open_store
 from prixfixe.telemetry.metrics import Metrics
 from prixfixe.telemetry.readiness import CheckResult, Readiness
 
 if TYPE_CHECKING:
     import socket
 
+    from prixfixe.faults.registry import Faults
     from prixfixe.http.server import HttpServer
     from prixfixe.settings import Settings
     from prixfixe.stores.base import Followed, Store
@@ -113,6 +114,7 @@ class Server:
         self.metrics.inflight = self._inflight
         self.roster = Roster(2 * settings.max_connections, settings.store_timeout)
         self.readiness = Readiness(self.store, self.metrics, self._loop.time)
+        self.faults = _faults(settings)
         self.services: Services | None = None  # once the secrets are read
         self._listeners: list[asyncio.Server] = []
         self._housekeeping: list[asyncio.Task[None]] = []
@@ -151,6 +153,7 @@ class Server:
             certificates=reloader.certificates,
             authenticator=reloader.authenticator,
             proxy_networks=settings.proxy_protocol,
+            faults=self.faults,
         )
 
     # --- start
@@ -170,6 +173,8 @@ class Server:
         self.metrics.recovered(recovery)
         if any(recovery):
             self._log.say("store recovered", **recovery._asdict())
+        if self.faults is not None and is_lasting(self._settings.store):
+            self._log.say("faults with a lasting store", store=self._settings.store)
         try:
             bound = await self._listen()
         except BaseException:
@@ -235,6 +240,7 @@ class Server:
                 version=__version__,
                 store_url=self._settings.store,
                 index=self._index,
+                faults=self.faults,
             )
         )
         listener = bind_socket(self._settings.http_bind, self._settings.http_port)
@@ -387,7 +393,17 @@ def offer_of(settings: Settings) -> Offer:
         offers_auth=settings.auth != "off",
         requires_auth=settings.auth == "required",
         allows_clear_auth=settings.auth_insecure,
+        has_faults=settings.faults,
     )
+
+
+def _faults(settings: Settings) -> Faults | None:
+    """Return the faults of a server that may have some; they hold half of its connections."""
+    if not settings.faults:
+        return None
+    from prixfixe.faults.registry import Faults
+
+    return Faults(max(1, settings.max_connections // 2))
 
 
 def _budget(settings: Settings) -> Budget:

@@ -212,6 +212,13 @@ TABLE: tuple[Setting, ...] = (
         " names (.localhost .local .internal .test .svc) and SMTP_DOMAIN",
     ),
     Setting(
+        "SMTP_FAULTS",
+        parse.boolean,
+        "false",
+        "let tests make the server refuse, delay and drop (/api/v1/faults, magic addresses);"
+        " never where mail matters",
+    ),
+    Setting(
         "SMTP_LOG_LEVEL",
         parse.choice("debug", "info", "warning", "error", "critical"),
         "info",
@@ -278,6 +285,7 @@ class Settings:
     http_port: int | None
     http_token: str | None = field(repr=False)
     http_hosts: tuple[str, ...]
+    faults: bool
     log_level: str
     log_format: str | None
     log_addresses: str

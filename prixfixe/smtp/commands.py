@@ -18,6 +18,7 @@ from prixfixe.smtp.replies import Reply
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from prixfixe.smtp.hindrance import Hindrance
     from prixfixe.smtp.sasl import Exchange
     from prixfixe.smtp.state import State
 
@@ -28,6 +29,7 @@ __all__ = [
     "BeginLogin",
     "BeginTls",
     "Close",
+    "Hindered",
     "Outcome",
     "Verb",
     "barrier",
@@ -72,7 +74,15 @@ class Close(NamedTuple):
     after: Reply | None = None
 
 
-Outcome = Reply | BeginBody | BeginTls | BeginLogin | Close  # of a command
+class Hindered(NamedTuple):
+    """Do what a test wants, then perhaps the command; None for `verb` is the greeting."""
+
+    verb: Verb | None
+    argument: bytes
+    hindrance: Hindrance
+
+
+Outcome = Reply | BeginBody | BeginTls | BeginLogin | Close | Hindered  # of a command
 
 
 def helo(state: State, argument: bytes) -> Reply:

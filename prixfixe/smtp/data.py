@@ -159,6 +159,11 @@ class ChunkReader:
         if self.refusal is not None:
             self._buffer.clear()
 
+    def refuse(self, refusal: Reply) -> None:
+        """Refuse the current chunk, which is read and dropped."""
+        self.refusal = refusal
+        self._buffer.clear()
+
     def feed(self, chunk: bytes) -> bytes | None:
         """Read bytes; return those after the chunk once it is complete, else None."""
         part = chunk[: self.wanted]

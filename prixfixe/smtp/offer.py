@@ -36,15 +36,16 @@ class Offer:
     offers_auth: bool = False
     requires_auth: bool = False
     allows_clear_auth: bool = False
+    has_faults: bool = False  # tests may hinder sessions
     max_envelope_octets: int = field(init=False)
-    is_open: bool = field(init=False)  # whether every verb may be used from the start
+    is_open: bool = field(init=False)  # whether every verb may be used from the start, unhindered
     greeting: Reply = field(init=False)
     helo: Reply = field(init=False)
     _ehlo: dict[tuple[bool, bool], Reply] = field(init=False)
 
     def __post_init__(self) -> None:
         self.max_envelope_octets = self.max_recipients * RECIPIENT_OCTETS
-        self.is_open = not (self.requires_tls or self.requires_auth)
+        self.is_open = not (self.requires_tls or self.requires_auth or self.has_faults)
         self.greeting = replies.greeting(self.domain)
         self.helo = replies.helo(self.domain)
         self._ehlo = {

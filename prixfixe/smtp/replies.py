@@ -6,23 +6,25 @@ octets with its CRLF (RFC 5321 section 4.5.3.1.5). No reply repeats what a clien
 
 from __future__ import annotations
 
-__all__ = ["Reply", "bdat_received", "ehlo", "greeting", "helo", "kept"]
+__all__ = ["Reply", "bdat_received", "ehlo", "fault", "greeting", "helo", "kept"]
 
 
 class Reply:
     """One SMTP reply: code, enhanced status code (RFC 3463) and text, encoded once.
 
     `limit` names the limit that was met, for metrics and log: a setting in lower case without its
-    prefix. SMTP_MAX_ERRORS counts replies with `is_refusal`, by default all 5xx.
+    prefix. SMTP_MAX_ERRORS counts replies with `is_refusal`, by default all 5xx. `cause` names the
+    fault that a reply is of.
     """
 
-    __slots__ = ("code", "is_refusal", "limit", "wire")
+    __slots__ = ("cause", "code", "is_refusal", "limit", "wire")
 
     def __init__(
         self, code: int, enhanced: str, text: str, limit: str = "", *, is_refusal: bool = False
     ) -> None:
         self.code = code
         self.limit = limit
+        self.cause = ""
         self.is_refusal = is_refusal or code >= 500
         status = f"{enhanced} " if enhanced else ""
         self.wire = f"{code} {status}{text}\r\n".encode("ascii")
@@ -58,6 +60,14 @@ def ehlo(domain: str, keywords: list[str]) -> Reply:
 def kept(message_id: str) -> bytes:
     """Return the 250 of a stored message as sent; clients may rely on `queued as ID`."""
     return f"250 2.0.0 OK queued as {message_id}\r\n".encode("ascii")
+
+
+def fault(line: str, cause: str) -> Reply:
+    """Return the reply of a fault: a line of ASCII that begins with a code of 4xx or 5xx."""
+    reply = Reply(int(line[:3]), "", line[4:])
+    reply.wire = f"{line}\r\n".encode("ascii")
+    reply.cause = cause
+    return reply
 
 
 def bdat_received(octets: int) -> Reply:
@@ -98,6 +108,7 @@ SESSION_TOO_LONG = Reply(
     421, "4.4.2", "The session has lasted too long, connect again", "max_session_time"
 )
 MAKE_ROOM = Reply(421, "4.4.5", "Others need the place, try again later", "stress_timeout")
+TOO_MANY_HELD = Reply(421, "4.3.2", "Faults hold too many connections, closing this one", "faults")
 SHUTTING_DOWN = Reply(421, "4.3.2", "Shutting down, try again later")  # RFC 5321 3.8
 STORE_FAILED = Reply(451, "4.3.0", "Could not keep the message, try again later")
 STORE_SLOW = Reply(451, "4.3.0", "The store does not answer, try again later", "store_timeout")

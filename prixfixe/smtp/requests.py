@@ -1,6 +1,7 @@
 """What a session asks of its connection, as values.
 
-`Keep`, `StartTls`, `CheckLogin` and `NeedMemory` need an answer. The others are notifications.
+`Keep`, `StartTls`, `CheckLogin`, `NeedMemory` and `Pause` need an answer. The others are
+notifications.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Aborted",
     "CheckLogin",
+    "CloseAfter",
+    "Dropped",
     "Keep",
     "LimitMet",
     "NeedMemory",
+    "Pause",
     "PutOff",
     "RecipientRefused",
     "Refused",
@@ -55,6 +59,22 @@ class NeedMemory(NamedTuple):
     """Reserve `size` more bytes for the message; the answer is `Session.granted`."""
 
     size: int
+
+
+class Pause(NamedTuple):
+    """Wait for so many seconds; the answer is `Session.go_on`, after `math.inf` seconds none."""
+
+    seconds: float
+
+
+class CloseAfter(NamedTuple):
+    """Drop the connection after so many bytes that the client has yet to send."""
+
+    octets: int
+
+
+class Dropped(NamedTuple):
+    """A fault ends the session without a reply."""
 
 
 class ReleaseMemory(NamedTuple):
@@ -97,6 +117,9 @@ Request = (
     | StartTls
     | CheckLogin
     | NeedMemory
+    | Pause
+    | CloseAfter
+    | Dropped
     | ReleaseMemory
     | Refused
     | RecipientRefused

@@ -7,29 +7,39 @@ command, and no command is run after the session is closed.
 from __future__ import annotations
 
 import enum
+import math
 import re
 from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from prixfixe.mail.message import Envelope
 from prixfixe.smtp import commands, replies, sasl
 from prixfixe.smtp.body_intake import FREE_OCTETS, BodyIntake
-from prixfixe.smtp.commands import BeginBody, BeginLogin, BeginTls, Close
-from prixfixe.smtp.data import DataReader, check_body
+from prixfixe.smtp.commands import BeginBody, BeginLogin, BeginTls, Close, Hindered
+from prixfixe.smtp.data import ChunkReader, DataReader, check_body
+from prixfixe.smtp.facts import facts
+from prixfixe.smtp.hindrance import STAGE_OF
 from prixfixe.smtp.login import Login
 from prixfixe.smtp.replies import Reply
 from prixfixe.smtp.requests import (
     Aborted,
     CheckLogin,
+    CloseAfter,
+    Dropped,
     Keep,
     NeedMemory,
+    Pause,
     ReleaseMemory,
     StartTls,
 )
 from prixfixe.smtp.state import State
 
 if TYPE_CHECKING:
-    from prixfixe.smtp.data import ChunkReader
+    from collections.abc import Callable
+
+    from prixfixe.smtp.commands import Verb
+    from prixfixe.smtp.hindrance import Hindrance
     from prixfixe.smtp.offer import Offer
     from prixfixe.smtp.requests import Request
     from prixfixe.smtp.transaction import Transaction
@@ -81,9 +91,11 @@ class Session:
         "_input",
         "_is_skipping",
         "_last_word",
+        "_late_seconds",
         "_later",
         "_login",
         "_tally",
+        "_then",
         "has_quit",
         "has_unread",
         "intake",
@@ -112,6 +124,8 @@ class Session:
         self._at = 0
         self._later: bytearray | None = None  # received while `_input` was not used up
         self._is_skipping = False  # to the end of a line that is too long
+        self._then: Callable[[], None] | None = None  # what a pause puts off
+        self._late_seconds = 0.0  # from the end of the store to the 250
 
     @property
     def is_busy(self) -> bool:
@@ -263,15 +277,24 @@ class Session:
         state = self.state
         if len(line) + 2 > verb.max_octets and len(line) + 2 > commands.max_octets(state, verb):
             return replies.LINE_TOO_LONG
-        if not (state.helo and state.offer.is_open):  # otherwise every verb is allowed
-            refusal = commands.barrier(state, verb)
-            if refusal is not None:
-                return refusal
-        return verb.handle(state, argument.strip(b" \t"))
+        if state.helo and state.offer.is_open:  # every verb is allowed
+            return verb.handle(state, argument.strip(b" \t"))
+        refusal = commands.barrier(state, verb)
+        return self._allowed(verb, argument.strip(b" \t")) if refusal is None else refusal
 
-    def _begin(self, outcome: BeginBody | BeginTls | BeginLogin | Close) -> None:
+    def _allowed(self, verb: Verb, argument: bytes) -> commands.Outcome:
+        """Handle a command, unless a test hinders it."""
+        stage = STAGE_OF.get(verb.name)
+        hindrance = None if stage is None else self._hindrance(stage, argument)
+        if hindrance is None:
+            return verb.handle(self.state, argument)
+        return Hindered(verb, argument, hindrance)
+
+    def _begin(self, outcome: BeginBody | BeginTls | BeginLogin | Close | Hindered) -> None:
         """Act on the outcome of a command."""
         match outcome:
+            case Hindered():
+                self._hinder(outcome)
             case BeginBody(reader, reply):
                 self._begin_body(reader, reply)
             case Close(reply, after):
@@ -284,6 +307,12 @@ class Session:
                 self.state.begin_login(mechanism)
                 self._login = Login(mechanism, exchange)
                 self._login_step(None)
+
+    def _take(self, outcome: commands.Outcome) -> None:
+        if isinstance(outcome, Reply):
+            self.say(outcome)
+        else:
+            self._begin(outcome)
 
     def _account_for_memory(self) -> None:
         """Ask for the memory of a large envelope, or release that of one that is gone."""
@@ -359,6 +388,8 @@ class Session:
         if refusal is not None or transaction is None:
             self._refuse_body(refusal or replies.NEED_MAIL)
             return
+        if self.state.find_fault is not None and self._is_lost(self._hindrance("eod")):
+            return
         self.state.take_transaction()
         self.mode = _WAITING
         self.requests.append(Keep(self._envelope(transaction), body))
@@ -386,7 +417,7 @@ class Session:
     def _refuse_body(self, reply: Reply) -> None:
         self.state.end_transaction(reply)
         self._forget_body()
-        self.say(reply)
+        self._say_or_close(reply)
         self._resume()
 
     def _forget_body(self) -> None:
@@ -396,8 +427,12 @@ class Session:
     # --- replies
 
     def greet(self) -> None:
-        """Send the greeting."""
-        self.output.append(self.state.offer.greeting.wire)
+        """Send the greeting, unless a test hinders it."""
+        hindrance = self._hindrance("connect")
+        if hindrance is None:
+            self.output.append(self.state.offer.greeting.wire)
+        else:
+            self._hinder(Hindered(None, b"", hindrance))
 
     def say(self, reply: Reply) -> None:
         """Send a reply to the current command and count it; 421 closes (RFC 5321 section 3.8)."""
@@ -432,9 +467,10 @@ class Session:
         """Close without a reply; a message that is being stored keeps its memory until it is."""
         if self.mode is _BODY and self.state.take_transaction() is not None:
             self.requests.append(Aborted())
-        if self.mode is not _WAITING:
+        if self.mode is not _WAITING or self._then is not None:
             self._forget_body()
         self.mode = _CLOSED
+        self._then = None
         self.state.end_transaction()
         self._login = None
         self._forget_input()
@@ -461,16 +497,129 @@ class Session:
         self._forget_body()
         self.state.count_message()
         if self.mode is not _CLOSED:
-            self._tally[self.verb][replies.KEPT_CODE] += 1
-            self.output.append(replies.kept(message_id))
+            if self._late_seconds:
+                self._pause(self._late_seconds, partial(self._tell_kept, message_id))
+                return
+            self._tell_kept(message_id)
             self._resume()
+
+    def _tell_kept(self, message_id: str) -> None:
+        self._late_seconds = 0.0
+        self._tally[self.verb][replies.KEPT_CODE] += 1
+        self.output.append(replies.kept(message_id))
 
     def failed(self, reply: Reply) -> None:
         """Send the reply to a message that could not be stored."""
         self._forget_body()
+        self._late_seconds = 0.0
         if self.mode is not _CLOSED:
             self.say(reply)
             self._resume()
+
+    # --- faults, where a server has them
+
+    def _hindrance(self, stage: str, argument: bytes = b"") -> Hindrance | None:
+        find = self.state.find_fault
+        known = None if find is None else facts(self.state, stage, argument)
+        return None if find is None or known is None else find(known)
+
+    def _hinder(self, what: Hindered) -> None:
+        hindrance = what.hindrance
+        if hindrance.close_after is not None:
+            left = hindrance.close_after - self.buffered
+            if left <= 0:
+                self._drop()
+                return
+            self.requests.append(CloseAfter(left))
+        if hindrance.seconds:
+            self._pause(hindrance.seconds, partial(self._carry_out, what))
+        else:
+            self._carry_out(what)
+
+    def _pause(self, seconds: float, then: Callable[[], None]) -> None:
+        self.mode = _WAITING
+        self._then = then
+        self.requests.append(Pause(seconds))
+
+    def go_on(self) -> None:
+        """Continue after a pause."""
+        then, self._then = self._then, None
+        if then is not None and self.mode is _WAITING:
+            self.mode = _COMMAND
+            then()
+            transaction = self.state.transaction
+            if transaction is None or transaction.octets > FREE_OCTETS:
+                self._account_for_memory()
+            if self.mode is _COMMAND:
+                self._resume()
+
+    def _carry_out(self, what: Hindered) -> None:
+        """Drop the connection, refuse the command, or handle it after all."""
+        verb, argument, hindrance = what
+        if hindrance.is_drop:
+            self._drop()
+        elif verb is None:
+            self._greet_or_refuse(hindrance.reply)
+        elif hindrance.reply is not None:
+            self.verb = verb.name
+            self._refuse_command(verb, argument, hindrance.reply)
+        else:
+            self.verb = verb.name
+            self._take(verb.handle(self.state, argument))
+
+    def _drop(self) -> None:
+        self.requests.append(Dropped())
+        self.end()
+
+    def _greet_or_refuse(self, reply: Reply | None) -> None:
+        if reply is None:
+            self.output.append(self.state.offer.greeting.wire)
+        else:
+            self.close(reply)  # RFC 5321 3.1 lets a server do no more after such a greeting.
+
+    def _refuse_command(self, verb: Verb, argument: bytes, reply: Reply) -> None:
+        """Refuse a command as the fault says; a chunk of BDAT is read and dropped all the same."""
+        state = self.state
+        if verb.name == "BDAT":
+            outcome = verb.handle(state, argument)
+            if isinstance(outcome, BeginBody) and isinstance(outcome.reader, ChunkReader):
+                outcome.reader.refuse(reply)
+            self._take(outcome)
+            return
+        if verb.name == "MAIL" and not reply.is_refusal:
+            state.put_off(reply)
+        elif verb.name == "RCPT":
+            state.refuse_recipient(reply, argument)
+        elif verb.name == "DATA":
+            state.end_transaction(reply)
+        self._say_or_close(reply)
+
+    def _say_or_close(self, reply: Reply) -> None:
+        if reply.code == 421:
+            self.close(reply)
+        else:
+            self.say(reply)
+
+    def _is_lost(self, hindrance: Hindrance | None) -> bool:
+        """Whether a message is not stored; one that is only late is told later."""
+        if hindrance is None:
+            return False
+        reply = hindrance.reply
+        if hindrance.is_drop:
+            then = self._drop
+        elif reply is not None:
+            then = partial(self._refuse_body, reply)
+        elif math.isinf(hindrance.seconds):
+            then = self._drop
+        else:
+            self._late_seconds = hindrance.seconds
+            return False
+        if hindrance.seconds:
+            self._forget_body()
+            self._pause(hindrance.seconds, then)
+        else:
+            then()
+        return True
 
     # --- TLS
 
@@ -495,9 +644,9 @@ class Session:
         """Start again inside TLS, without what the client sent in clear (RFC 3207 section 4.2)."""
         self.state.encrypt(description)
         self._forget_body()
-        if not is_greeted:
-            self.greet()
         self._resume()
+        if not is_greeted and self.mode is _COMMAND:
+            self.greet()
 
     # --- logins
 

@@ -10,6 +10,7 @@ from prixfixe.smtp.requests import LimitMet, PutOff, RecipientRefused, Refused
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from prixfixe.smtp.hindrance import Facts, Hindrance
     from prixfixe.smtp.offer import Offer
     from prixfixe.smtp.replies import Reply
     from prixfixe.smtp.requests import Request
@@ -30,12 +31,14 @@ class State:
 
     `find_hold` returns the refusal of MAIL while no message can be accepted, else None.
     `find_scram` returns a function from a user to SCRAM keys, or None while SCRAM is not offered.
+    `find_fault` returns what a test puts in the way of a stage; without faults there is none.
     `requests` is for the connection.
     """
 
     __slots__ = (
         "errors",
         "failed_logins",
+        "find_fault",
         "find_hold",
         "find_scram",
         "helo",
@@ -71,6 +74,7 @@ class State:
         # Set by the connection, and for it.
         self.find_hold: Callable[[], Reply | None] = _nothing
         self.find_scram: Callable[[], Callable[[str], Keys] | None] = _nothing
+        self.find_fault: Callable[[Facts], Hindrance | None] | None = None
         self.requests: list[Request] = []
 
     @property

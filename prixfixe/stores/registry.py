@@ -24,6 +24,7 @@ __all__ = [
     "database_path",
     "forms",
     "index_path",
+    "is_lasting",
     "named",
     "open_reader",
     "open_store",
@@ -59,6 +60,12 @@ def named(url: str) -> Named:
     if technology is None or not technology.accepts(rest):
         raise ValueError(forms())
     return Named(scheme, technology, rest)
+
+
+def is_lasting(url: str) -> bool:
+    """Whether the store that a URL names outlives its server."""
+    technology = named(url).technology
+    return technology.reader is not None or technology.is_shared
 
 
 def _technology(scheme: str) -> Technology | None:

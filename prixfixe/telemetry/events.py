@@ -66,7 +66,7 @@ FIELDS: dict[str, Field] = {
     "end": Field(
         "string",
         "how the session ended",
-        ("quit", "eof", "timeout", "shed", "shutdown", "error"),
+        ("quit", "eof", "timeout", "shed", "shutdown", "fault", "error"),
     ),
     "seconds": Field("number", "how long the session lasted"),
     "reason": Field("string", "why, in a few words"),
@@ -193,6 +193,11 @@ EVENTS: dict[str, Event] = {
         "whoever reaches the HTTP port may read and delete mail: it is on all addresses, and"
         " SMTP_HTTP_TOKEN is not set",
         ("http",),
+    ),
+    "faults with a lasting store": Event(
+        "warning",
+        "SMTP_FAULTS is on beside a store that outlives the server: tests may refuse its mail",
+        ("store",),
     ),
     "setting without effect": Event(
         "warning", "a variable is set and has no effect beside the others", ("reason",)

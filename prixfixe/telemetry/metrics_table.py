@@ -69,7 +69,7 @@ TABLE: tuple[Spec, ...] = (
         "smtp_session_duration_seconds",
         "histogram",
         "How long sessions lasted, by how they ended.",
-        {"end": ("quit", "eof", "timeout", "shed", "shutdown", "error")},
+        {"end": ("quit", "eof", "timeout", "shed", "shutdown", "fault", "error")},
         (0.05, 0.25, 1, 5, 15, 60, 300, 600),
     ),
     Spec(
@@ -99,7 +99,7 @@ TABLE: tuple[Spec, ...] = (
                     "syntax",
                 ),
                 *("policy", "store_error", "store_full", "internal", "store_timeout"),
-                *("client_gone", "timeout", "shed", "shutdown"),
+                *("client_gone", "timeout", "shed", "shutdown", "fault"),
             ),
         },
     ),
@@ -111,7 +111,7 @@ TABLE: tuple[Spec, ...] = (
             "limit": (
                 *("timeout", "max_session_time", "min_data_rate", "stress_timeout"),
                 *("max_errors", "failed_logins", "max_messages", "max_recipients"),
-                *("max_message_size", "max_inflight", "store_timeout"),
+                *("max_message_size", "max_inflight", "store_timeout", "faults"),
             )
         },
     ),

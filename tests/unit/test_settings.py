@@ -45,6 +45,7 @@ WRONG = {
     "SMTP_SHUTDOWN_TIMEOUT": ("-1", "a duration"),
     "SMTP_RECIPIENTS": ("example.com", "@example.com or user@example.com"),
     "SMTP_STRICT": ("maybe", "true or false"),
+    "SMTP_FAULTS": ("perhaps", "true or false"),
     "SMTP_BARE_LF": ("yes", "one of refuse, accept"),
     "SMTP_TLS": ("on", "one of off, auto, required"),
     "SMTP_TLS_PORT": ("x", "off or a port"),
