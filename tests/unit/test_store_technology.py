@@ -489,17 +489,19 @@ def renaming(maildir, monkeypatch):
     """Set the flags of a message while `cur/` is read, so that this look misses it; so many times."""
     from prixfixe.stores.maildir import reader as maildir_reader
 
-    listdir, left = os.listdir, [0]
+    scandir, left = os.scandir, [0]
 
+    @contextlib.contextmanager
     def missing(folder):
-        names = listdir(folder)
+        with scandir(folder) as files:
+            entries = list(files)
         if folder.name == "cur" and left[0]:
             left[0] -= 1
-            old = names.pop()
+            old = entries.pop().name
             (folder / old).rename(folder / f"{old.partition(':')[0]}:2,{'S' * left[0]}")
-        return names
+        yield entries
 
-    monkeypatch.setattr(maildir_reader.os, "listdir", missing)
+    monkeypatch.setattr(maildir_reader.os, "scandir", missing)
     return left
 
 

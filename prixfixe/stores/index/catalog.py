@@ -14,7 +14,8 @@ from prixfixe.mail.folding import fold
 from prixfixe.mail.query import FIELDS
 from prixfixe.stores.base import NOWHERE, Place
 from prixfixe.stores.index.file import close
-from prixfixe.stores.index.packing import clean, grams, pack_record, pack_text
+from prixfixe.stores.index.packing import clean, pack_record, pack_text, tokens
+from prixfixe.stores.index.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import sqlite3
@@ -50,6 +51,9 @@ class Catalog:
         row = self._db.execute("SELECT messages, next, fed, cursor, cursor_id FROM state")
         self.messages, self._next, self._fed, key, name = row.fetchone()
         self.cursor = Place(key, name)
+        self._vocabulary = Vocabulary(self._db)
+        row = self._db.execute("SELECT known FROM era ORDER BY doc DESC LIMIT 1").fetchone()
+        self._known = 0 if row is None else row[0]
 
     def close(self) -> None:
         """Put all on disk and close. Raises `sqlite3.Error`."""
@@ -119,21 +123,30 @@ class Catalog:
             "SELECT doc FROM content WHERE doc > ? ORDER BY doc LIMIT ?", (self._fed, most)
         ).fetchall()
         with self._transaction():
+            self._begin_era()
             for (doc,) in rows:
                 if not may_go_on():
                     break
                 self._feed_one(doc)
+            self._vocabulary.learn()
             if len(rows) < most and (not rows or self._fed == rows[-1][0]):
                 self._fed = self._next - 1
         return len(rows)
 
+    def _begin_era(self) -> None:
+        """Note with how many known words the next documents are fed."""
+        known = self._vocabulary.size
+        if known != self._known:
+            self._db.execute("INSERT OR REPLACE INTO era VALUES(?, ?)", (self._fed + 1, known))
+            self._known = known
+
     def _feed_one(self, doc: int) -> None:
         self._fed = doc
-        words = grams(self._packed(doc))
+        words = self._tokens(doc, self._known, self._vocabulary.note)
         if words is None:
             self._db.execute("INSERT OR IGNORE INTO large VALUES(?)", (doc,))
         else:
-            self._db.execute("INSERT INTO words(rowid, grams) VALUES(?, ?)", (doc, words))
+            self._db.execute("INSERT INTO words(rowid, tokens) VALUES(?, ?)", (doc, words))
 
     def purge(self, most: int) -> int:
         """Take the words of messages that are gone out; return how many there were."""
@@ -150,7 +163,7 @@ class Catalog:
     def _purge(self, docs: Sequence[tuple[int]]) -> None:
         if self.messages:
             self._db.executemany(
-                "INSERT INTO words(words, rowid, grams) VALUES('delete', ?, ?)",
+                "INSERT INTO words(words, rowid, tokens) VALUES('delete', ?, ?)",
                 ((doc, words) for (doc,) in docs if (words := self._words_of(doc)) is not None),
             )
             self._db.executemany("DELETE FROM large WHERE doc = ?", docs)
@@ -165,8 +178,14 @@ class Catalog:
     def _words_of(self, doc: int) -> str | None:
         """Return what `words` has of a document, or None where it is in `large` instead."""
         sql = "SELECT 1 FROM large WHERE doc = ?"
-        is_large = self._db.execute(sql, (doc,)).fetchone() is not None
-        return None if is_large else grams(self._packed(doc))
+        if self._db.execute(sql, (doc,)).fetchone() is not None:
+            return None
+        sql = "SELECT known FROM era WHERE doc <= ? ORDER BY doc DESC LIMIT 1"
+        row = self._db.execute(sql, (doc,)).fetchone()
+        return self._tokens(doc, 0 if row is None else row[0], _forget)
+
+    def _tokens(self, doc: int, known: int, note: Callable[[str], None]) -> str | None:
+        return tokens(self._packed(doc), self._vocabulary.numbers, known, note)
 
     def _packed(self, doc: int) -> bytes:
         """Return one packed text. They are read one by one: each may take some MiB."""
@@ -230,6 +249,10 @@ class Catalog:
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
         self._load()
+
+
+def _forget(_word: str) -> None:
+    """Take no note of a word."""
 
 
 def written_tags(tags: Sequence[str]) -> str:

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["IndexFile", "close", "is_damage"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x50724978  # "PrIx"
 PAGE_BYTES = 8192
 CACHE_KIB = 4096
-# The words of about a thousand messages are sorted in memory before they are written.
+# The words of some thousand messages are sorted in memory before they are written.
 HASH_BYTES = 2 << 20
 BUSY_SECONDS = 10.0
 # The log is folded in early and cut, so that it takes little beside the file.
@@ -38,8 +38,10 @@ _CLOSED = "closed"
 
 # `message` is what conditions look at, in one narrow row, so that a walk over all is short;
 # `key` is the place in the order of listing. `content` holds what bare words look at, packed.
-# `words` holds what is three characters long in words, which narrows a search down; `fed` is the
-# last document that is in it. `gone` names documents that are in it and no more in the store.
+# `words` holds the words that `word` numbers, and of the others what is three characters long in
+# them; `fed` is the last document that is in it. `era` says how many words had a number when a
+# document and those after it were fed. `gone` names documents that are in it, and no more in the
+# store.
 # `large` names documents that have too many words for it: each search looks at their texts.
 _QUOTED_TOKENIZER = "'" + TOKENIZER.replace("'", "''") + "'"
 _SCHEMA = f"""
@@ -67,6 +69,8 @@ CREATE INDEX seen ON message(doc) WHERE is_read;
 CREATE INDEX tagged ON message(tags) WHERE tags <> '';
 CREATE TABLE record(doc INTEGER PRIMARY KEY, packed BLOB NOT NULL);
 CREATE TABLE content(doc INTEGER PRIMARY KEY, packed BLOB NOT NULL);
+CREATE TABLE word(id INTEGER PRIMARY KEY, text TEXT NOT NULL);
+CREATE TABLE era(doc INTEGER PRIMARY KEY, known INTEGER NOT NULL);
 CREATE TABLE gone(doc INTEGER PRIMARY KEY);
 CREATE TABLE large(doc INTEGER PRIMARY KEY);
 CREATE TABLE state(
@@ -79,7 +83,7 @@ CREATE TABLE state(
     cursor_id TEXT NOT NULL
 );
 CREATE VIRTUAL TABLE words USING fts5(
-    grams, content='', detail=none, columnsize=0, tokenize={_QUOTED_TOKENIZER}
+    tokens, content='', detail=none, columnsize=0, tokenize={_QUOTED_TOKENIZER}
 );
 INSERT INTO words(words, rank) VALUES('hashsize', {HASH_BYTES});
 """
@@ -194,7 +198,7 @@ def _check(connection: sqlite3.Connection, version: str) -> None:
     written, boot = connection.execute("SELECT version, boot FROM state").fetchone() or ("", "")
     if written != version:
         raise sqlite3.DatabaseError("it is of another version")
-    for table in ("message", "record", "content", "gone"):
+    for table in ("message", "record", "content", "gone", "word", "era"):
         connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchall()  # noqa: S608 - our names
     connection.execute("SELECT rowid FROM words WHERE words MATCH 'abc' LIMIT 1").fetchall()
     if boot not in {_CLOSED, _boot()}:

@@ -39,7 +39,7 @@ T = TypeVar("T")
 BUSY_RATE = 200.0  # messages a second; a server that takes more has no time for the index
 LOOK_SECONDS = 0.1  # between two looks at how busy the server is
 RETRY_SECONDS = 5.0  # after trouble with the store or the disk
-FEED = 128  # messages whose words are fed in one transaction
+FEED = 1000  # messages whose words are fed in one transaction
 CLOSE_SECONDS = 2.0
 # The index stops while so much more than the store's reserve is free.
 SPARE_BYTES = 64 << 20

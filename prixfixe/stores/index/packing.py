@@ -9,20 +9,25 @@ from __future__ import annotations
 import re
 import string
 import zlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = [
     "TOKENIZER",
     "clean",
-    "expression",
-    "grams",
-    "is_exact",
+    "grams_of",
     "pack_record",
     "pack_text",
+    "pieces",
+    "quoted",
+    "tokens",
     "unpack_record",
     "unpack_text",
 ]
 
-# Grams come parted by blanks, and may hold any other character.
+# Tokens come parted by blanks, and may hold any other character.
 TOKENIZER = "ascii tokenchars '" + string.punctuation.replace("'", "''") + "'"
 _SHARED = (
     b'{"ID":"019","MessageID":"@localhost","Read":false,"From":{"Name":"","Address":"@example.org"'
@@ -32,8 +37,9 @@ _SHARED = (
 )
 _LEVEL = 3
 MAX_TEXT = 2 * 1024 * 1024  # bytes
-MAX_GRAMS = 30_000  # English prose of 2 MiB has some 15,000
+MAX_TOKENS = 30_000  # English prose of 2 MiB has some 15,000
 _SLICE = 4096  # characters of a word
+_SHORT = 64 * 1024  # characters that are taken apart at once
 _WORD = re.compile(r"[^\s\x00-\x1f\x7f]+")  # what is left between `_BLANKS`
 # The tokenizer parts words at these too.
 _BLANKS = dict.fromkeys((*range(32), 127), " ")
@@ -65,47 +71,70 @@ def clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def grams(packed: bytes) -> str | None:
-    """Return what the words of a packed text are found by: each piece of three characters.
+def tokens(
+    packed: bytes, numbers: Mapping[str, int], known: int, note: Callable[[str], None]
+) -> str | None:
+    """Return what the words of a packed text are found by.
 
-    The ends of words, which are shorter, are there too, so that one or two characters are found as
-    the beginning of a gram. Each is there once. A text that is longer than MAX_TEXT bytes, or has
-    more than MAX_GRAMS of them, has None: random text of some MiB would take ten times its size.
+    A word that has one of the first so many `numbers` is one token. `note` is told of any other
+    word. Each piece of it that has three characters is a token, and so are its ends, which are
+    shorter: one or two characters are found as the beginning of a piece. Each token is there once.
+    A text that is longer than MAX_TEXT bytes, or has more than MAX_TOKENS of them, has None: random
+    text of some MiB would take ten times its size.
     """
     octets = zlib.decompressobj(wbits=-15).decompress(packed, MAX_TEXT + 1)
     if len(octets) > MAX_TEXT:
         return None
     found: set[str] = set()
-    words: set[str] = set()
-    for match in _WORD.finditer(octets.decode("utf-8")):
-        word = match.group()
-        if word in words:
-            continue
-        if len(words) < MAX_GRAMS:
-            words.add(word)
-        for start in range(0, len(word), _SLICE):
-            ends = range(start, min(start + _SLICE, len(word)))
-            found.update(word[at : at + 3] for at in ends)
-            if len(found) > MAX_GRAMS:
-                return None
+    for word in _distinct(octets.decode("utf-8")):
+        if 0 < numbers.get(word, 0) <= known:
+            found.add(word)
+        else:
+            _add_grams(word, found)
+            note(word)
+        if len(found) > MAX_TOKENS:
+            return None
     return " ".join(found)
 
 
-def expression(text: str) -> str | None:
-    """Return an FTS5 expression that all texts with this one in them meet, if there is one."""
-    words = text.translate(_BLANKS).split()
-    wanted = dict.fromkeys(
-        _quoted(word[at : at + 3]) for word in words for at in range(len(word) - 2)
-    )
-    # What begins with one or two characters takes long to gather, and narrows little down.
-    wanted = wanted or dict.fromkeys(f"{_quoted(word)}*" for word in words)
-    return " AND ".join(wanted) or None
+def _distinct(text: str) -> Iterator[str]:
+    """Yield each word once; of very many, some more often."""
+    if len(text) <= _SHORT:
+        yield from set(_WORD.findall(text))
+        return
+    words: set[str] = set()
+    for match in _WORD.finditer(text):
+        word = match.group()
+        if word not in words:
+            yield word
+        if len(words) < MAX_TOKENS:
+            words.add(word)
 
 
-def is_exact(text: str) -> bool:
-    """Whether all texts that meet the expression have this text in them."""
-    return len(text) <= 3 and [text] == text.translate(_BLANKS).split()
+def _add_grams(word: str, found: set[str]) -> None:
+    for start in range(0, len(word), _SLICE):
+        ends = range(start, min(start + _SLICE, len(word)))
+        found.update([word[at : at + 3] for at in ends])
+        if len(found) > MAX_TOKENS:
+            return
 
 
-def _quoted(gram: str) -> str:
-    return '"' + gram.replace('"', '""') + '"'
+def pieces(text: str) -> list[str]:
+    """Return the parts of a term that are within one word each."""
+    return text.translate(_BLANKS).split()
+
+
+def grams_of(piece: str) -> str:
+    """Return an expression that each document meets which has a piece in a word without a number.
+
+    Only pieces of three characters at most are surely there then.
+    """
+    if len(piece) < 3:
+        return f"{quoted(piece)}*"
+    grams = dict.fromkeys(quoted(piece[at : at + 3]) for at in range(len(piece) - 2))
+    return " AND ".join(grams)
+
+
+def quoted(token: str) -> str:
+    """Return a token as FTS5 expressions have it."""
+    return '"' + token.replace('"', '""') + '"'

@@ -1,8 +1,8 @@
 """From a query to SQL over the index, and to what SQL cannot tell.
 
-Conditions on fields, times, sizes and states are SQL. Bare words are narrowed down by grams, which
-never miss and may find too much; where they may, the text itself is looked at. Documents whose
-words are not fed yet are looked at one by one.
+Conditions on fields, times, sizes and states are SQL. A bare word is found by the known words that
+have it in them, which is sure, and by grams, which never miss and may find too much; where they
+may, the text itself is looked at. Documents whose words are not fed yet are looked at one by one.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prixfixe.mail.query import ADDRESSED, FIELDS
 from prixfixe.stores.index.catalog import CUTS
-from prixfixe.stores.index.packing import clean, expression, is_exact, unpack_text
+from prixfixe.stores.index.packing import clean, grams_of, pieces, quoted, unpack_text
 
 if TYPE_CHECKING:
     from prixfixe.mail.query import Query, Term
+    from prixfixe.stores.index.vocabulary import Known
 
 __all__ = ["Plan", "plan"]
 
@@ -39,6 +40,10 @@ _MEASURES = {
     "smaller": "m.size < ?",
 }
 
+_GRAM = 3  # characters of the pieces that words without a number are found by
+_MOST = 400  # words of an expression: each is compared with each document that it finds
+_FIRST = 100  # of more words: those that came first are in most messages
+
 
 class Sql(NamedTuple):
     """A condition and its values."""
@@ -50,14 +55,17 @@ class Sql(NamedTuple):
 class Plan(NamedTuple):
     """How a query is answered.
 
-    `where` holds for a document of `message m`; `match` is an FTS5 expression that every match
-    meets, "" without one; `doubts` are expressions of which a document that meets none need not
-    be looked at. `words` are looked for in the text, with whether they must not be there.
-    `must_look` when each document has to be looked at.
+    `where` holds for a document of `message m`. The others are about texts: `match` is an FTS5
+    expression that every match meets, "" without one. A document that meets one of `refused` is no
+    match. A document has to be looked at if it does not meet each of `sure`, or if it meets one of
+    `doubts`; all have to if `must_look`. `words` are looked for in the text, with whether they must
+    not be there.
     """
 
     where: Sql
     match: str
+    refused: tuple[str, ...]
+    sure: tuple[str, ...]
     doubts: tuple[str, ...]
     words: tuple[tuple[bytes, bool], ...]
     must_look: bool
@@ -68,22 +76,40 @@ class Plan(NamedTuple):
         return all((word in text) is not is_negated for word, is_negated in self.words)
 
 
-def plan(query: Query) -> Plan:
-    """Return how a query is answered."""
+class _Grasp(NamedTuple):
+    """What the words of the index tell of a term.
+
+    `match` is an expression that all documents with the term meet, "" if there is none. All that
+    meet `sure` have the term; `is_exact` when that is all of them.
+    """
+
+    match: str
+    sure: str
+    is_exact: bool
+
+
+def plan(query: Query, known: Known) -> Plan:
+    """Return how a query is answered; `known` are the words of the index."""
     conditions = [_condition(term) for term in query.terms]
-    words = [term for term in query.terms if not term.field]
-    sure = [term for term in query.terms if not term.is_negated and _is_text(term)]
-    matches = [found for term in sure if (found := expression(term.text))]
-    negated = [expression(term.text) for term in words if term.is_negated]
+    wanted = [
+        (term, _grasp(term.text, known))
+        for term in query.terms
+        if _is_text(term) and not (term.field and term.is_negated)
+    ]
+    words = [(term, grasp) for term, grasp in wanted if not term.field]
+    present = [grasp for term, grasp in words if not term.is_negated and not grasp.is_exact]
+    absent = [grasp for term, grasp in words if term.is_negated]
     return Plan(
         Sql(
             " AND ".join(one.text for one in conditions if one.text) or "1",
             tuple(value for one in conditions for value in one.values),
         ),
-        " AND ".join(matches),
-        tuple(one for one in negated if one),
-        tuple((clean(term.text).encode(), term.is_negated) for term in words),
-        any(not _is_settled(term) for term in words),
+        " AND ".join(grasp.match for term, grasp in wanted if grasp.match and not term.is_negated),
+        refused=tuple(one.sure for one in absent if one.sure),
+        sure=tuple(one.sure for one in present),
+        doubts=tuple(one.match for one in absent if not one.is_exact),
+        words=tuple((clean(term.text).encode(), term.is_negated) for term, _grasp in words),
+        must_look=not all(one.sure for one in present) or not all(one.match for one in absent),
     )
 
 
@@ -91,9 +117,23 @@ def _is_text(term: Term) -> bool:
     return not term.field or term.field in FIELDS
 
 
-def _is_settled(term: Term) -> bool:
-    """Whether grams alone tell that a document need not be looked at for this word."""
-    return is_exact(term.text) or (term.is_negated and expression(term.text) is not None)
+def _grasp(text: str, known: Known) -> _Grasp:
+    found = [(piece, known.containing(piece, _MOST + 1)) for piece in pieces(text)]
+    # What one or two characters are found by takes long to gather, and narrows little down.
+    long = [each for each in found if len(each[0]) >= _GRAM] or found
+    match = " AND ".join(_matching(*each) for each in long if len(each[1]) <= _MOST)
+    if [text] != [piece for piece, _words in found]:
+        return _Grasp(match, "", is_exact=False)
+    words = found[0][1]
+    first = words if len(words) <= _MOST else words[:_FIRST]
+    if len(text) <= _GRAM and len(words) <= _MOST:
+        return _Grasp(match, match, is_exact=True)
+    return _Grasp(match, " OR ".join(map(quoted, first)), is_exact=False)
+
+
+def _matching(piece: str, words: list[str]) -> str:
+    """Return an expression that each document meets which has a piece in one of its words."""
+    return f"({' OR '.join((f'({grams_of(piece)})', *map(quoted, words)))})"
 
 
 def _condition(term: Term) -> Sql:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from prixfixe.stores.index.catalog import read_tags
 from prixfixe.stores.index.packing import unpack_record
 from prixfixe.stores.index.plan import plan
+from prixfixe.stores.index.vocabulary import Known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -75,6 +76,7 @@ class IndexReader:
     def __init__(self, file: IndexFile) -> None:
         self._db = file.reading()
         self._is_given_up = threading.Event()
+        self._known = Known()
 
     def close(self) -> None:
         """Close the connection."""
@@ -147,8 +149,8 @@ class IndexReader:
             SearchGivenUpError: `give_up` was called.
 
         """
-        how = plan(query)
         with self._search():
+            how = self._planned(query)
             if not how.words:
                 docs, counts = self._counted(how, start, limit)
                 return self._page(docs, octets), counts
@@ -165,8 +167,8 @@ class IndexReader:
             SearchGivenUpError: `give_up` was called.
 
         """
-        how = plan(query)
         with self._search():
+            how = self._planned(query)
             if how.words:
                 docs = _newest(self._hits(how), 0, limit)
             else:
@@ -178,7 +180,7 @@ class IndexReader:
     def matching(self, query: Query) -> list[str]:
         """Return the ids of all that match. Raises `SearchGivenUpError`."""
         with self._search():
-            hits = self._hits(plan(query))
+            hits = self._hits(self._planned(query))
             return [name for at in _slices(hits.docs) for name in self._ids(at)]
 
     @contextmanager
@@ -193,6 +195,10 @@ class IndexReader:
         finally:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+
+    def _planned(self, query: Query) -> Plan:
+        self._known.update(self._db)
+        return plan(query, self._known)
 
     def _hits(self, how: Plan) -> Hits:
         if how.words:
@@ -243,9 +249,9 @@ class IndexReader:
     def _looked_at(self, how: Plan, fed: int) -> Hits:
         """Collect what the conditions of SQL allow, and look at the texts where it needs that."""
         looks, values = _look(how, fed)
-        select = f"{_HIT}, CASE WHEN {looks} THEN c.packed END"
-        sql, more = _narrowed(select, how, fed, "JOIN content c ON c.doc = m.doc", tuple(values))
-        return self._collected(sql, more, how.holds)
+        text = "(SELECT packed FROM content WHERE doc = m.doc)"
+        select = f"{_HIT}, CASE WHEN {looks} THEN {text} END"
+        return self._collected(*_narrowed(select, how, fed, tuple(values)), how.holds)
 
     def _page(self, docs: Sequence[int], octets: int) -> list[Found]:
         """Return the entries that fit in so many bytes; the first is always among them."""
@@ -282,20 +288,22 @@ class IndexReader:
 
 
 _HIT = "SELECT m.doc, m.key, m.is_read"
+_MEETS = "m.doc IN (SELECT rowid FROM words WHERE words MATCH ?)"
 # Not fed yet, or too large to be.
 _NOT_IN_WORDS = "(m.doc > ? OR m.doc IN (SELECT doc FROM large))"
 
 
 def _narrowed(
-    select: str, how: Plan, fed: int, join: str = "", values: tuple[Any, ...] = ()
+    select: str, how: Plan, fed: int, values: tuple[Any, ...] = ()
 ) -> tuple[str, tuple[Any, ...]]:
     """Return a statement over what grams leave, and over what is not fed yet."""
     where, more = how.where
-    every = f"{select} FROM message m {join} WHERE "
+    where += "".join(f" AND NOT {_MEETS}" for _ in how.refused)
+    more += how.refused
+    every = f"{select} FROM message m WHERE "
     if not how.match:
         return f"{every}{where}", (*values, *more)
-    chosen = "m.doc IN (SELECT rowid FROM words WHERE words MATCH ?)"
-    sql = f"{every}{chosen} AND {where} UNION ALL {every}{_NOT_IN_WORDS} AND {where}"
+    sql = f"{every}{_MEETS} AND {where} UNION ALL {every}{_NOT_IN_WORDS} AND {where}"
     return sql, (*values, how.match, *more, *values, fed, *more)
 
 
@@ -303,10 +311,9 @@ def _look(how: Plan, fed: int) -> tuple[str, list[Any]]:
     """Return the condition for having to look at a document's text."""
     if how.must_look:
         return "1", []
-    doubts = "".join(
-        " OR m.doc IN (SELECT rowid FROM words WHERE words MATCH ?)" for _ in how.doubts
-    )
-    return f"({_NOT_IN_WORDS}{doubts})", [fed, *how.doubts]
+    unsure = "".join(f" OR NOT {_MEETS}" for _ in how.sure)
+    doubts = "".join(f" OR {_MEETS}" for _ in how.doubts)
+    return f"({_NOT_IN_WORDS}{unsure}{doubts})", [fed, *how.sure, *how.doubts]
 
 
 def _newest(hits: Hits, start: int, limit: int) -> list[int]:

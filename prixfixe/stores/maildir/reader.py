@@ -10,9 +10,9 @@ import os
 import re
 import socket
 import time
-from bisect import bisect_right
-from operator import itemgetter
-from pathlib import Path
+from array import array
+from bisect import bisect_left, bisect_right
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from prixfixe.stores.base import (
@@ -34,63 +34,71 @@ if TYPE_CHECKING:
     from prixfixe.mail.message import Message
     from prixfixe.stores.base import Arrival
 
-__all__ = ["Entry", "Look", "MaildirReader", "look", "scan"]
+__all__ = ["Look", "MaildirReader", "id_of", "look", "name_of"]
 
 # A mail program may move a file between the look at the folder and the opening.
 _TRIES = 3
 # A folder changed twice within a tick of the kernel's clock (10 ms at most) has the same time.
 _TICK_NS = 10_000_000
 _OURS = re.compile("[0-7][0-9a-f]{27}")
-_KEY = itemgetter(0)
-
-
-class Entry(NamedTuple):
-    """A file of ours and where it is now."""
-
-    name: Name
-    path: Path
 
 
 class Look(NamedTuple):
-    """Our files, oldest first; `is_calm` when no other can have been there."""
+    """Where our files are below the root (`new/NAME`), by id; `is_calm` when no other was there.
 
-    entries: list[Entry]
+    Each place is one string and nothing else, because there may be very many.
+    """
+
+    places: list[str]
     is_calm: bool
 
 
 def look(root: Path) -> Look:
     """Look at the folders. Raises `OSError`."""
-    found: dict[str, Entry] = {}
+    found: list[str] = []
     cur = root / "cur"
     # new/ before cur/: what moves in between is seen twice, never missed.
-    _list(root / "new", found)
+    _list(root, "new", found)
     for _ in range(_TRIES):
         # A name that changes while the folder is read, as flags do, may be in no answer at all.
         before, began = cur.stat().st_mtime_ns, time.time_ns()
-        _list(cur, found)
+        _list(root, "cur", found)
         is_calm = before == cur.stat().st_mtime_ns < began - _TICK_NS
         if is_calm:
             break
-    return Look([found[each] for each in sorted(found)], is_calm)
+    found.sort(key=id_of)  # what was seen last is the last of equals
+    found.append("..")
+    return Look([one for one, after in pairwise(found) if id_of(one) != id_of(after)], is_calm)
 
 
-def _list(folder: Path, found: dict[str, Entry]) -> None:
-    for file in os.listdir(folder):  # noqa: PTH208  # a Path for each costs 4 times as much
-        name = parse_name(file)
-        if name is not None:
-            found[name.id] = Entry(name, folder / file)
+def _list(root: Path, folder: str, found: list[str]) -> None:
+    with os.scandir(root / folder) as files:
+        found += [f"{folder}/{file.name}" for file in files if parse_name(file.name) is not None]
 
 
-def scan(root: Path) -> list[Entry]:
-    """Return our files, oldest first. Raises `OSError`."""
-    return look(root).entries
+def id_of(place: str) -> str:
+    """Return the id in a place, which `look` found."""
+    return place.split(".", 2)[1]
 
 
-def _place(message_id: str, seconds: int) -> Place:
+def name_of(place: str) -> Name:
+    """Return what the name of a place tells, which `look` found."""
+    name = parse_name(place.rpartition("/")[2])
+    if name is None:  # only what parses is listed
+        raise DamagedError("not a name of ours")
+    return name
+
+
+def _key(message_id: str, seconds: int) -> int:
     """Return where an id of ours stands: by its time, then by its counter (see `IdSource`)."""
     if _OURS.fullmatch(message_id):
-        return Place(int(message_id[:11], 16) << 20 | int(message_id[-5:], 16), message_id)
-    return Place(seconds * 1000 << 20, message_id)
+        return int(message_id[:11], 16) << 20 | int(message_id[-5:], 16)
+    return seconds * 1000 << 20
+
+
+def _key_of(place: str) -> int:
+    name = name_of(place)
+    return _key(name.id, name.seconds)
 
 
 class MaildirReader:
@@ -100,11 +108,13 @@ class MaildirReader:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._listing: list[Place] = []  # lowest first, as `places` last began with
-        self._places: dict[str, str] = {}  # id -> path, at the last look; replaced as a whole
+        self._listing: list[str] = []  # lowest first, as `places` last began with
+        self._keys = array("q")  # of the listing
+        self._places: list[str] = []  # by id, at the last look; replaced as a whole
+        self._kept: dict[str, str] = {}  # id -> place, of what was kept since then
         self._gone: frozenset[str] = frozenset()  # seen since the last listing, and no more there
         try:
-            scan(root)
+            look(root)
         except FileNotFoundError:
             msg = f"store {root} is not a Maildir; has a server run with it?"
             raise StoreOpenError(msg) from None
@@ -113,30 +123,31 @@ class MaildirReader:
 
     def ids(self, start: int = 0, limit: int | None = None) -> Sequence[str]:
         """Return ids, newest first."""
-        newest = [entry.name.id for entry in reversed(self._listed())]
-        return newest[start : None if limit is None else start + limit]
+        newest = self._listed()[::-1]
+        return [id_of(one) for one in newest[start : None if limit is None else start + limit]]
 
     def get(self, message_id: str) -> Message | None:
         """Return one message or None. Raises `DamagedError`."""
-        place = self._places.get(message_id)
+        place = self._known(message_id)
         for _ in range(_TRIES):
             place = place or self._found(message_id)
             if place is None:
                 return None
             try:
-                return read(place, _named(place))
+                return read(f"{self._root}/{place}", name_of(place))
             except FileNotFoundError:
                 place = None
             except DamagedError as error:
-                raise DamagedError(f"message {message_id} in {place}: {error}") from error
+                where = f"{self._root}/{place}"
+                raise DamagedError(f"message {message_id} in {where}: {error}") from error
             except OSError as error:
                 raise DamagedError(f"message {message_id}: {error}") from error
         return None
 
     def totals(self) -> Totals:
         """Return the counts, from the names alone."""
-        sizes = [entry.name.size for entry in self._listed()]
-        return Totals(len(sizes), sum(sizes))
+        places = self._listed()
+        return Totals(len(places), sum(name_of(one).size for one in places))
 
     def close(self) -> None:
         """Do nothing: no file stays open."""
@@ -153,46 +164,47 @@ class MaildirReader:
     def places(self, after: int, limit: int) -> Sequence[Place]:
         """Return the places above a key, lowest first; the folders are read for the first ones."""
         if after < 0:
-            entries = self._listed()
-            self._listing = sorted(_place(each.name.id, each.name.seconds) for each in entries)
-        begin = bisect_right(self._listing, after, key=_KEY)
-        found = self._listing[begin : begin + limit]
-        if len(found) < limit:
-            self._listing = []  # The last of them.
-            return found
-        end = bisect_right(self._listing, found[-1].key, key=_KEY)
-        return self._listing[begin:end]
+            self._listing = sorted(self._listed(), key=_key_of)
+            self._keys = array("q", map(_key_of, self._listing))
+        begin = bisect_right(self._keys, after)
+        end = min(begin + limit, len(self._keys))
+        is_last = end < begin + limit
+        if not is_last:
+            end = bisect_right(self._keys, self._keys[end - 1])
+        found = [Place(self._keys[at], id_of(self._listing[at])) for at in range(begin, end)]
+        if is_last:
+            self._listing, self._keys = [], array("q")
+        return found
 
     def expect(self, arrival: Arrival) -> Place:
         """Return where a message stands that this host just kept."""
-        name = file_name(arrival, socket.gethostname())
-        self._places[arrival.id] = str(self._root / "new" / name)
-        return _place(arrival.id, int(arrival.received_at))
+        self._kept[arrival.id] = f"new/{file_name(arrival, socket.gethostname())}"
+        return Place(_key(arrival.id, int(arrival.received_at)), arrival.id)
 
-    def _listed(self) -> list[Entry]:
+    def _listed(self) -> list[str]:
         found, self._gone = self._look(), frozenset()
-        return found.entries
+        return found.places
+
+    def _known(self, message_id: str) -> str | None:
+        """Return where a message was at the last look, or was kept since."""
+        at = bisect_left(self._places, message_id, key=id_of)
+        if at < len(self._places) and id_of(self._places[at]) == message_id:
+            return self._places[at]
+        return self._kept.get(message_id)
 
     def _found(self, message_id: str) -> str | None:
         """Look where a file is now; all that is gone by then costs no other look."""
         if message_id in self._gone:
             return None
-        before = self._places.keys() | self._gone
+        before = {*map(id_of, self._places), *self._kept, *self._gone}
         if self._look().is_calm:
-            self._gone = frozenset(before - self._places.keys())
-        return self._places.get(message_id)
+            self._gone = frozenset(before.difference(map(id_of, self._places)))
+        return self._known(message_id)
 
     def _look(self) -> Look:
         try:
             found = look(self._root)
         except OSError as error:
             raise StoreError(str(error)) from error
-        self._places = {entry.name.id: str(entry.path) for entry in found.entries}
+        self._places, self._kept = found.places, {}
         return found
-
-
-def _named(place: str) -> Name:
-    name = parse_name(os.path.basename(place))  # noqa: PTH119  # the place is a text of ours
-    if name is None:  # only what parses is listed
-        raise DamagedError("not a name of ours")
-    return name

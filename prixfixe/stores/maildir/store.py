@@ -28,8 +28,8 @@ from prixfixe.stores.disk.folder import (
 from prixfixe.stores.disk.free_space import DiskSpace
 from prixfixe.stores.disk.identity import displaced, identify, named
 from prixfixe.stores.group_commit import GroupLimits, GroupStore
-from prixfixe.stores.maildir.file import Name, encode, make_name, parse_name
-from prixfixe.stores.maildir.reader import Entry, MaildirReader, scan
+from prixfixe.stores.maildir.file import encode, make_name, parse_name
+from prixfixe.stores.maildir.reader import MaildirReader, id_of, look, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +81,7 @@ class _Maildir:
         self._space = DiskSpace(root, options.disk.min_free, options.disk.on_space)
         self._has_limit = bool(options.max_messages or options.max_age)
         self._place: Identity | None = None  # of `new/`, as mail was last written there
-        self._kept: deque[Entry] = deque()  # oldest first; empty without a limit
+        self._kept: deque[str] = deque()  # places, oldest first; empty without a limit
         self._scanned_at = float("-inf")
 
     def open(self) -> Recovery:
@@ -121,7 +121,7 @@ class _Maildir:
             self._take_back(files)
             raise
         if self._has_limit:
-            self._kept.extend(Entry(_parsed(f.name), self._new / f.name) for f in files)
+            self._kept.extend(f"new/{file.name}" for file in files)
             self._prune()
 
     def _settle_in(self) -> None:
@@ -193,7 +193,8 @@ class _Maildir:
     def delete(self, ids: Sequence[str] | None) -> int:
         wanted = None if ids is None else set(ids)
         try:
-            doomed = [e for e in scan(self._root) if wanted is None or e.name.id in wanted]
+            places = look(self._root).places
+            doomed = [one for one in places if wanted is None or id_of(one) in wanted]
             count = self._remove_all(doomed)
             for folder in (self._new, self._root / "cur"):
                 sync_folder(folder)
@@ -202,25 +203,26 @@ class _Maildir:
             raise store_error(error) from error
         return count
 
-    def _remove_all(self, doomed: Sequence[Entry]) -> int:
+    def _remove_all(self, doomed: Sequence[str]) -> int:
         """Remove what can be removed, then raise the first error: one does not keep the others."""
         count, failed = 0, None
-        for entry in doomed:
+        for place in doomed:
             try:
-                count += self._remove(entry)
+                count += self._remove(place)
             except OSError as error:
                 failed = failed or error
         if failed is not None:
             raise failed
         return count
 
-    def _remove(self, entry: Entry) -> bool:
+    def _remove(self, place: str) -> bool:
+        path = self._root / place
         try:
-            entry.path.unlink()
+            path.unlink()
         except FileNotFoundError:  # moved or deleted by a mail program; the next scan will tell
             return False
         except (IsADirectoryError, PermissionError):
-            if entry.path.is_dir():  # no message, whatever its name says
+            if path.is_dir():  # no message, whatever its name says
                 return False
             raise
         return True
@@ -260,7 +262,7 @@ class _Maildir:
 
     def _rescan(self) -> None:
         if self._has_limit:
-            self._kept = deque(scan(self._root))
+            self._kept = deque(look(self._root).places)
             self._scanned_at = time.monotonic()
 
     def _is_over(self) -> bool:
@@ -269,14 +271,7 @@ class _Maildir:
             return True
         if not options.max_age or not kept:
             return False
-        return kept[0].name.seconds < int(options.clock() - options.max_age)
-
-
-def _parsed(name: str) -> Name:
-    parsed = parse_name(name)
-    if parsed is None:  # a name of our own making
-        raise StoreError(f"name {name}")
-    return parsed
+        return name_of(kept[0]).seconds < int(options.clock() - options.max_age)
 
 
 def _taken(message: Message) -> StoreError:
