@@ -1,6 +1,7 @@
 """The routes of HTTP.
 
-Health and metrics are open; the guard checks every other path, known or not.
+Health and metrics are open; the guard checks every other path, known or not. The files of the page
+need no token.
 """
 
 from __future__ import annotations
@@ -10,10 +11,15 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 from starlette.routing import Route, Router
 
+from prixfixe.http.access import Access
+from prixfixe.http.api.events import Events
 from prixfixe.http.api.faults import FaultPaths
+from prixfixe.http.api.feed import Feed
 from prixfixe.http.api.routes import Api
 from prixfixe.http.guard import Guard, Hosts, with_own_host
 from prixfixe.http.health import Health
+from prixfixe.http.page.files import page_routes
+from prixfixe.http.page.view import View
 from prixfixe.http.responses import ERRORS, Framing
 
 if TYPE_CHECKING:
@@ -36,7 +42,10 @@ def build_app(context: HttpContext, mailbox: Mailbox) -> Framing:
         exception_handlers=ERRORS,
     )
     app.router.redirect_slashes = False
-    app.router.default = Guard(_guarded(context, mailbox), Hosts(context.hosts), context.token)
+    access = Access(context.token)
+    open_app = Router(page_routes() if context.has_page else [], redirect_slashes=False)
+    guarded = _guarded(context, mailbox, access)
+    app.router.default = Guard(guarded, Hosts(context.hosts), access, open_app)
 
     async def routed(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's
         await app(with_own_host(scope), receive, send)
@@ -44,8 +53,10 @@ def build_app(context: HttpContext, mailbox: Mailbox) -> Framing:
     return Framing(routed)
 
 
-def _guarded(context: HttpContext, mailbox: Mailbox) -> Router:
-    api, message = Api(context, mailbox), "/api/v1/message/{id}"
+def _guarded(context: HttpContext, mailbox: Mailbox, access: Access) -> Router:
+    feed = Feed(context.arrivals, mailbox)
+    api = Api(context, mailbox, feed)
+    message = "/api/v1/message/{id}"
     return Router(
         redirect_slashes=False,
         routes=[
@@ -66,6 +77,9 @@ def _guarded(context: HttpContext, mailbox: Mailbox) -> Router:
             Route(f"{message}/envelope", api.envelope),
             Route(f"{message}/part/{{part}}", api.part),
             *_fault_routes(FaultPaths(context)),
+            Route(f"{message}/tree", api.tree),
+            Route("/api/v1/events", Events(feed, mailbox).events),
+            *(View(api, access).routes() if context.has_page else ()),
         ],
     )
 

@@ -34,6 +34,7 @@ class HttpContext:
     store_url: str
     index: Index | None = None
     faults: Faults | None = None
+    has_page: bool = True
 
     @property
     def store_kind(self) -> str:

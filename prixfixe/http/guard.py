@@ -1,16 +1,16 @@
 """Checks of Host, token and origin for every request outside the open routes.
 
-An absolute request target is checked by its own host (RFC 9112 3.2.2). Tokens are compared in
-constant time.
+An absolute request target is checked by its own host (RFC 9112 3.2.2).
 """
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
+
+from starlette.routing import Match
 
 from prixfixe.http.responses import Json
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from starlette.responses import Response
+    from starlette.routing import Router
+
+    from prixfixe.http.access import Access
 
 __all__ = ["Guard", "Hosts", "is_foreign", "with_own_host"]
 
@@ -106,34 +109,35 @@ def is_foreign(scope: Any) -> bool:  # noqa: ANN401 - ASGI's
 
 
 class Guard:
-    """Stands before an application: whoever may not pass is answered here."""
+    """Stands before an application: whoever may not pass is answered here.
 
-    def __init__(self, app: Any, hosts: Hosts, token: str | None) -> None:  # noqa: ANN401 - ASGI's
+    `open_app` is what needs no token; a request that it does not know goes on to the token.
+    """
+
+    def __init__(self, app: Any, hosts: Hosts, access: Access, open_app: Router) -> None:  # noqa: ANN401
         self._app = app
+        self._open = open_app
         self._hosts = hosts
-        self._token = None if token is None else token.encode()
+        self._access = access
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
         """Answer, or pass on."""
-        await (self._refusal(scope) or self._app)(scope, receive, send)
+        await (self._refusal(scope) or self._app_for(scope))(scope, receive, send)
+
+    def _app_for(self, scope: Any) -> Any:  # noqa: ANN401
+        return self._open if self._is_open(scope) else self._app
+
+    def _is_open(self, scope: Any) -> bool:  # noqa: ANN401
+        return any(route.matches(scope)[0] is Match.FULL for route in self._open.routes)
 
     def _refusal(self, scope: Any) -> Response | None:  # noqa: ANN401
         named = _values(scope, b"host")
         if len(named) != 1 or not self._hosts.has(named[0]):
             return Json({"Error": "a Host that SMTP_HTTP_HOSTS does not list"}, 421)
-        if not self._has_token(scope):
+        if not (self._is_open(scope) or self._access.may_pass(scope)):
             refusal = Json({"Error": "a bearer token is required"}, 401)
             refusal.headers["WWW-Authenticate"] = "Bearer"
             return refusal
         if scope["method"] not in ("GET", "HEAD", "OPTIONS") and is_foreign(scope):
             return Json({"Error": "not for a page of another origin"}, 403)
         return None
-
-    def _has_token(self, scope: Any) -> bool:  # noqa: ANN401
-        """Whether the request has the token once (RFC 9110 11.4: the scheme has no case)."""
-        if self._token is None:
-            return True
-        given = [value for name, value in scope["headers"] if name == b"authorization"]
-        scheme, _, token = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
-        is_same = hmac.compare_digest(token.strip(b" "), self._token)
-        return is_same and scheme.lower() == b"bearer"

@@ -88,7 +88,7 @@ class Framing:
 
         async def send_safely(event: Any) -> None:  # noqa: ANN401
             if event["type"] == "http.response.start":
-                event["headers"] = [*event["headers"], *SAFE]
+                event["headers"] = _made_safe(event["headers"])
                 if connection.is_body_open:
                     event["headers"].append(_CLOSE)
             await send(event)
@@ -101,6 +101,12 @@ class Framing:
         except asyncio.CancelledError:
             if not connection.is_lost:  # else nobody waits for it
                 raise
+
+
+def _made_safe(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Add what every answer has, but for what this one has in its own way."""
+    own = {name.lower() for name, _ in headers}
+    return [*headers, *(header for header in SAFE if header[0] not in own)]
 
 
 def _is_doubtful(scope: Any) -> bool:  # noqa: ANN401 - ASGI's

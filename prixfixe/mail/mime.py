@@ -120,12 +120,16 @@ class Part:
 
 
 class Parsed(NamedTuple):
-    """A message taken apart; of one that would cost too much there may be more."""
+    """A message taken apart; of one that would cost too much there may be more.
+
+    `multiparts` are the numbers and types of what holds `parts`; the number of the root is "".
+    """
 
     header: Header
     parts: tuple[Part, ...]
     is_alternative: bool = False
     is_body_cut: bool = False
+    multiparts: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_header_cut(self) -> bool:
@@ -184,6 +188,7 @@ class _Parser:
         self._lines = _with_line_feeds(body)
         self._budget = Budget()
         self._parts: list[Part] = []
+        self._multiparts: list[tuple[str, str]] = []
 
     def parse(self) -> Parsed:
         """Return the message taken apart."""
@@ -193,7 +198,8 @@ class _Parser:
         try:
             self._budget.take_part(len(header.fields), 0)
             self._walk(root, 0)
-            return Parsed(header, tuple(self._parts), is_alternative)
+            multiparts = tuple(self._multiparts)
+            return Parsed(header, tuple(self._parts), is_alternative, multiparts=multiparts)
         except TooMuchError:
             return Parsed(header, (self._leaf(root),), is_alternative, is_body_cut=True)
 
@@ -204,6 +210,8 @@ class _Parser:
             return
         default = "message/rfc822" if node.kind.value == "multipart/digest" else _DEFAULT_TYPE
         ranges = self._children(node)
+        if ranges:
+            self._multiparts.append((node.number, node.kind.value))
         for number, (start, end) in enumerate(ranges, 1):
             header = read_header(self._lines, start, end)
             self._budget.take_part(len(header.fields), depth + 1)

@@ -241,6 +241,7 @@ class Server:
                 store_url=self._settings.store,
                 index=self._index,
                 faults=self.faults,
+                has_page=self._settings.http_ui,
             )
         )
         listener = bind_socket(self._settings.http_bind, self._settings.http_port)

@@ -219,6 +219,12 @@ TABLE: tuple[Setting, ...] = (
         " never where mail matters",
     ),
     Setting(
+        "SMTP_HTTP_UI",
+        parse.boolean,
+        "on",
+        "on serves the inbox page at / and mail for its frames at /view; off removes both",
+    ),
+    Setting(
         "SMTP_LOG_LEVEL",
         parse.choice("debug", "info", "warning", "error", "critical"),
         "info",
@@ -286,6 +292,7 @@ class Settings:
     http_token: str | None = field(repr=False)
     http_hosts: tuple[str, ...]
     faults: bool
+    http_ui: bool
     log_level: str
     log_format: str | None
     log_addresses: str

@@ -439,6 +439,13 @@ def http_hosts(box: Box, _trust: ssl.SSLContext) -> None:
     assert box.http("/readyz", Host="other.example.com").status == 200
 
 
+@respects("SMTP_HTTP_UI", {"SMTP_HTTP_UI": "off"})
+def http_ui(box: Box, _trust: ssl.SSLContext) -> None:
+    assert box.http("/").status == 404
+    assert box.http("/view/latest.html").status == 404
+    assert box.http("/api/v1/messages").status == 200
+
+
 @respects("SMTP_LOG_LEVEL", {"SMTP_LOG_LEVEL": "warning", "SMTP_MAX_CONNECTIONS": "1"})
 def log_level(box: Box, _trust: ssl.SSLContext) -> None:
     with box.hello() as wire:

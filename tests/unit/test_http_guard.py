@@ -10,7 +10,7 @@ from tests.conftest import PATIENCE
 OPEN = ("/livez", "/readyz", "/healthz", "/metrics")
 GUARDED = (
     *(
-        "/",
+        "/x",
         "/api",
         "/api/",
         "//api/v1/messages",

@@ -63,6 +63,7 @@ WRONG = {
     "SMTP_HTTP_PORT": ("99999", "off or a port"),
     "SMTP_HTTP_TOKEN": ("two words", "printable ASCII without spaces"),
     "SMTP_HTTP_HOSTS": ("mail.example.com:80", "names such as"),
+    "SMTP_HTTP_UI": ("perhaps", "true or false"),
     "SMTP_LOG_LEVEL": ("loud", "one of debug"),
     "SMTP_LOG_ADDRESSES": ("some", "one of full, domain, none"),
     "SMTP_LOG_FORMAT": ("xml", "one of text, json"),

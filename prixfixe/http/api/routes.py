@@ -19,6 +19,7 @@ from prixfixe.http.api.change_request import read_change, tag_change, tag_name
 from prixfixe.http.api.delete_request import named_ids
 from prixfixe.http.api.mailbox import NOT_INDEXED, STEP_SECONDS
 from prixfixe.http.api.runtime_stats import RuntimeStats
+from prixfixe.http.api.tree import tree
 from prixfixe.http.api.wait_condition import WaitCondition, time_of, wait_condition
 from prixfixe.http.pieces import cut, json_pieces
 from prixfixe.http.responses import InPieces, Json, number, only, whole
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from prixfixe.http.api.feed import Feed
     from prixfixe.http.api.mailbox import Mailbox
     from prixfixe.http.api.mailpit import Listing
     from prixfixe.http.context import HttpContext
@@ -88,9 +90,10 @@ class _Download(NamedTuple):
 class Api:
     """Mailpit's read API, and two paths beyond it."""
 
-    def __init__(self, context: HttpContext, mailbox: Mailbox) -> None:
+    def __init__(self, context: HttpContext, mailbox: Mailbox, feed: Feed) -> None:
         self._context = context
         self._mailbox = mailbox
+        self._feed = feed
         self._shelf = Shelf()
         self._searches = Shelf(SEARCH_OCTETS)  # apart: a long search keeps no list waiting
         self._stats = RuntimeStats(context.metrics)
@@ -121,6 +124,7 @@ class Api:
         if change.search is not None:
             ids = await self._mailbox.matching_ids(_parsed(request, change.search))
         await self._mailbox.change(lambda catalog: catalog.mark(ids, is_read=change.is_read))
+        self._feed.tell_of("read", ids, Read=change.is_read)
         return _ok()
 
     async def search(self, request: Request) -> Response:
@@ -161,6 +165,7 @@ class Api:
         finally:
             self._shelf.forget()
             self._mailbox.deleted()
+            self._feed.tell_of("deleted", ids)
         return _ok()
 
     async def info(self, request: Request) -> Response:
@@ -192,6 +197,7 @@ class Api:
         only(request)
         ids, tags = await tag_change(request)
         await self._mailbox.change(lambda catalog: catalog.tag(ids, tags))
+        self._feed.tell("reset")
         return _ok()
 
     async def rename_tag(self, request: Request) -> Response:
@@ -209,9 +215,9 @@ class Api:
 
     # --- one message
 
-    async def _id(self, request: Request) -> str:
+    async def _id(self, request: Request, *also: str) -> str:
         """Return the id that is asked for; `latest` may be the newest that matches a query."""
-        only(request, "query", "tz")
+        only(request, "query", "tz", *also)
         asked: str = request.path_params["id"]
         if asked != "latest" or not request.query_params.get("query"):
             return await self._mailbox.id_of(asked)
@@ -221,11 +227,20 @@ class Api:
             raise HTTPException(503, NOT_INDEXED)
         return next(iter(found), "")
 
-    async def _lent(
-        self, request: Request, kind: str, make: Callable[[Message], T], weigh: Callable[[T], int]
+    async def lent(
+        self,
+        request: Request,
+        kind: str,
+        make: Callable[[Message], T],
+        weigh: Callable[[T], int],
+        *,
+        also: tuple[str, ...] = (),
     ) -> Loan[T]:
-        """Return what is made of a message once for all who look, or answer 404."""
-        name = await self._id(request)
+        """Return what is made of a message once for all who look, or answer 404.
+
+        `also` are parameters that the path takes beside those that name a message.
+        """
+        name = await self._id(request, *also)
 
         async def made() -> T:
             view = await self._mailbox.view(name, make)
@@ -238,12 +253,12 @@ class Api:
     async def _lent_json(
         self, request: Request, kind: str, make: Callable[[Message], dict[str, Any]]
     ) -> Response:
-        loan = await self._lent(request, kind, make, _weight)
+        loan = await self.lent(request, kind, make, _weight)
         return InPieces(json_pieces(loan.value), loan, Json.media_type)
 
     async def message(self, request: Request) -> Response:
         """Return a message taken apart, and mark it as read."""
-        loan = await self._lent(request, "detail", _detail, _weight)
+        loan = await self.lent(request, "detail", _detail, _weight)
         try:
             name, record = loan.value["ID"], loan.value
             said = await self._mailbox.said(name)
@@ -263,10 +278,15 @@ class Api:
                 lambda catalog: catalog.mark([name], is_read=True), STEP_SECONDS
             )
             await mark
+            self._feed.tell_of("read", [name], Read=True)
 
     async def envelope(self, request: Request) -> Response:
         """Return what the SMTP session said."""
         return await self._lent_json(request, "envelope", mailpit.envelope)
+
+    async def tree(self, request: Request) -> Response:
+        """Return the MIME tree."""
+        return await self._lent_json(request, "tree", tree)
 
     async def headers(self, request: Request) -> Response:
         """Return the header fields, each name with all its values."""
@@ -274,14 +294,14 @@ class Api:
 
     async def raw(self, request: Request) -> Response:
         """Return the message as a file, byte for byte."""
-        loan = await self._lent(request, "raw", _raw, _length)
+        loan = await self.lent(request, "raw", _raw, _length)
         kind = "text/plain; charset=utf-8"
         return InPieces(cut(loan.value), loan, kind, _length(loan.value))
 
     async def part(self, request: Request) -> Response:
         """Return one part's decoded content, as a download."""
         wanted = request.path_params["part"]
-        loan = await self._lent(
+        loan = await self.lent(
             request, f"part {wanted}", lambda one: _part(one, wanted), lambda one: len(one.content)
         )
         kind, content = loan.value.content_type, loan.value.content

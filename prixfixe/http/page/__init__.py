@@ -1,0 +1,1 @@
+"""The inbox page: its files, and mail as frames show it."""
