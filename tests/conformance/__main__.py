@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 try:
+    from prixfixe.verify.dialogue.script import load
     from tests.conformance.peers import PEERS
     from tests.conformance.report import UNPUBLISHED, line, results, summary
-    from tests.conformance.script import load
     from tests.conformance.stock import StockTarget
     from tests.conformance.targets import ProcessTarget
 except ModuleNotFoundError as error:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 from docker.errors import DockerException
 
+from prixfixe.verify.dialogue.script import load
 from tests.conformance.document import Column, document
 from tests.conformance.peers import PEERS
 from tests.conformance.report import UNPUBLISHED, line, results
-from tests.conformance.script import load
 from tests.conformance.stock import StockTarget
 from tests.conformance.targets import ProcessTarget
 from tests.container import engine

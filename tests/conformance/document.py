@@ -16,8 +16,8 @@ from tests.conformance.report import FAIL, NOT_OFFERED, OTHERWISE, PASS, UNPUBLI
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from prixfixe.verify.dialogue.script import Case
     from tests.conformance.report import Result
-    from tests.conformance.script import Case
 
 __all__ = ["Column", "document"]
 
@@ -27,7 +27,7 @@ COUNTED = ("pass", "otherwise", "fail", "–", "unseen")
 LEVELS = {"M": "must", "S": "should", "P": "own rule"}
 HEAD = """# Conformance: who passes what
 
-Written by `nox -s differential` on {date}, which plays every case of `tests/conformance/cases` on
+Written by `nox -s differential` on {date}, which plays every case of `prixfixe/verify/dialogue/cases` on
 each server in one run, in every way a case can be cut; a case counts as passed when all its parts
 do. It is a report about PrixFixe's table and no ranking of servers. They were made for other ends
 than keeping test mail byte for byte, and much of what the table asks is left to them by the RFCs.

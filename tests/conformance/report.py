@@ -11,13 +11,13 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.conformance.runner import play
+from prixfixe.verify.dialogue.runner import play
 from tests.conformance.targets import NotOfferedError, UnseenError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from tests.conformance.script import Case
+    from prixfixe.verify.dialogue.script import Case
     from tests.conformance.targets import Target
 
 __all__ = [

@@ -4,13 +4,13 @@ import re
 
 import pytest
 
+from prixfixe.verify.dialogue.script import CONFIGURATIONS, load
+from prixfixe.verify.readback.delivered import kept
 from tests.conformance.differential import DOCUMENTS
 from tests.conformance.document import Column, document
 from tests.conformance.peers import PEERS
-from tests.conformance.peers.kept import kept
 from tests.conformance.peers.notes import NOTES, SETTINGS
 from tests.conformance.report import FAIL, OTHERWISE, PASS, UNPUBLISHED, Result
-from tests.conformance.script import CONFIGURATIONS, load
 
 CASES = load()
 RECEIVED = b"Received: from c.test\n\tby peer.test id %b;\n\tWed, 25 Nov 2026 14:15:14 +0000\n"
@@ -100,5 +100,5 @@ def test_notes_are_about_rows_that_bind_and_servers_that_are_played():
 
 @pytest.mark.parametrize("target", PEERS.values(), ids=PEERS)
 def test_a_peer_has_settings_for_letters_that_exist(target):
-    assert set(target.letters) <= CONFIGURATIONS
+    assert set(target.letters) <= CONFIGURATIONS.keys()
     assert "D" in target.letters

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from tests.conformance.runner import play
-from tests.conformance.script import load
+from prixfixe.verify.dialogue.runner import play
+from prixfixe.verify.dialogue.script import load
 from tests.conformance.targets import ProcessTarget
 
 CASES = load()

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
+from prixfixe.verify.dialogue.script import load, parse
+from prixfixe.verify.dialogue.specials import FUNCTIONS
 from tests.conformance.report import FAIL, results
-from tests.conformance.script import load, parse
-from tests.conformance.specials import FUNCTIONS
 from tests.conformance.stock import StockTarget
 
 CASES = load()

@@ -20,7 +20,7 @@ from requests.exceptions import ConnectionError as NoAnswerError
 from requests.exceptions import ReadTimeout
 from testcontainers.core.container import DockerContainer
 
-from tests.conformance.wire import Wire
+from prixfixe.verify.dialogue.wire import Wire
 from tests.container import engine
 from tests.container.mailbox import Kept, read_all
 from tests.container.profile import MAIL, hardened

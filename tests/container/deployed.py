@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from docker.errors import NotFound
 
-from tests.conformance.wire import Wire
+from prixfixe.verify.dialogue.wire import Wire
 from tests.container import engine
 from tests.container.box import PYTHON, Answer
 from tests.container.mailbox import Kept, read_all

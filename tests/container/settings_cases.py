@@ -23,7 +23,7 @@ from tests.container.talk import body_of, deliver, envelope, stuffed
 from tests.container.waiting import eventually
 
 if TYPE_CHECKING:
-    from tests.conformance.wire import Wire
+    from prixfixe.verify.dialogue.wire import Wire
     from tests.container.box import Box
 
 __all__ = ["PASSWORD", "RESPECTED", "USER", "Row"]

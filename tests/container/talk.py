@@ -13,7 +13,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from tests.conformance.wire import ClosedError, Wire
+from prixfixe.verify.dialogue.wire import ClosedError, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

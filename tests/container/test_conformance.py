@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conformance.runner import play
-from tests.conformance.script import load
+from prixfixe.verify.dialogue.runner import play
+from prixfixe.verify.dialogue.script import load
 from tests.conformance.targets import START_SECONDS, Mailbox, PrixFixeTarget
 from tests.container.box import PYTHON, Box
 

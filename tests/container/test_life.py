@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from tests.conformance.wire import ClosedError, Wire
+from prixfixe.verify.dialogue.wire import ClosedError, Wire
 from tests.container import engine
 from tests.container.box import PYTHON
 from tests.container.health_states import FILL

@@ -7,7 +7,7 @@ import threading
 import pytest
 from docker.types import Ulimit
 
-from tests.conformance.wire import ClosedError, Wire
+from prixfixe.verify.dialogue.wire import ClosedError, Wire
 from tests.container import engine
 from tests.container.box import PYTHON
 from tests.container.profile import LEAST_MEMORY, LEAST_NOFILE, LEAST_PIDS, mail_on_tmpfs

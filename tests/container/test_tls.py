@@ -13,7 +13,7 @@ from tests.container.talk import Crowd, body_of, deliver
 from tests.container.waiting import eventually
 from tests.integration.test_clients import has_swaks_tls, needs
 from tests.support import tls_probe as offered
-from tests.support.scram_client import ScramClient
+from prixfixe.verify.dialogue.scram import ScramClient
 
 USER = "alice@example.com"
 HASHES = {word: hash_password(word) for word in ("correct horse", "battery staple")}

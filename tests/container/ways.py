@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tests.container.talk import RECIPIENT, SENDER, stuffed
 
 if TYPE_CHECKING:
-    from tests.conformance.wire import Wire
+    from prixfixe.verify.dialogue.wire import Wire
     from tests.container.box import Box
 
 __all__ = ["BODIES", "WAYS", "connect", "enter", "environ", "hand_over", "options", "say_mail"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Self
 
-from tests.conformance.wire import ClosedError, Wire
+from prixfixe.verify.dialogue.wire import ClosedError, Wire
 
 if TYPE_CHECKING:
     from tests.durability.ledger import Ledger, Sent

@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tests.conformance.wire import ClosedError
+from prixfixe.verify.dialogue.wire import ClosedError
 from tests.durability import strace
 from tests.durability.waiting import until
 

@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.conformance.wire import ClosedError
+from prixfixe.verify.dialogue.wire import ClosedError
 from tests.durability import strace
 from tests.durability.calls import parse
 from tests.durability.client import Client

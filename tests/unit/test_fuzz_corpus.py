@@ -7,7 +7,7 @@ import pytest
 
 from prixfixe.smtp import replies
 from prixfixe.smtp.session import Session
-from tests.conformance.script import load
+from prixfixe.verify.dialogue.script import load
 from tests.fuzz.harness import OFFERS, TARGETS, session
 
 CORPUS = Path(__file__).parents[1] / "fuzz" / "corpus"

@@ -10,7 +10,7 @@ from prixfixe.auth.authenticator import Verdict
 from prixfixe.smtp.scram import make_keys
 from prixfixe.telemetry.log import build_log
 from tests.conftest import until
-from tests.support.scram_client import ScramClient
+from prixfixe.verify.dialogue.scram import ScramClient
 from tests.unit.test_auth import cheap_hash
 from tests.unit.test_connection import START
 

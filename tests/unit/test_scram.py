@@ -14,7 +14,7 @@ from prixfixe.auth.hashes import hash_password
 from prixfixe.auth.users_file import UsersError, parse_users
 from prixfixe.smtp import replies, sasl, scram
 from prixfixe.smtp.scram import Challenge, Decoys, make_keys, parse_keys
-from tests.support.scram_client import ScramClient
+from prixfixe.verify.dialogue.scram import ScramClient
 from tests.support.session_driver import Talk
 
 # RFC 7677 section 3.

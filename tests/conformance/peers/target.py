@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 import docker
 from docker.errors import BuildError, DockerException
 
-from tests.conformance.peers.kept import PREFACE, kept
+from prixfixe.verify.dialogue.wire import ClosedError, Wire
+from prixfixe.verify.readback.delivered import PREFACE, kept
 from tests.conformance.targets import NotOfferedError, Server, Stored, Target
-from tests.conformance.wire import ClosedError, Wire
 from tests.container import engine
 from tests.container.builder import ensure_base
 from tests.container.once import once

@@ -1,10 +1,8 @@
-"""What a peer delivered, read as equal to what was sent where the standards call it equal.
+"""What a server delivered, read as equal to what was sent where the standards call it equal.
 
-Owns: the records that `record` writes and `window` tells. Promises: deliveries of one message are
-one message again. A delivered file has the line ends of its system; a body without a header was sent
-with one, or has an empty line between it and the server's; a mailbox may be requoted (RFC 5321 4.1.2: the quoted
-forms of a string are one), its domain folded, its recipients may come in any order.
-Refuses: judging.
+Deliveries of one message are one message again. A delivered file has the line ends of its system.
+A body without a header was sent with one, or has an empty line between it and the server's. A
+mailbox may be quoted otherwise (RFC 5321 section 4.1.2), and recipients may come in any order.
 """
 
 from __future__ import annotations

@@ -8,15 +8,15 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from tests.conformance.specials.dialogues import DATA
-from tests.conformance.specials.pulse import undisturbed
-from tests.conformance.wire import ClosedError
+from prixfixe.verify.dialogue.specials.dialogues import DATA
+from prixfixe.verify.dialogue.specials.pulse import undisturbed
+from prixfixe.verify.dialogue.wire import ClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.conformance.targets import Server, Target
-    from tests.conformance.wire import Wire
+    from prixfixe.verify.dialogue.servers import Server, Target
+    from prixfixe.verify.dialogue.wire import Wire
 
 __all__ = [
     "early_talker",
@@ -100,7 +100,7 @@ def _floods(server: Server) -> Iterator[list[threading.Thread]]:
 
 def floods_are_fair(target: Target) -> None:
     server = target.using("D")
-    waits = []
+    waits: list[float] = []
     with server.hello() as ninth, _floods(server) as threads:
         while len(waits) < 5 or (any(one.is_alive() for one in threads) and len(waits) < 500):
             before = time.monotonic()

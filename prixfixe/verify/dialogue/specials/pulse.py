@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
-from tests.conformance.wire import ClosedError
+from prixfixe.verify.dialogue.wire import ClosedError
 
 if TYPE_CHECKING:
-    from tests.conformance.targets import Target
+    from prixfixe.verify.dialogue.servers import Target
 
 __all__ = ["undisturbed"]
 

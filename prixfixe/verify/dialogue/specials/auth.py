@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
-from tests.conformance.specials.dialogues import keywords
-from tests.conformance.specials.tls import secured
-from tests.conformance.targets import PASSWORD, USER
-from tests.support.scram_client import ScramClient
+from prixfixe.verify.dialogue.scram import ScramClient
+from prixfixe.verify.dialogue.servers import PASSWORD, USER
+from prixfixe.verify.dialogue.specials.dialogues import keywords
+from prixfixe.verify.dialogue.specials.tls import secured
 
 if TYPE_CHECKING:
-    from tests.conformance.targets import Target
-    from tests.conformance.wire import Wire
+    from prixfixe.verify.dialogue.servers import Target
+    from prixfixe.verify.dialogue.wire import Wire
 
 __all__ = [
     "auth_inside_tls",

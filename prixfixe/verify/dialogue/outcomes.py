@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from tests.conformance.script import octets_of
-from tests.conformance.targets import NotOfferedError
+from prixfixe.verify.dialogue.script import octets_of
+from prixfixe.verify.dialogue.servers import NotOfferedError
 
 if TYPE_CHECKING:
-    from tests.conformance.script import Part
-    from tests.conformance.targets import Stored
+    from collections.abc import Callable
+
+    from prixfixe.verify.dialogue.script import Part
+    from prixfixe.verify.dialogue.servers import Stored
 
 __all__ = ["CaseError", "check_outcomes", "is_count"]
 
@@ -65,12 +67,13 @@ def _check_last(name: str, texts: list[str], last: Stored) -> None:
     words = [octets_of(text) for text in texts]
     if name == "raw" and last.raw is None:
         raise NotOfferedError("no trace headers")
-    is_right, came = {
+    looked: dict[str, Callable[[], tuple[bool, object]]] = {
         "sender": lambda: (last.is_from(words[0].decode()), last.sender),
         "rcpt": lambda: (last.is_for([one.decode() for one in words]), last.recipients),
         "body": lambda: (last.has_body(b"".join(words)), last.body),
         "raw": lambda: _searched(texts[0], last.raw or b""),
-    }[name]()
+    }
+    is_right, came = looked[name]()
     if not is_right:
         raise CaseError(f"{name}: expected {texts!r:.300}, stored {came!r:.300}")
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from tests.conformance.script import ENVELOPE
-from tests.conformance.specials.dialogues import DATA, keywords, only
-from tests.conformance.targets import UnseenError
-from tests.conformance.wire import ClosedError
+from prixfixe.verify.dialogue.script import ENVELOPE
+from prixfixe.verify.dialogue.servers import UnseenError
+from prixfixe.verify.dialogue.specials.dialogues import DATA, keywords, only
+from prixfixe.verify.dialogue.wire import ClosedError
 
 if TYPE_CHECKING:
-    from tests.conformance.targets import Target
-    from tests.conformance.wire import Wire
+    from prixfixe.verify.dialogue.servers import Target
+    from prixfixe.verify.dialogue.wire import Wire
 
 __all__ = [
     "endless_command",

@@ -3,7 +3,7 @@
 A function returns when the target passes and raises AssertionError when it does not.
 """
 
-from tests.conformance.specials import auth, bounds, dialogues, flow, timing, tls
+from prixfixe.verify.dialogue.specials import auth, bounds, dialogues, flow, timing, tls
 
 __all__ = ["FUNCTIONS"]
 

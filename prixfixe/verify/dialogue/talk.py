@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.conformance.outcomes import CaseError
-from tests.conformance.wire import ClosedError
+from prixfixe.verify.dialogue.outcomes import CaseError
+from prixfixe.verify.dialogue.wire import ClosedError
 
 if TYPE_CHECKING:
-    from tests.conformance.script import Step
-    from tests.conformance.wire import Link
+    from prixfixe.verify.dialogue.script import Step
+    from prixfixe.verify.dialogue.wire import Link
 
 __all__ = ["Talk", "check_reply"]
 

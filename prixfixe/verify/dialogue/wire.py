@@ -10,10 +10,12 @@ import contextlib
 import re
 import select
 import socket
-import ssl
 import struct
 import time
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["DEADLINE", "ClosedError", "Link", "Wire"]
 
@@ -72,7 +74,7 @@ class Wire:
         source: str = "",
         deadline: float = DEADLINE,
         window: int = 0,
-    ):
+    ) -> None:
         self.socket = socket.socket()
         try:
             if window:  # Before connecting: it is offered with the SYN.

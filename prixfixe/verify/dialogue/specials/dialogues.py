@@ -6,11 +6,11 @@ import random
 import re
 from typing import TYPE_CHECKING
 
-from tests.conformance.script import ENVELOPE
+from prixfixe.verify.dialogue.script import ENVELOPE
 
 if TYPE_CHECKING:
-    from tests.conformance.targets import Server, Stored, Target
-    from tests.conformance.wire import Wire
+    from prixfixe.verify.dialogue.servers import Server, Stored, Target
+    from prixfixe.verify.dialogue.wire import Wire
 
 __all__ = [
     "cut_at_the_end_of_data",

@@ -16,16 +16,19 @@ __all__ = ["ScramClient"]
 class ScramClient:
     """One login. `header` and `nonce` may be made wrong."""
 
-    def __init__(self, user, password, *, header="n,,", nonce="rOprNGfwEbeRWgbNEkqO"):
+    def __init__(
+        self, user: str, password: str, *, header: str = "n,,", nonce: str = "rOprNGfwEbeRWgbNEkqO"
+    ) -> None:
         self.header = header
         self.bare = f"n={user},r={nonce}"
         self.password = password.encode()
 
     @property
-    def first(self):
+    def first(self) -> bytes:
+        """The client's first message."""
         return (self.header + self.bare).encode()
 
-    def final(self, question, **wrong):
+    def final(self, question: bytes, **wrong: str) -> bytes:
         """Answer the server's question; `nonce` or `header` replace what belongs there."""
         said = question.decode()
         fields = dict(part.split("=", 1) for part in said.split(","))
@@ -40,6 +43,6 @@ class ScramClient:
         proof = bytes(a ^ b for a, b in zip(key, signature, strict=True))
         return f"{without},p={base64.b64encode(proof).decode()}".encode()
 
-    def is_server(self, final):
+    def is_server(self, final: bytes) -> bool:
         """Tell whether the server showed that it knows the password."""
         return final == b"v=" + base64.b64encode(self.expected)

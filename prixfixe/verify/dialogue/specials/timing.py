@@ -6,13 +6,13 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from tests.conformance.script import ENVELOPE
-from tests.conformance.specials.dialogues import DATA
-from tests.conformance.specials.pulse import undisturbed
+from prixfixe.verify.dialogue.script import ENVELOPE
+from prixfixe.verify.dialogue.specials.dialogues import DATA
+from prixfixe.verify.dialogue.specials.pulse import undisturbed
 
 if TYPE_CHECKING:
-    from tests.conformance.targets import Target
-    from tests.conformance.wire import Wire
+    from prixfixe.verify.dialogue.servers import Target
+    from prixfixe.verify.dialogue.wire import Wire
 
 __all__ = ["dripping", "idle", "never_reads", "slow_but_steady", "slow_but_steady_chunk"]
 

@@ -8,14 +8,14 @@ import ssl
 import warnings
 from typing import TYPE_CHECKING
 
-from tests.conformance.script import ENVELOPE
-from tests.conformance.specials.dialogues import DATA, keywords, only
-from tests.conformance.wire import ClosedError, Wire
+from prixfixe.verify.dialogue.script import ENVELOPE
+from prixfixe.verify.dialogue.specials.dialogues import DATA, keywords, only
+from prixfixe.verify.dialogue.wire import ClosedError, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.conformance.targets import Server, Target
+    from prixfixe.verify.dialogue.servers import Server, Target
 
 __all__ = [
     "clear_where_tls_is_due",

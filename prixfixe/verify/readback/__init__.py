@@ -1,0 +1,1 @@
+"""Read back what a server stored: adapters, and how others add one."""
