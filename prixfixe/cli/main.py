@@ -26,9 +26,9 @@ __all__ = ["main"]
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
-_NO_LOAD = (
-    "the image carries the server and its commands, not the load driver: install PrixFixe where"
-    " the load is to come from (in a checkout: python3 -m venv .venv && .venv/bin/pip install .)"
+_NOT_IN_IMAGE = (
+    "the image carries the server and its commands, not this one: install PrixFixe where it is to"
+    " run (in a checkout: python3 -m venv .venv && .venv/bin/pip install .)"
 )
 
 
@@ -120,21 +120,25 @@ def _config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _load_arguments(parser: argparse.ArgumentParser) -> None:
-    _load_module(parser).add_load(parser)
+    _wheel_module(parser, "load").add_load(parser)
 
 
 def _load_report_arguments(parser: argparse.ArgumentParser) -> None:
-    _load_module(parser).add_report(parser)
+    _wheel_module(parser, "load").add_report(parser)
 
 
-def _load_module(parser: argparse.ArgumentParser) -> ModuleType:
-    """Return the module of the command; exit if the image has no load driver."""
+def _verify_arguments(parser: argparse.ArgumentParser) -> None:
+    _wheel_module(parser, "verify").add_verify(parser)
+
+
+def _wheel_module(parser: argparse.ArgumentParser, name: str) -> ModuleType:
+    """Return the module of a command that only the wheel has; exit where it is not."""
     try:
-        return import_module("prixfixe.cli.load")  # slow to import, and only `load` needs it
+        return import_module(f"prixfixe.cli.{name}")  # slow to import, and only one needs it
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith("prixfixe."):
             raise
-        parser.error(_NO_LOAD)
+        parser.error(_NOT_IN_IMAGE)
 
 
 def _hash_arguments(parser: argparse.ArgumentParser) -> None:
@@ -190,11 +194,16 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] 
         _load_report_arguments,
         "prixfixe.cli.load:report",
     ),
+    "verify": (
+        "hold any SMTP server to what it promises",
+        _verify_arguments,
+        "prixfixe.cli.verify:verify",
+    ),
     "version": ("print the version", _no_arguments, "prixfixe.cli.serve:version"),
 }
 
 # These commands read settings, and have the option `--env-file`.
-READS_SETTINGS = set(COMMANDS) - {"hash-password", "load", "load report", "version"}
+READS_SETTINGS = set(COMMANDS) - {"hash-password", "load", "load report", "verify", "version"}
 
 # The output of these commands is useless if it is cut short; the argument is - for standard output.
 WHOLE = {"backup": "file", "export": "path"}

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 try:
+    import trustme  # noqa: F401 - the targets import it when they are played
+
     from prixfixe.verify.dialogue.script import load
     from tests.conformance.peers import PEERS
     from tests.conformance.report import UNPUBLISHED, line, results, summary

@@ -24,7 +24,7 @@ FORBIDDEN = {
     "a cache": r"(^|/)(var/lib/apt/lists/.+|var/cache/.+|\.cache/.*|[^/]+\.deb|pip-[^/]*cache)",
     "version control": r"(^|/)\.(git|hg|svn)(/|$|ignore$)",
     "a secret": r"(^|/)(\.env|\.netrc|\.pgpass|id_(rsa|ed25519|ecdsa)|.*\.(pem|key|p12|pfx))$",
-    "what only the wheel has": rf"^{WHEELS}/prixfixe/(load|testing)/|^{WHEELS}/prixfixe/cli/load",
+    "what only the wheel has": rf"^{WHEELS}/prixfixe/(load|testing|verify)/|^{WHEELS}/prixfixe/cli/(load|verify)",
     "tests": rf"(^|/)(tests?|testing)/.*\.py$|(^|/)(conftest|test_\w+)\.py$|^{LIBRARY}/unittest/",
 }
 SECRET_TEXT = re.compile(rb"-----BEGIN ([A-Z]+ )?PRIVATE KEY-----\s+[A-Za-z0-9+/=]{30}")

@@ -9,11 +9,11 @@ import pytest
 import trustme
 
 from prixfixe.auth.hashes import hash_password
+from prixfixe.verify.dialogue.scram import ScramClient
 from tests.container.talk import Crowd, body_of, deliver
 from tests.container.waiting import eventually
 from tests.integration.test_clients import has_swaks_tls, needs
 from tests.support import tls_probe as offered
-from prixfixe.verify.dialogue.scram import ScramClient
 
 USER = "alice@example.com"
 HASHES = {word: hash_password(word) for word in ("correct horse", "battery staple")}

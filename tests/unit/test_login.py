@@ -9,8 +9,8 @@ import pytest
 from prixfixe.auth.authenticator import Verdict
 from prixfixe.smtp.scram import make_keys
 from prixfixe.telemetry.log import build_log
-from tests.conftest import until
 from prixfixe.verify.dialogue.scram import ScramClient
+from tests.conftest import until
 from tests.unit.test_auth import cheap_hash
 from tests.unit.test_connection import START
 

@@ -115,6 +115,7 @@ class Case:
     parts: list[Part] = field(default_factory=list)
     special: str = ""
     needs: tuple[str, ...] = ()
+    text: str = ""  # the steps as they are in the file
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -163,6 +164,7 @@ class _Reader:
         elif self.is_reason:
             self._reason(text)
         elif text and not text.startswith("#"):
+            self.cases[-1].text += f"{text}\n"
             self._step(place, text)
 
     def _head(self, place: str, text: str) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
 __all__ = ["DEADLINE", "ClosedError", "Link", "Wire"]
 
@@ -93,11 +94,14 @@ class Wire:
         self.takes_batches = True
         self.preface = b""  # sent before a message without a header
         self.is_message_due = False
+        self.note: Callable[[str, bytes], None] | None = None  # told of each move
 
     def send(self, octets: bytes, *, by_octet: bool = False) -> None:
         if self.is_message_due and self.preface and not _HEADED.match(octets):
             octets = self.preface + octets
         self.is_message_due = False
+        if self.note is not None:
+            self.note("C", octets)
         step = 1 if by_octet else max(len(octets), 1)
         # A server may say why and close before it has read everything.
         with contextlib.suppress(ConnectionError):
@@ -130,6 +134,8 @@ class Wire:
             lines += line + found
             if line[3:4] != b"-":
                 self.is_message_due = lines[:3] == b"354"
+                if self.note is not None:
+                    self.note("S", lines)
                 return lines
 
     def replies(self, count: int) -> list[int]:

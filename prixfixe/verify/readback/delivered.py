@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING
 from tests.conformance.targets import Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["PREFACE", "PeerStored", "kept"]
+__all__ = ["PREFACE", "PeerStored", "delivered", "grouped", "kept"]
 
 PREFACE = b"Subject: x\r\n\r\n"  # of messages without a header, which not everybody takes
 
 # What a server puts in front of a message, each at most once.
 _TRACE = re.compile(
-    rb"(Return-Path|Delivered-To|Envelope-To|Delivery-Date|Received):[^\n]*\n(?:[ \t][^\n]*\n)*",
+    rb"(Return-Path|X-Original-To|Delivered-To|Envelope-To|Delivery-Date|Received):"
+    rb"[^\n]*\n(?:[ \t][^\n]*\n)*",
     re.IGNORECASE,
 )
 # The first holds the queue's name of the message, which deliveries have in common.
@@ -79,6 +80,48 @@ def _records(told: bytes) -> Iterator[bytes]:
         size, _, told = told.partition(b" ")
         yield told[: int(size)]
         told = told[int(size) :]
+
+
+_TO = (
+    re.compile(rb"^(?:X-Original-To|Envelope-To):[ \t]*<?([^\n>]*)", re.IGNORECASE | re.MULTILINE),
+    re.compile(rb"^Delivered-To:[ \t]*<?([^\n>]*)", re.IGNORECASE | re.MULTILINE),
+    re.compile(rb"\sfor\s<([^>]*)>"),
+)
+_FROM = re.compile(rb"^Return-Path:[ \t]*<?([^\n>]*)", re.IGNORECASE | re.MULTILINE)
+
+
+def grouped(files: Iterable[bytes]) -> list[Stored]:
+    """Return the messages of delivered files, those of one message together.
+
+    A file's recipient is in the header that the server puts in front, its sender in Return-Path.
+    Files of one message have the queue's name in common.
+    """
+    found: dict[bytes, Stored] = {}
+    for number, octets in enumerate(files):
+        raw = octets.replace(b"\r\n", b"\n")
+        received = _RECEIVED.search(raw)
+        front = raw[: received.end() if received else raw.find(b"\n\n") + 1]
+        name = (_name(received[0]) if received else b"") or b"%d" % number
+        before = found[name].recipients if name in found else ()
+        found[name] = _message(_sender(front), [*before, *_recipient(front)], raw)
+    return list(found.values())
+
+
+def _sender(front: bytes) -> str:
+    found = _FROM.search(front)
+    return found[1].decode("utf-8", "surrogateescape").strip() if found else ""
+
+
+def _recipient(front: bytes) -> list[str]:
+    for pattern in _TO:
+        if found := pattern.search(front):
+            return [found[1].decode("utf-8", "surrogateescape").strip()]
+    return []
+
+
+def delivered(sender: str, recipients: Sequence[str], raw: bytes) -> PeerStored:
+    """Return a message with what a server puts in front of it taken off."""
+    return _message(sender, recipients, raw.replace(b"\r\n", b"\n"))
 
 
 def _message(sender: str, recipients: Sequence[str], raw: bytes) -> PeerStored:

@@ -1,0 +1,296 @@
+"""`docker://IMAGE`: containers of an image, on a network of their own without a way out.
+
+All that is made has one label, and `close` removes what has it. Clients reach a container at its
+own address; where that cannot be reached from here, at a port that is published on 127.0.0.1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import socket
+import sys
+import tarfile
+import uuid
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from prixfixe.verify.targets.base import EnvironmentFault, Launch, Machine, Source, cannot
+
+if TYPE_CHECKING:
+    from prixfixe.verify.contract import Contract
+
+__all__ = ["LABEL", "DockerSource", "engine"]
+
+LABEL = "prixfixe.verify"
+MEMORY = "512m"
+SECONDS = 120
+SMTP_PORTS = (25, 2525, 1025, 587, 3025)
+HTTP_PORTS = (8025, 1080, 80, 8080)
+
+
+def engine() -> Any:  # noqa: ANN401 - docker-py has no types
+    """Return a client of the engine.
+
+    Raises:
+        EnvironmentFault: there is none.
+
+    """
+    import docker
+    from docker.errors import DockerException
+
+    host = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    try:
+        if host.startswith("unix://"):  # docker-py leaks a socket where nobody is
+            with socket.socket(socket.AF_UNIX) as door:
+                door.connect(host.removeprefix("unix://"))
+        return docker.from_env(timeout=SECONDS)
+    except (OSError, DockerException) as error:
+        msg = f"no Docker engine at {host}: {error}"
+        raise EnvironmentFault(msg) from error
+
+
+class DockerMachine(Machine):
+    """One container."""
+
+    def __init__(self, source: DockerSource, container: Any) -> None:  # noqa: ANN401
+        self.source, self.container = source, container
+        self._reachable = ""
+
+    def address(self, port: int) -> tuple[str, int]:
+        self.container.reload()
+        settings = self.container.attrs["NetworkSettings"]
+        for one in settings["Networks"].values():
+            host = str(one.get("IPAddress") or "")
+            if host and self.source.is_reachable(host, port):
+                return host, port
+        for one in (settings["Ports"] or {}).get(f"{port}/tcp") or ():
+            return "127.0.0.1", int(one["HostPort"])
+        raise ConnectionRefusedError(port)
+
+    def is_running(self) -> bool:
+        return bool(self.facts()["State"]["Running"])
+
+    def signal(self, name: str) -> None:
+        from docker.errors import APIError
+
+        with contextlib.suppress(APIError):  # it has ended
+            self.container.kill(signal=name)
+
+    def wait(self, seconds: float) -> int:
+        from requests.exceptions import RequestException
+
+        try:
+            return int(self.container.wait(timeout=seconds)["StatusCode"])
+        except RequestException:
+            msg = f"the container still runs after {seconds:g} s"
+            raise TimeoutError(msg) from None
+
+    def stop(self, seconds: float) -> int:
+        self.container.stop(timeout=int(seconds))
+        return self.wait(10)
+
+    def start_again(self) -> None:
+        self.container.start()
+
+    def remove(self) -> None:
+        from docker.errors import APIError
+
+        with contextlib.suppress(APIError):
+            self.container.remove(force=True, v=True)
+
+    def logs(self) -> str:
+        return str(self.container.logs().decode("utf-8", "replace"))
+
+    def memory(self) -> int:
+        told = self.container.stats(stream=False, one_shot=True)["memory_stats"]
+        if "usage" not in told:
+            raise cannot("memory")
+        stats = told.get("stats", {})
+        cached = stats.get("total_inactive_file", stats.get("inactive_file", 0))
+        return int(told["usage"]) - int(cached)
+
+    def facts(self) -> dict[str, Any]:
+        self.container.reload()
+        return dict(self.container.attrs)
+
+    def run(self, *command: str) -> tuple[int, bytes]:
+        done = self.container.exec_run(list(command))
+        return int(done.exit_code), bytes(done.output)
+
+    def files(self, path: str) -> dict[str, bytes]:
+        from docker.errors import NotFound
+
+        try:
+            stream, _ = self.container.get_archive(path)
+        except NotFound:
+            return {}
+        above = PurePosixPath(path).parent
+        octets = io.BytesIO(b"".join(stream))
+        with tarfile.open(fileobj=octets) as tar:
+            found = ((one, tar.extractfile(one)) for one in tar if one.isreg())
+            return {str(above / one.name): file.read() for one, file in found if file is not None}
+
+
+class DockerSource(Source):
+    """An image of an engine."""
+
+    can_start = has_image = True
+
+    def __init__(self, image: str) -> None:
+        from docker.errors import APIError, ImageNotFound
+
+        self.name = f"docker://{image}"
+        self.client = engine()
+        try:
+            self.image = self.client.images.get(image)
+        except (ImageNotFound, APIError) as error:
+            msg = f"{image}: the engine has no such image; pull or build it first"
+            raise EnvironmentFault(msg) from error
+        self.run = uuid.uuid4().hex[:12]
+        self.labels = {LABEL: self.run}
+        self._network: Any = None
+        self._reached: dict[str, bool] = {}
+        self.is_kept = False
+        # Elsewhere, containers are in a machine of their own, which only has published ports.
+        local = os.environ.get("DOCKER_HOST", "unix://").startswith("unix://")
+        self.is_direct = local and sys.platform == "linux"
+
+    # --- what there is
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The image's configuration."""
+        return dict(self.image.attrs["Config"])
+
+    def exposed(self) -> list[int]:
+        """Return the TCP ports that the image exposes."""
+        names = self.config.get("ExposedPorts") or {}
+        return sorted(int(name.split("/")[0]) for name in names if not name.endswith("/udp"))
+
+    def complete(self, contract: Contract) -> dict[str, Any]:
+        exposed, target = self.exposed(), contract.table("target")
+        smtp = [port for port in SMTP_PORTS if port in exposed] or exposed or [25]
+        http = [port for port in HTTP_PORTS if port in exposed and port != smtp[0]]
+        tables: dict[str, Any] = {"target": {"smtp_port": smtp[0]}}
+        if http:
+            tables["target"]["http_port"] = http[0]
+        tables["target"] |= target
+        if not contract.table("readback"):
+            tables["readback"] = {"kind": "auto"}
+        self.ports = [
+            int(tables["target"][name])
+            for name in ("smtp_port", "http_port", "smtps_port")
+            if name in tables["target"]
+        ]
+        self.volume_path = str(target.get("volume", ""))
+        self.files_path = str(target.get("files", "/run/verify"))
+        return tables
+
+    def facts(self) -> dict[str, str]:
+        version = self.client.version()
+        digests = self.image.attrs.get("RepoDigests") or []
+        return {
+            "image": self.image.id,
+            "digest": digests[0] if digests else "",
+            "engine": f"Docker {version['Version']}",
+            "architecture": str(self.image.attrs.get("Architecture", "")),
+        }
+
+    def is_reachable(self, host: str, port: int) -> bool:
+        """Whether containers can be reached at their own addresses, found out once."""
+        if host not in self._reached:
+            try:
+                socket.create_connection((host, port), 2).close()
+                self._reached[host] = True
+            except ConnectionRefusedError:
+                return True  # somebody answers, not yet at this port
+            except OSError:
+                self._reached[host] = False
+        return self._reached[host]
+
+    # --- what is made
+
+    def network(self) -> str:
+        """Return the name of the network, made when it is first needed."""
+        if self._network is None:
+            name = f"prixfixe-verify-{self.run}"
+            self._network = self.client.networks.create(
+                name, internal=self.is_direct, labels=self.labels
+            )
+        return str(self._network.name)
+
+    def launch(self, launch: Launch) -> Machine:
+        from docker.errors import APIError, ImageNotFound
+
+        mounts = {}
+        if launch.volume and self.volume_path:
+            mounts[launch.volume] = {"bind": self.volume_path, "mode": "rw"}
+        if launch.files is not None:
+            mounts[str(launch.files)] = {"bind": self.files_path, "mode": "ro"}
+        options: dict[str, Any] = {"mem_limit": MEMORY, **launch.hardening}
+        if "network_mode" not in options:
+            options["network"] = self.network()
+            if not self.is_direct:
+                options["ports"] = {f"{port}/tcp": ("127.0.0.1", None) for port in self.ports}
+        env = {name: self._filled(value) for name, value in launch.env.items()}
+        made = self.client.containers.create(
+            self.image.id,
+            [self._filled(one) for one in launch.args] or None,
+            environment=env,
+            labels=self.labels,
+            volumes=mounts,
+            **options,
+        )
+        try:
+            made.start()
+        except (APIError, ImageNotFound) as error:
+            logs = made.logs().decode("utf-8", "replace")[-500:]
+            made.remove(force=True, v=True)
+            msg = f"the container does not start: {error.explanation} {logs}"
+            raise AssertionError(msg) from error
+        return DockerMachine(self, made)
+
+    def _filled(self, text: str) -> str:
+        return text.replace("{files}", self.files_path)
+
+    def new_volume(self) -> str:
+        return str(self.client.volumes.create(labels=self.labels).name)
+
+    def drop_volume(self, name: str) -> None:
+        from docker.errors import APIError
+
+        with contextlib.suppress(APIError):
+            self.client.volumes.get(name).remove(force=True)
+
+    def tree(self) -> bytes:
+        """Return the whole file system of a container that was never started, as a tar."""
+        made = self.client.containers.create(self.image.id, ["nothing"], labels=self.labels)
+        try:
+            return b"".join(made.export())
+        finally:
+            made.remove(force=True)
+
+    def layers(self) -> bytes:
+        """Return the image as `docker save` writes it."""
+        return b"".join(self.image.save())
+
+    def close(self) -> None:
+        if not self.is_kept:
+            self._sweep()
+        self.client.close()
+
+    def _sweep(self) -> None:
+        from docker.errors import APIError
+
+        mine = {"label": f"{LABEL}={self.run}"}
+        for one in self.client.containers.list(all=True, filters=mine, ignore_removed=True):
+            with contextlib.suppress(APIError):
+                one.remove(force=True, v=True)
+        for one in self.client.networks.list(filters=mine):
+            with contextlib.suppress(APIError):
+                one.remove()
+        for one in self.client.volumes.list(filters=mine):
+            with contextlib.suppress(APIError):
+                one.remove(force=True)

@@ -1,0 +1,221 @@
+"""`prixfixe verify` on small real servers, good and broken, started as commands."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from prixfixe.cli.main import main
+
+PEER = Path(__file__).parents[1] / "support" / "verify_peer.py"
+SCHEMA = json.loads(files("prixfixe.verify").joinpath("report.schema.json").read_text())
+CONTRACT = 'version = 1\n[readback]\nkind = "maildir"\npath = "{volume}"\n'
+FEW = "G02 or G08 or D03"
+
+
+def target(fault=""):
+    return f"cmd://{sys.executable} {PEER} {{port}} {{volume}} {fault}"
+
+
+@pytest.fixture
+def verify(tmp_path, capsys):
+    """Verify, and return the exit code, the results by id, and what was printed."""
+    contract = tmp_path / "contract.toml"
+    contract.write_text(CONTRACT)
+    report = tmp_path / "report.json"
+
+    def run(where, *words, **more):
+        text = more.get("contract", CONTRACT)
+        contract.write_text(text)
+        code = main(["verify", where, f"--contract={contract}", f"--report=json={report}", *words])
+        told = json.loads(report.read_text())
+        Draft202012Validator(SCHEMA).validate(told)
+        assert told["exit_code"] == code
+        return code, {one["id"]: one for one in told["results"]}, capsys.readouterr()
+
+    return run
+
+
+@contextlib.contextmanager
+def running(fault, tmp_path):
+    """A server that runs already; its port."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, PEER, str(port), str(tmp_path / "mail"), *([fault] if fault else [])]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b"peer ready\n"
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_a_good_server_keeps_its_promises(verify):
+    code, results, told = verify(target(), "-k", FEW, "--level", "smoke")
+    assert code == 0
+    assert {one["outcome"] for one in results.values()} == {"pass"}
+    assert "musts hold" in told.out
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"), [("cuts", "body: expected"), ("twice", "expected 1 stored, not 2")]
+)
+def test_what_is_stored_wrongly_is_a_failure_with_its_transcript(verify, fault, words):
+    code, results, told = verify(target(fault), "-k", "D01 or D06", "--level", "smoke")
+    assert code == 1
+    failed = [one for one in results.values() if one["outcome"] == "fail"]
+    assert any(words in one["why"] for one in failed)
+    assert "C: EHLO c.test" in failed[0]["evidence"][0]["text"]
+    assert f"FAIL {failed[0]['id']}" in told.out
+
+
+def test_where_nothing_can_be_read_back_replies_are_judged_and_the_rest_is_unverifiable(
+    verify, tmp_path
+):
+    with running("", tmp_path) as port:
+        where = f"tcp://127.0.0.1:{port}"
+        code, results, told = verify(where, "-k", FEW, "--level", "smoke", contract="version = 1")
+    assert code == 0
+    assert results["PF-SMTP-G02"]["outcome"] == "pass"
+    assert results["PF-SMTP-G08"]["outcome"] == "unverifiable"
+    assert results["PF-SMTP-G08"]["replies"] == "pass"
+    assert results["PF-SMTP-G08"]["storage"] == "unverifiable"
+    assert "could not be verified" in told.out
+
+
+def test_what_cannot_be_seen_fails_where_the_contract_says_so(verify, tmp_path):
+    strict = 'version = 1\nunverifiable = "fail"'
+    with running("", tmp_path) as port:
+        code, _, _ = verify(f"tcp://127.0.0.1:{port}", "-k", "G08", contract=strict)
+    assert code == 1
+
+
+def test_nothing_verified_is_no_success(verify, tmp_path, capsys):
+    with running("", tmp_path) as port:
+        where = f"tcp://127.0.0.1:{port}"
+        code, _, told = verify(where, "-k", "G08", contract="version = 1")
+        assert (code, "nothing was verified" in told.out) == (4, True)
+        assert main(["verify", where, "-k", "no-such-case"]) == 4
+    assert "no case of level full fits" in capsys.readouterr().err
+
+
+def test_a_failure_that_is_waived_is_none(verify):
+    waived = CONTRACT + '[waive]\n"PF-SMTP-D06" = { reason = "known" }\n'
+    code, results, _ = verify(target("twice"), "-k", "G02 or D06", contract=waived)
+    assert code == 0
+    assert results["PF-SMTP-D06"]["why"].startswith("known (")
+
+
+def test_a_server_that_never_greets_fails(verify):
+    contract = CONTRACT + "[target]\nstart_within = 1\n"
+    code, results, _ = verify(target("mute"), "-k", "G02", contract=contract)
+    assert code == 1
+    assert "no greeting within 1 s" in results["PF-SMTP-G02"]["why"]
+
+
+def test_a_command_that_ends_at_once_fails_with_its_last_words(verify):
+    words = f"cmd://{sys.executable} -c \"raise SystemExit('no such setting')\""
+    code, results, _ = verify(words, "-k", "G02")
+    assert code == 1
+    assert "no such setting" in results["PF-SMTP-G02"]["why"]
+
+
+def test_every_report_tells_the_same(verify, tmp_path):
+    kinds = ("html", "junit", "markdown")
+    words = [f"--report={kind}={tmp_path / kind}" for kind in kinds]
+    verify(target("twice"), "-k", "G02 or D06 or R03 or L09", "--level", "smoke", *words)
+    suite = ET.parse(tmp_path / "junit").getroot()[0]
+    assert {name: suite.get(name) for name in ("tests", "failures", "errors")} == {
+        "tests": "4",
+        "failures": "1",
+        "errors": "0",
+    }
+    for kind in ("html", "markdown"):
+        text = (tmp_path / kind).read_text()
+        assert "PF-SMTP-D06" in text
+        assert "http://" not in text.replace("http://localhost", "")
+
+
+def test_another_run_is_compared(verify, tmp_path, capsys):
+    before = tmp_path / "before.json"
+    words = ("-k", "D06", "--level", "smoke", f"--report=json={before}")
+    main(["verify", target(), f"--contract={tmp_path / 'contract.toml'}", *words])
+    _, _, told = verify(target("twice"), "-k", "D06", f"--baseline={before}", "--level", "smoke")
+    assert "PF-SMTP-D06: pass before, fail now" in told.out
+    _, _, told = verify(target(), "-k", "D06", f"--baseline={before}", "--level", "smoke")
+    assert "no case ended otherwise than before" in told.out
+
+
+def test_a_discovered_contract_is_kept(verify, tmp_path):
+    words = ("-k", "G02 or D06 or R03", "--level", "smoke")
+    _, _, told = verify(target("twice"), *words, "--discover")
+    code, results, _ = verify(target("twice"), *words, contract=told.out)
+    assert code == 0
+    assert results["PF-SMTP-D06"]["outcome"] == "waived"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["tcp://nowhere"], 2, "expected tcp://HOST:PORT"),
+        (["compose://file"], 2, "expected compose://FILE#SERVICE"),
+        (["ftp://x"], 2, "expected docker://IMAGE"),
+        ([], 2, "a target is expected"),
+        (["tcp://127.0.0.1:1", "-k", "and"], 2, "-k: a part of an id is expected"),
+        (["tcp://127.0.0.1:1", "--baseline", "/nowhere"], 2, "expected a report"),
+        (["tcp://127.0.0.1:1", "--contract", "/nowhere"], 2, "No such file"),
+        (["cmd:///no/such/program", "-k", "G02"], 3, "No such file"),
+        (["--explain", "PF-X"], 2, "no such case"),
+    ],
+)
+def test_what_is_wrong_is_told(words, code, told, capsys):
+    assert main(["verify", *words]) == code
+    assert told in capsys.readouterr().err
+
+
+def test_no_engine_is_the_environments_fault(monkeypatch, capsys):
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere.sock")
+    assert main(["verify", "docker://x"]) == 3
+    assert "no Docker engine at unix:///nowhere.sock" in capsys.readouterr().err
+
+
+def test_a_case_is_explained_and_all_are_listed(capsys):
+    assert main(["verify", "--explain", "pf-smtp-d03"]) == 0
+    told = capsys.readouterr().out
+    assert "CVE-2023-51764" in told
+    assert "stored: 0/1" in told
+    assert main(["verify", "--list"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) > 230
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_says_what_it_found_and_leaves_nothing(number, tmp_path):
+    contract = tmp_path / "contract.toml"
+    contract.write_text(CONTRACT)
+    report = tmp_path / "report.json"
+    words = ["verify", target(), f"--contract={contract}", f"--report=json={report}"]
+    environ = {**os.environ, "TMPDIR": str(tmp_path / "made"), "PYTHONUNBUFFERED": "1"}
+    (tmp_path / "made").mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-m", "prixfixe", *words], env=environ, stdout=subprocess.PIPE
+    ) as process:
+        while not list((tmp_path / "made").glob("*/log")):  # a server was started
+            assert process.poll() is None
+        process.send_signal(number)
+        out = process.communicate(timeout=60)[0].decode()
+    assert process.returncode == 130
+    assert "interrupted" in out
+    assert json.loads(report.read_text())["is_interrupted"]
+    assert list((tmp_path / "made").iterdir()) == []
