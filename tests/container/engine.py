@@ -98,14 +98,36 @@ def network() -> str:
     return name
 
 
-def sweep(run: str) -> None:
-    """Remove every container, network, volume and image of a run."""
+def sweep(run: str, tested: str = "") -> None:
+    """Remove every container, network, volume and image of a run.
+
+    The image under test stays, if it is named here, and what it was made of.
+    """
     mine = {"label": f"{LABEL}={run}"}
     _remove_all(mine)
     for image in images(filters=mine):
+        made_of = _steps(image, tested) if tested else []
         for name in image["RepoTags"] or [image["Id"]]:
             _forget(name, noprune=True)  # what it was made of may be under test
+        for step in made_of:
+            _forget_unless_used(step)
     _forget(image_name(run))  # with its layers that have no other name
+
+
+def _steps(image: dict[str, Any], tested: str) -> list[str]:
+    """Return the nameless images that the classic builder made an image of, the nearest first."""
+    known = {one["Id"]: one for one in images()}
+    steps = []
+    parent = known.get(image["ParentId"])
+    while parent and not parent["RepoTags"] and parent["Id"] != tested:
+        steps.append(parent["Id"])
+        parent = known.get(parent["ParentId"])
+    return steps
+
+
+def _forget_unless_used(image: str) -> None:
+    with contextlib.suppress(NotFound, APIError):  # APIError: another image is made of it
+        client().images.remove(image, noprune=True)
 
 
 def remove_named(name: str) -> None:

@@ -87,7 +87,7 @@ def pytest_report_header(config):
 
 def pytest_unconfigure(config):
     if not is_worker(config) and config.stash.get(_image, ""):
-        engine.sweep(engine.labels()[engine.LABEL])
+        engine.sweep(engine.labels()[engine.LABEL], config.stash[_image])
         engine.client().close()
 
 

@@ -1,7 +1,9 @@
 """The machine that builds and runs the image: what a deployment asks for before it begins."""
 
+import io
 import shutil
 import tempfile
+import uuid
 from pathlib import Path
 
 import pytest
@@ -24,3 +26,17 @@ def test_there_is_room_for_what_is_built():
     root = Path(engine.client().info()["DockerRootDir"])
     place = root if root.exists() else tempfile.gettempdir()
     assert shutil.disk_usage(place).free >= ROOM, f"{place}: two gigabytes are needed"
+
+
+def test_a_sweep_leaves_no_nameless_image_and_keeps_the_one_under_test(image):
+    """The classic builder makes an image of every step, which goes nameless when the last one goes."""
+    run, mark = f"sweep-{uuid.uuid4().hex}", uuid.uuid4().hex
+    recipe = io.BytesIO(f"FROM {image}\nLABEL prixfixe.mark={mark}\n".encode())
+    marked = {"label": f"prixfixe.mark={mark}"}
+    engine.client().images.build(
+        fileobj=recipe, tag=f"prixfixe-test:{run}", labels={engine.LABEL: run}, rm=True
+    )
+    assert len(engine.images(filters=marked)) == 2
+    engine.sweep(run, image)
+    assert engine.images(filters=marked) == []
+    assert engine.client().images.get(image)
