@@ -650,9 +650,7 @@ class Connection(asyncio.Protocol):
         if self.session.is_waiting:
             is_stall = self._hold is not None and self._hold.is_stall
             return Turn.CLIENT if is_stall else Turn.SERVER
-        session = self.session
-        is_owing = session.mode is _BODY or session.intake.has_extra_memory
-        return Turn.CLIENT_DATA if is_owing else Turn.CLIENT
+        return Turn.CLIENT_DATA if self.session.is_data_due else Turn.CLIENT
 
     def _check_time(self) -> None:
         """End a session that is overdue, else check again later."""

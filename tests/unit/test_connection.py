@@ -206,6 +206,16 @@ async def test_progress_in_a_body_counts_as_activity(start):
     assert (await wire.reply()).startswith(b"421 4.4.2")
 
 
+async def test_small_chunks_in_time_do_not_hold_a_place(start):
+    running = await start(SMTP_TIMEOUT="100", SMTP_MIN_DATA_RATE="500")
+    wire = await running.say_hello()
+    assert await wire.ask(b"MAIL FROM:<a@b.example>\r\nRCPT TO:<c@b.example>\r\n", 2) == [250] * 2
+    for _ in range(2):
+        assert await wire.ask(b"BDAT 1\r\nx") == [250]
+        running.later(60)
+    assert (await wire.reply()).startswith(b"421 4.4.2")
+
+
 async def test_a_commit_slower_than_the_timeout_is_answered(start):
     store = GatedStore()
     running = await start(store=store, SMTP_TIMEOUT="100", SMTP_STORE_TIMEOUT="1000")
