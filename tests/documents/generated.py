@@ -6,6 +6,7 @@ what stands outside is never touched.
 Refuses: prose.
 """
 
+import re
 from pathlib import Path
 
 from prixfixe.settings import TABLE as SETTINGS
@@ -15,6 +16,7 @@ from prixfixe.telemetry.metrics_table import TABLE as METRICS
 from tests.container.health_states import STATES
 from tests.container.profile import LEAST_MEMORY, LEAST_NOFILE, LEAST_PIDS
 from tests.documents import chart, dashboard
+from tests.integration.mailpit_clients import table as clients
 from tests.support import log_records as records
 
 ROOT = Path(__file__).parents[2]
@@ -102,7 +104,36 @@ def refused():
     return "".join(f"- {why}\n" for why in chart.RULES)
 
 
+def operations():
+    """Return Mailpit's operations, and whether each is here."""
+    known = clients.here()
+    rows = [[f"`{_readable(one)}`", "yes" if one in known else "no"] for one in clients.MAILPIT]
+    count = len(known.intersection(clients.MAILPIT))
+    told = f"{count} of Mailpit's {len(clients.MAILPIT)} operations are here:\n\n"
+    return told + table(["Mailpit", "here"], rows)
+
+
+def _readable(operation):
+    names = iter(
+        ["ID", "N"] if "/part/" in operation else ["TAG" if "/tags/" in operation else "ID"]
+    )
+    return re.sub("{}", lambda _: next(names), operation)
+
+
+def client_methods():
+    """Return what works of each client of Mailpit."""
+    return table(["client", "methods that work", "not"], map(_client, clients.CLIENTS.items()))
+
+
+def _client(item):
+    name, methods = item
+    works = clients.working(methods)
+    missing = ", ".join(f"`{one}`" for one in methods if one not in works)
+    return [name, f"{len(works)} of {len(methods)}", missing]
+
+
 PARTS = {
+    "docs/api.md": {"operations": operations, "clients": client_methods},
     "docs/kubernetes.md": {"refused": refused},
     "docs/metrics.md": {"metrics": metrics},
     "docs/logs.md": {"events": events, "fields": fields},
