@@ -34,7 +34,7 @@ lock() { # FILE PYTHON SOURCE [OPTION...]
 
 sed -n '/^\[build-system\]/,/^$/s/^requires = \["\(.*\)"\]$/\1/p' pyproject.toml |
     sed 's/", *"/\n/g' >"$work/build.in"
-lock image.txt 3.13 pyproject.toml "$@"
+lock image.txt 3.13 pyproject.toml --extra postgresql "$@"
 lock build.txt 3.13 "$work/build.in" --no-annotate "$@"
 lock dev.txt 3.11 pyproject.toml --group lint --group typecheck --group test \
     --group container --group nox "$@"

@@ -87,7 +87,7 @@ def _env_text(path: str) -> str:
 def store_reader() -> Iterator[Reader]:
     """Open a reader of the settings' store; fail with 3, or with 1 if a read fails later."""
     from prixfixe.stores.base import StoreError, StoreOpenError
-    from prixfixe.stores.registry import open_reader
+    from prixfixe.stores.registry import open_reader, shown
 
     url = settings().store
     try:
@@ -97,7 +97,7 @@ def store_reader() -> Iterator[Reader]:
     try:
         yield reader
     except StoreError as error:
-        msg = f"store {url}: {error}"
+        msg = f"store {shown(url)}: {error}"
         raise Failure(1, msg) from error
     finally:
         reader.close()

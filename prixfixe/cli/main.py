@@ -182,6 +182,11 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] 
         _restore_arguments,
         "prixfixe.cli.backup:restore",
     ),
+    "migrate": (
+        "make or update the schema of a postgresql: store",
+        _no_arguments,
+        "prixfixe.cli.migrate:migrate",
+    ),
     "config": ("show the effective settings", _config_arguments, "prixfixe.cli.config:config"),
     "hash-password": (
         "hash a password for SMTP_AUTH_USERS",

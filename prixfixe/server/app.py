@@ -36,12 +36,13 @@ from prixfixe.smtp.offer import RECIPIENT_OCTETS, Offer
 from prixfixe.smtp.recipients import RecipientPolicy
 from prixfixe.stores.arrivals import Arrivals
 from prixfixe.stores.base import DiskOptions, StoreOptions
-from prixfixe.stores.registry import is_lasting, named, open_store
+from prixfixe.stores.registry import is_lasting, named, open_store, shown
 from prixfixe.telemetry.metrics import Metrics
 from prixfixe.telemetry.readiness import CheckResult, Readiness
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Sequence
 
     from prixfixe.faults.registry import Faults
     from prixfixe.http.server import HttpServer
@@ -100,6 +101,9 @@ class Server:
             on_operation=self.metrics.store_operation,
             on_retry=self.metrics.store_retry,
             on_pruned=self._pruned,
+            quorum=settings.store_quorum,
+            on_elsewhere=self._elsewhere,
+            on_replicas=self.metrics.replicated,
         )
         self.store = store or open_store(settings.store, options)
         self._loop = asyncio.get_running_loop()
@@ -205,7 +209,7 @@ class Server:
         http = await self._listen_http()
         self.readiness.add("listeners", self._check_listeners)
         self.readiness.add("draining", self._check_draining)
-        return Bound(smtp, smtps, http, settings.store)
+        return Bound(smtp, smtps, http, shown(settings.store))
 
     async def _listen_smtp(self, listener: socket.socket, offer: Offer, name: str) -> str:
         services = self.services
@@ -285,6 +289,16 @@ class Server:
         self.metrics.pruned(count)
         if self._index is not None:
             self._index.changed()
+
+    def _elsewhere(self, ids: Sequence[str]) -> None:
+        """Take notice of what another server of the store did; in any thread."""
+        with contextlib.suppress(RuntimeError):  # The loop is closed.
+            self._loop.call_soon_threadsafe(self._announce, ids)
+
+    def _announce(self, ids: Sequence[str]) -> None:
+        if self._index is not None:
+            self._index.changed()
+        self.arrivals.announce(ids)
 
     def _check_index(self) -> CheckResult:
         """Tell how far the index is; mail is taken without it."""

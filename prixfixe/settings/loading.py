@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prixfixe.settings.rules import broken, idle
 from prixfixe.settings.table import PREFIX, TABLE, Setting, Settings
+from prixfixe.stores.registry import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -131,6 +132,7 @@ def _file_text(path: str, read_file: Callable[[str], str]) -> str:
 def _shown(setting: Setting, text: str) -> str:
     if setting.is_secret and text:
         return "(hidden)"
+    text = shown(text)
     return repr(text) if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]!r}..."
 
 

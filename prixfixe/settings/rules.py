@@ -134,6 +134,11 @@ IDLE: tuple[tuple[str, Callable[[Settings], bool], str], ...] = (
         lambda settings: settings.http_port is None,
         "SMTP_HTTP_PORT is off",
     ),
+    (
+        "store_quorum",
+        lambda settings: not named(settings.store).technology.is_shared,
+        "only a postgresql: store has standbys",
+    ),
 )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from prixfixe.settings import parse
 from prixfixe.settings.table import TABLE
+from prixfixe.stores.registry import shown
 
 if TYPE_CHECKING:
     from prixfixe.settings.table import Setting, Settings
@@ -31,6 +32,8 @@ def plain(settings: Settings, setting: Setting) -> Any:  # noqa: ANN401 - what J
     value = getattr(settings, setting.attribute)
     if setting.is_secret and value:
         return "(hidden)"
+    if setting.attribute == "store":
+        return shown(value)
     return list(map(str, value)) if isinstance(value, tuple) else value
 
 

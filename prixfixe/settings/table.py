@@ -170,7 +170,7 @@ TABLE: tuple[Setting, ...] = (
         "SMTP_STORE",
         parse.store_url,
         "sqlite:mail/prixfixe.db",
-        "sqlite:PATH, maildir:PATH, memory: or discard:",
+        "sqlite:PATH, maildir:PATH, postgresql://USER@HOST/DATABASE, memory: or discard:",
     ),
     Setting(
         "SMTP_STORE_MAX_MESSAGES", parse.count(0), "0", "keep this many, oldest go first; 0 is all"
@@ -183,6 +183,13 @@ TABLE: tuple[Setting, ...] = (
         parse.duration(0.1),
         "60",
         "how long a commit may take before its client is told 451",
+        is_advanced=True,
+    ),
+    Setting(
+        "SMTP_STORE_QUORUM",
+        parse.count(0),
+        "1",
+        "synchronous standbys a postgresql: store must have before a 250; 0 is a single PostgreSQL",
         is_advanced=True,
     ),
     Setting(
@@ -282,10 +289,11 @@ class Settings:
     auth_max_failures: int
     auth_lockout_time: float
     proxy_protocol: tuple[parse.Network, ...]
-    store: str
+    store: str = field(repr=False)  # may have a password
     store_max_messages: int
     store_max_age: float
     store_timeout: float
+    store_quorum: int
     store_min_free: int
     http_bind: str
     http_port: int | None

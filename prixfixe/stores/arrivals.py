@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from prixfixe.mail.message import Message
 
@@ -96,6 +96,12 @@ class Arrivals:
             self.follower(message)
         for subscription in self._subscriptions:
             subscription.add(message.id)
+
+    def announce(self, ids: Sequence[str]) -> None:
+        """Announce messages that other servers of the store keep."""
+        for subscription in self._subscriptions:
+            for message_id in ids:
+                subscription.add(message_id)
 
     @contextmanager
     def subscribe(self) -> Iterator[Subscription]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import asyncio
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NOWHERE",
     "Arrival",
+    "Changes",
     "DamagedError",
     "DiskOptions",
     "Followed",
@@ -29,6 +30,8 @@ __all__ = [
     "Probe",
     "Reader",
     "Recovery",
+    "Said",
+    "Shared",
     "State",
     "Store",
     "StoreError",
@@ -43,7 +46,8 @@ class StoreError(Exception):
 
     `is_full` distinguishes no room (452 4.3.1) from any other failure (451 4.3.0). `kind` is a
     word of a closed list, fit for a metric label: full, io, closed, conflict, internal, timeout,
-    displaced (a file of the store was removed, moved, cut or replaced under it).
+    displaced (a file of the store was removed, moved, cut or replaced under it), quorum (too few
+    replicas would have the message).
     """
 
     def __init__(self, text: str, *, kind: str = "io") -> None:
@@ -80,6 +84,14 @@ def _ignore_space(space: Probe) -> None:
     """Take the place of a metric nobody asked for."""
 
 
+def _ignore_elsewhere(ids: Sequence[str]) -> None:
+    """Take the place of a listener nobody asked for."""
+
+
+def _ignore_replicas(count: int, lag: int) -> None:
+    """Take the place of a metric nobody asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class DiskOptions:
     """What only a store on a file system reads.
@@ -101,6 +113,11 @@ class StoreOptions:
     commit, delete, probe, open, settle, undo or close, and result ok or the kind of the
     `StoreError`; `on_retry(kind)` when a group failed by that and is tried message by message;
     `on_pruned(count)` whenever retention took messages away.
+
+    What only a store of several servers reads: `quorum` is on how many replicas a message has to
+    be before it is acknowledged, and 0 is none; `on_elsewhere(ids)` is called, in any thread, with
+    what other servers stored, and with nothing when they deleted or marked something;
+    `on_replicas(count, lag)` with the replicas there are, and how many bytes the last is behind.
     """
 
     max_messages: int = 0
@@ -109,6 +126,9 @@ class StoreOptions:
     on_operation: Callable[[str, float, str], None] = _ignore_operation
     on_retry: Callable[[str], None] = _ignore_retry
     on_pruned: Callable[[int], None] = _ignore_pruned
+    quorum: int = 1
+    on_elsewhere: Callable[[Sequence[str]], None] = _ignore_elsewhere
+    on_replicas: Callable[[int, int], None] = _ignore_replicas
     clock: Callable[[], float] = time.time
 
 
@@ -194,11 +214,33 @@ class Arrival(NamedTuple):
     size: int
 
 
+class Said(NamedTuple):
+    """What people say of a message: None is nothing yet."""
+
+    id: str
+    is_read: bool | None = None
+    tags: tuple[str, ...] | None = None
+
+
+class Changes(NamedTuple):
+    """What changed in a store of several servers, at least.
+
+    `since` is what to ask with next. `added` is None when nothing is known of before: all places
+    have to be compared. A change may be told more than once.
+    """
+
+    since: object
+    added: Sequence[Place] | None
+    gone: Sequence[str]
+    said: Sequence[Said]
+
+
 class Followed(Reader, Protocol):
     """A reader that an index can follow.
 
     Where `is_in_order_of_arrival`, a new message has a higher key than every other there is, and
-    a key is used again only when its message and all above it are gone.
+    a key is used again only when its message and all above it are gone. A store that several
+    servers write has the methods of `Shared` too.
     """
 
     is_in_order_of_arrival: bool
@@ -213,6 +255,19 @@ class Followed(Reader, Protocol):
 
     def expect(self, arrival: Arrival) -> Place:
         """Return the place of a message that was just kept, and know where to find it."""
+        ...
+
+
+@runtime_checkable
+class Shared(Protocol):
+    """What the reader of a store has that several servers write: what the others did."""
+
+    def changes(self, since: object) -> Changes:
+        """Return what changed since an earlier answer's `since`; None is the first question."""
+        ...
+
+    def say(self, said: Sequence[Said]) -> None:
+        """Note what people say of messages, for all servers."""
         ...
 
 

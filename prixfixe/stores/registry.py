@@ -6,6 +6,7 @@ Built-in technologies are listed here and imported when they are named. Entry po
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,9 +26,11 @@ __all__ = [
     "forms",
     "index_path",
     "is_lasting",
+    "migrate",
     "named",
     "open_reader",
     "open_store",
+    "shown",
 ]
 
 GROUP = "prixfixe.stores"
@@ -35,6 +38,7 @@ GROUP = "prixfixe.stores"
 BUILT_IN = {
     "sqlite": ("prixfixe.stores.sqlite.technology", "TECHNOLOGY"),
     "maildir": ("prixfixe.stores.maildir.technology", "TECHNOLOGY"),
+    "postgresql": ("prixfixe.stores.postgresql.technology", "TECHNOLOGY"),
     "memory": ("prixfixe.stores.in_process", "MEMORY"),
     "discard": ("prixfixe.stores.in_process", "DISCARD"),
 }
@@ -139,7 +143,7 @@ def open_reader(url: str) -> Reader:
     """
     _, technology, rest = _named(url)
     if technology.reader is None:
-        raise _open_error(f"store {url!r} lives in the server's memory: read it over HTTP")
+        raise _open_error(f"store {shown(url)!r} lives in the server's memory: read it over HTTP")
     return technology.reader(rest)
 
 
@@ -152,7 +156,7 @@ def database_path(url: str, verb: str) -> Path:
     """
     _, technology, rest = _named(url)
     if technology.database is None:
-        raise _open_error(f"store {url!r}: {technology.copying(rest, verb)}")
+        raise _open_error(f"store {shown(url)!r}: {technology.copying(rest, verb)}")
     return technology.database(rest)
 
 
@@ -167,11 +171,30 @@ def index_path(url: str) -> Path | None:
     return None if technology.index_path is None else technology.index_path(rest)
 
 
+def migrate(url: str) -> str:
+    """Make what a URL names, or bring it up to date; return what was done.
+
+    Raises:
+        StoreOpenError: it cannot be done.
+
+    """
+    scheme, technology, rest = _named(url)
+    if technology.migrate is None:
+        return f"a {scheme}: store is brought up to date by the server: nothing to do"
+    return technology.migrate(rest)
+
+
+def shown(url: str) -> str:
+    """Return a URL as people may see it: without a password, also where it is not well-formed."""
+    hidden = re.sub(r"(://[^:/?#]*):.*@", r"\1:***@", url)
+    return re.sub(r"((?:^|[?&;])(?:ssl)?password=)[^&]*", r"\1***", hidden, flags=re.IGNORECASE)
+
+
 def _named(url: str) -> Named:
     try:
         return named(url)
     except ValueError as error:
-        raise _open_error(f"store {url!r}: expected {error}") from error
+        raise _open_error(f"store {shown(url)!r}: expected {error}") from error
 
 
 def _open_error(text: str) -> StoreOpenError:

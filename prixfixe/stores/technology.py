@@ -45,6 +45,8 @@ class Technology(NamedTuple):
         index_path: returns where a search index of it is kept; its result is None for an index in
             memory. None when there is no index: searches then read the mail itself. The store's
             readers have to be `Followed` ones.
+        migrate: makes the store or brings it up to date, and says what it did, or raises
+            `StoreOpenError`; None when a server does so at its start.
 
     """
 
@@ -58,3 +60,4 @@ class Technology(NamedTuple):
     max_message_bytes: int | None = None
     unused: Mapping[str, str] = _NONE
     index_path: Callable[[str], Path | None] | None = None
+    migrate: Callable[[str], str] | None = None

@@ -65,6 +65,7 @@ class Metrics:
         self.not_after: float | None = None
         self.totals: Totals | None = None
         self.space: Probe | None = None
+        self.replicas: tuple[int, int] | None = None
         self.inflight: Callable[[], tuple[int, int, int]] | None = None
         self.min_free: int | None = None
 
@@ -151,6 +152,10 @@ class Metrics:
     def measured(self, space: Probe) -> None:
         """Set the latest sizes of the store's file system."""
         self.space = space
+
+    def replicated(self, count: int, lag: int) -> None:
+        """Set how many replicas the store has, and how many bytes the last of them is behind."""
+        self.replicas = (count, lag)
 
     # TLS, AUTH, the process
 
@@ -239,6 +244,8 @@ class Metrics:
             "store_size_bytes": _known(backend, space and space.size_bytes),
             "store_min_free_bytes": _known(backend, space and space.size_bytes and self.min_free),
             "store_free_inodes": _known(backend, space and space.free_inodes),
+            "store_standbys": _known(backend, self.replicas and self.replicas[0]),
+            "store_standby_lag_bytes": _known(backend, self.replicas and self.replicas[1]),
         }
 
     def exposition(self, accept: str | None) -> tuple[bytes, str]:

@@ -21,7 +21,7 @@ CODES = (
     *(500, 501, 502, 503, 504, 530, 535, 538, 550, 552, 553, 554, 555),
 )
 _LISTENER = ("smtp", "smtps")
-_KINDS = ("full", "io", "closed", "conflict", "internal", "timeout", "displaced")
+_KINDS = ("full", "io", "closed", "conflict", "internal", "timeout", "displaced", "quorum")
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _KIB, _MIB = 1024, 1024 * 1024
 
@@ -175,6 +175,18 @@ TABLE: tuple[Spec, ...] = (
         {"backend": ()},
     ),
     Spec("store_free_inodes", "gauge", "Free inodes of the store's file system.", {"backend": ()}),
+    Spec(
+        "store_standbys",
+        "gauge",
+        "Synchronous standbys of a postgresql: store that are connected.",
+        {"backend": ()},
+    ),
+    Spec(
+        "store_standby_lag_bytes",
+        "gauge",
+        "Octets of log that the last of them has not flushed yet.",
+        {"backend": ()},
+    ),
     Spec(
         "store_recovered",
         "counter",

@@ -23,6 +23,7 @@ FRESH_SECONDS = 5.0  # the result of a store check is reused this long
 ANSWER_SECONDS = 4.0  # for the store; less than the timeout of a health check
 DETAILS = {
     "full": "no room",
+    "quorum": "too few synchronous standbys",
     "displaced": "a file of it was removed, moved, cut or replaced",
 }
 

@@ -38,6 +38,7 @@ def names():
     """Return what a server offers that knows all there is to know."""
     metrics = Metrics(version="1", revision="r", store="sqlite:x", max_connections=9)
     metrics.totals, metrics.space, metrics.min_free = Totals(1, 1), Probe(1, 1, 1), 1
+    metrics.replicated(2, 0)
     metrics.not_after, metrics.ready = 1.0, {"store": True}
     return promql.offered(metrics.exposition(None)[0].decode())
 

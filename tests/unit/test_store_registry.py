@@ -25,8 +25,14 @@ from tests.unit.test_process import process as process_fixture
 process = process_fixture
 
 ROOT = Path(__file__).parents[2]
-BUILT_IN_FORMS = "sqlite:PATH, maildir:PATH, memory: or discard:"
-URLS = {"sqlite": "sqlite:mail/x.db", "maildir": "maildir:mail"}
+BUILT_IN_FORMS = (
+    "sqlite:PATH, maildir:PATH, postgresql://USER@HOST/DATABASE, memory: or discard:"
+)
+URLS = {
+    "sqlite": "sqlite:mail/x.db",
+    "maildir": "maildir:mail",
+    "postgresql": "postgresql://a@b/c",
+}
 
 
 @pytest.fixture
@@ -50,7 +56,7 @@ def test_the_settings_name_the_forms_of_what_is_built_in():
     [row] = [row for row in TABLE if row.env == "SMTP_STORE"]
     assert row.help == BUILT_IN_FORMS
     page = (ROOT / "docs" / "stores.md").read_text()
-    assert re.findall(r"^\| `(\w+:\w*)` ", page, re.MULTILINE) == [
+    assert re.findall(r"^\| `(\w+:[^`]*)` ", page, re.MULTILINE) == [
         named(URLS.get(each, f"{each}:")).technology.form for each in BUILT_IN
     ]
 
@@ -93,7 +99,7 @@ def test_an_installed_store_is_made_by_its_technology(site):
 
 def test_a_wrong_url_names_what_is_built_in_and_what_is_installed(site):
     install(site)
-    every = "sqlite:PATH, maildir:PATH, memory:, discard: or toy:NAME"
+    every = f"{BUILT_IN_FORMS.replace(' or', ',')} or toy:NAME"
     for url in ("toy:", "toy", "tay:mail", "sqlite:", ""):
         assert expected(url) == every
         with pytest.raises(StoreOpenError, match=every):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from prixfixe.mail.folding import fold
 from prixfixe.mail.query import FIELDS
-from prixfixe.stores.base import NOWHERE, Place
+from prixfixe.stores.base import NOWHERE, Place, Said
 from prixfixe.stores.index.file import close
 from prixfixe.stores.index.packing import clean, pack_record, pack_text, tokens
 from prixfixe.stores.index.vocabulary import Vocabulary
@@ -45,6 +45,7 @@ class Catalog:
         self._db = connection
         self.messages = self._next = self._fed = 0
         self.cursor = NOWHERE
+        self.spread: Callable[[Sequence[Said]], None] | None = None  # to a store that has it too
         self._load()
 
     def _load(self) -> None:
@@ -114,6 +115,16 @@ class Catalog:
             "SELECT id FROM message WHERE key > ? AND key <= ?", (after, most)
         ).fetchall()
         return {row[0] for row in rows}
+
+    def known(self, ids: Sequence[str]) -> set[str]:
+        """Return those of these messages that are here."""
+        found: set[str] = set()
+        for at in range(0, len(ids), _IN_STATEMENT):
+            some = ids[at : at + _IN_STATEMENT]
+            marks = ",".join("?" * len(some))
+            sql = f"SELECT id FROM message WHERE id IN ({marks})"  # noqa: S608
+            found |= {row[0] for row in self._db.execute(sql, some)}
+        return found
 
     # --- words
 
@@ -197,6 +208,8 @@ class Catalog:
 
     def mark(self, ids: Sequence[str] | None, *, is_read: bool) -> int:
         """Set the read state of these messages, or of all; return how many changed."""
+        if self.spread is not None:
+            self._spread_read(ids, is_read=is_read)
         value = int(is_read)
         sql = "UPDATE message SET is_read = ? WHERE is_read <> ?"
         if ids is None:
@@ -207,6 +220,8 @@ class Catalog:
 
     def tag(self, ids: Sequence[str], tags: Sequence[str]) -> None:
         """Give these messages these tags in the place of those they have."""
+        if self.spread is not None:
+            self.spread([Said(each, tags=_unique(tags)) for each in ids])
         values = ((written_tags(tags), each) for each in ids)
         with self._transaction():
             self._db.executemany("UPDATE message SET tags = ? WHERE id = ?", values)
@@ -215,6 +230,8 @@ class Catalog:
         """Rename a tag wherever it is, or take it away for None."""
         with self._transaction():
             changed = list(self._retagged(fold(old), new))
+            if self.spread is not None:
+                self._spread_tags(changed)
             self._db.executemany("UPDATE message SET tags = ? WHERE doc = ?", changed)
 
     def _retagged(self, old: str, new: str | None) -> Iterator[tuple[str, int]]:
@@ -224,6 +241,31 @@ class Catalog:
             kept = [new if fold(tag) == old else tag for tag in tags]
             if kept != tags:
                 yield written_tags([tag for tag in kept if tag is not None]), doc
+
+    def take(self, said: Sequence[Said]) -> None:
+        """Take over what people say, as a store of several servers has it."""
+        read = [(int(one.is_read), one.id) for one in said if one.is_read is not None]
+        tagged = [(written_tags(one.tags), one.id) for one in said if one.tags is not None]
+        if read or tagged:
+            with self._transaction():
+                self._db.executemany("UPDATE message SET is_read = ? WHERE id = ?", read)
+                self._db.executemany("UPDATE message SET tags = ? WHERE id = ?", tagged)
+
+    def _spread_read(self, ids: Sequence[str] | None, *, is_read: bool) -> None:
+        rows = self._db.execute("SELECT id FROM message WHERE is_read <> ?", (int(is_read),))
+        changed = [row[0] for row in rows]
+        if ids is not None:
+            changed = list(set(changed).intersection(ids))
+        if self.spread is not None and changed:
+            self.spread([Said(each, is_read=is_read) for each in changed])
+
+    def _spread_tags(self, changed: Sequence[tuple[str, int]]) -> None:
+        said = []
+        for written, doc in changed:
+            (name,) = self._db.execute("SELECT id FROM message WHERE doc = ?", (doc,)).fetchone()
+            said.append(Said(name, tags=tuple(read_tags(written))))
+        if self.spread is not None and said:
+            self.spread(said)
 
     # --- transactions
 
@@ -257,11 +299,15 @@ def _forget(_word: str) -> None:
 
 def written_tags(tags: Sequence[str]) -> str:
     """Return tags as they are kept: folded for searches, a line each, then as they were given."""
-    unique = list({fold(tag): tag for tag in tags}.values())
+    unique = _unique(tags)
     if not unique:
         return ""
     folded = "\n".join(map(fold, unique))
     return clean(f"\n{folded}\n{json.dumps(unique, ensure_ascii=False)}")
+
+
+def _unique(tags: Sequence[str]) -> tuple[str, ...]:
+    return tuple({fold(tag): tag for tag in tags}.values())
 
 
 def read_tags(written: str) -> list[str]:

@@ -2,7 +2,8 @@
 
 A store in the order of arrival is followed from the last message taken; where their numbers differ
 then, all places are compared. A store in the order of names is compared as a whole whenever it
-changed, at most so often that the comparing takes a tenth of the time.
+changed, at most so often that the comparing takes a tenth of the time. A store of several
+servers tells what changed.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from prixfixe.stores.base import NOWHERE, DamagedError, Place
+from prixfixe.stores.base import NOWHERE, DamagedError, Place, Shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,6 +45,10 @@ class Steps:
         self.is_behind = False  # messages are being taken
         self._reader = reader
         self._describe = describe
+        self._shared = reader if isinstance(reader, Shared) else None
+        self._since: object = None  # until when the changes of a shared store are taken
+        if self._shared is not None:
+            catalog.spread = self._shared.say
         self._skipped: set[str] = set()  # damaged: in the store, and in no list
         self._looked_at, self._look_cost = float("-inf"), 0.0
         self._may_go_on: Callable[[], bool] = lambda: True
@@ -70,6 +75,8 @@ class Steps:
         return is_done
 
     def _followed(self, arrived: Sequence[Arrival]) -> bool:
+        if self._shared is not None:
+            return self._take_changes(self._shared)
         if self._reader.is_in_order_of_arrival:
             return self._append()
         self._take([self._reader.expect(each) for each in arrived])
@@ -114,6 +121,23 @@ class Steps:
 
     def _messages(self) -> int:
         return self.catalog.messages + len(self._skipped)
+
+    # --- of several servers
+
+    def _take_changes(self, shared: Shared) -> bool:
+        state = self._reader.state()
+        if state == self.synced:
+            return True
+        changes = shared.changes(self._since)
+        if changes.added is None:
+            self._compare()
+        else:
+            known = self.catalog.known([place.id for place in changes.added]) | self._skipped
+            self._take([place for place in changes.added if place.id not in known])
+        self.catalog.remove(changes.gone)
+        self.catalog.take(changes.said)
+        self._since, self.synced = changes.since, state
+        return True
 
     # --- in the order of names
 

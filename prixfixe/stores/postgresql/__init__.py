@@ -1,0 +1,1 @@
+"""A replicated store: one PostgreSQL with synchronous standbys, behind any number of servers."""
