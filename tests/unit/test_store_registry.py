@@ -25,9 +25,7 @@ from tests.unit.test_process import process as process_fixture
 process = process_fixture
 
 ROOT = Path(__file__).parents[2]
-BUILT_IN_FORMS = (
-    "sqlite:PATH, maildir:PATH, postgresql://USER@HOST/DATABASE, memory: or discard:"
-)
+BUILT_IN_FORMS = "sqlite:PATH, maildir:PATH, postgresql://USER@HOST/DATABASE, memory: or discard:"
 URLS = {
     "sqlite": "sqlite:mail/x.db",
     "maildir": "maildir:mail",
