@@ -127,4 +127,6 @@ async def _in_time(connection: Any, work: Any) -> None:  # noqa: ANN401 - the dr
         if not sent.done():
             connection.terminate()
             await asyncio.wait({sent}, timeout=ANSWER_SECONDS)
+        if sent.done() and not sent.cancelled():
+            sent.exception()  # nobody may be there to take it
     sent.result()
