@@ -19,6 +19,7 @@ from prixfixe.connection.deadline import Deadline
 from prixfixe.connection.delivery import Delivery
 from prixfixe.connection.flow import BULK_OCTETS, PAUSE_OCTETS, Flow
 from prixfixe.connection.hold import CutShort, Hold
+from prixfixe.connection.refusals import Refusals
 from prixfixe.connection.seat import Seat
 from prixfixe.connection.tls_upgrade import shake_hands
 from prixfixe.limits.admission import Refusal
@@ -38,9 +39,11 @@ from prixfixe.smtp.requests import (
     Refused,
     ReleaseMemory,
     StartTls,
+    TurnedAway,
 )
 from prixfixe.smtp.sasl import Proof
 from prixfixe.smtp.session import Mode, Session
+from prixfixe.smtp.transcript import Transcript
 from prixfixe.tls.certificates import describe
 
 if TYPE_CHECKING:
@@ -115,6 +118,7 @@ class Connection(asyncio.Protocol):
         "_is_scheduled",
         "_listener",
         "_loop",
+        "_refusals",
         "_seat",
         "_services",
         "_task",
@@ -134,10 +138,12 @@ class Connection(asyncio.Protocol):
             state.find_scram = services.authenticator.scram_keys
         if services.faults is not None:
             state.find_fault = services.faults.find
-        self._flow = Flow()
+            state.transcript = Transcript()
+        self._flow = Flow(state.transcript)
         self._seat = Seat(services, listener)
         self._deadline = Deadline(services.loop, services.limits)
-        self._delivery = Delivery(services, state, listener)
+        self._refusals = Refusals(services, state, listener)
+        self._delivery = Delivery(services, state, listener, self._refusals)
         self._arrival: Arrival | None = None  # buffers input before the session reads
         self.phase = Phase.ARRIVING
         self.end = ""
@@ -449,19 +455,23 @@ class Connection(asyncio.Protocol):
     def _note(self, request: Request) -> None:
         """Count or log a request that needs no answer."""
         match request:
-            case Refused(reply, transaction):
-                self._delivery.refused(reply, transaction)
-            case RecipientRefused(reply, sender, argument):
-                state = self.session.state
-                self._services.log.recipient_refused(state, sender, str(reply), argument)
-            case PutOff(reply):
-                self._delivery.put_off(reply)
+            case Refused():
+                self._refusals.refused(request)
+            case RecipientRefused():
+                self._refusals.recipient_refused(request)
+            case PutOff():
+                self._refusals.put_off(request)
+            case TurnedAway():
+                self._refusals.turned_away(request)
             case LimitMet(limit):
                 self._services.metrics.limit(limit)
             case Aborted():
-                self._delivery.aborted(self.end)
+                self._refusals.aborted(request, self.end or self._own_end())
             case Dropped():
                 self.end = "fault"
+
+    def _own_end(self) -> str:
+        return "quit" if self.session.has_quit else "eof"
 
     def kept(self, message_id: str) -> None:
         """Send 250: the message is stored."""
@@ -550,6 +560,7 @@ class Connection(asyncio.Protocol):
         is_accepted = verdict is Verdict.ACCEPTED
         if not is_accepted:
             services.log.login_refused(self.session.state, verdict.value)
+            self._refusals.login_refused(_VERDICTS[verdict])
         user = claim.user if is_accepted else None
         signature = claim.signature if isinstance(claim, Proof) else b""
         self.session.login_checked(user, _VERDICTS[verdict], signature)

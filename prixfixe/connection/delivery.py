@@ -7,7 +7,7 @@ put that has begun always ends, even if the client hangs up.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from prixfixe.mail.message import Message
 from prixfixe.smtp import replies
@@ -16,25 +16,13 @@ from prixfixe.stores.base import StoreError
 if TYPE_CHECKING:
     import asyncio
 
+    from prixfixe.connection.refusals import Refusals
     from prixfixe.connection.services import Services
     from prixfixe.mail.message import Envelope
     from prixfixe.smtp.replies import Reply
     from prixfixe.smtp.state import State
-    from prixfixe.smtp.transaction import Transaction
 
 __all__ = ["Delivery", "Waiting"]
-
-# The reason of a refusal for the metrics; other replies are "sequence" or "syntax".
-_REASONS: Final = {
-    replies.TOO_BIG: "size",
-    replies.BARE_LF: "bare_lf",
-    replies.BARE_LINE_END: "content",
-    replies.MESSAGE_LINE_TOO_LONG: "content",
-    replies.TOO_MANY_HOPS: "content",
-    replies.NO_SUCH_RECIPIENT: "recipient",
-    replies.NEEDS_TLS: "tls",
-    replies.NEEDS_AUTH: "auth",
-}
 
 
 class Waiting(Protocol):
@@ -61,16 +49,18 @@ class Delivery:
         "_has_given_up",
         "_listener",
         "_message",
+        "_refusals",
         "_services",
         "_state",
         "_waiting",
         "ended_at",
     )
 
-    def __init__(self, services: Services, state: State, listener: str) -> None:
+    def __init__(self, services: Services, state: State, listener: str, refusals: Refusals) -> None:
         self._services = services
         self._state = state
         self._listener = listener
+        self._refusals = refusals
         self._waiting: Waiting | None = None  # while an answer is due
         self._message: Message | None = None
         self._has_given_up = False
@@ -113,6 +103,7 @@ class Delivery:
         self._has_given_up = True
         services.metrics.message(self._listener, "deferred", "store_timeout")
         services.log.message_deferred(message, self._state, replies.STORE_SLOW.limit)
+        self._refusals.not_kept(message.envelope, replies.STORE_SLOW, "store_timeout")
         waiting.failed(replies.STORE_SLOW)
         waiting.answered()
 
@@ -152,36 +143,9 @@ class Delivery:
         self._services.metrics.store_error(getattr(error, "kind", "internal"))
         told = f"{type(error).__name__}: {error}"
         self._services.log.message_deferred(message, self._state, told)
+        self._refusals.not_kept(message.envelope, reply, reason)
         self._services.invalidate()
         return reply
-
-    def refused(self, reply: Reply, transaction: Transaction | None) -> None:
-        """Count a message that was refused; `transaction` is None for a refused MAIL."""
-        reason = _reason(reply)
-        result = "rejected" if reply.code >= 500 else "deferred"
-        self._services.metrics.message(self._listener, result, reason)
-        sender, recipients = (
-            ("", []) if transaction is None else (transaction.sender, transaction.recipients)
-        )
-        self._services.log.message_refused(self._state, sender, recipients, str(reply), reason)
-
-    def put_off(self, reply: Reply) -> None:
-        """Count a message that is refused for now."""
-        reason = "policy" if reply is replies.TOO_MANY_MESSAGES else "store_timeout"
-        reason = "fault" if reply.cause or reply is replies.TOO_MANY_HELD else reason
-        self._services.metrics.message(self._listener, "deferred", reason)
-
-    def aborted(self, end: str) -> None:
-        """Count a message whose data never ended; `end` is how the session ended."""
-        reason = end if end in ("timeout", "shutdown", "shed", "fault") else "client_gone"
-        self._services.metrics.message(self._listener, "aborted", reason)
-
-
-def _reason(reply: Reply) -> str:
-    """Return the reason of a refusal for the metrics and the log."""
-    if reply.cause or reply is replies.TOO_MANY_HELD:
-        return "fault"
-    return _REASONS.get(reply) or ("sequence" if reply.code == 503 else "syntax")
 
 
 def _reply_for(error: BaseException) -> tuple[Reply, str]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import socket
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from prixfixe.smtp.proxy_header import MAX_OCTETS as MAX_HEADER_OCTETS
+
+if TYPE_CHECKING:
+    from prixfixe.smtp.transcript import Transcript
 
 __all__ = [
     "BULK_OCTETS",
@@ -35,6 +38,7 @@ class Flow:
     __slots__ = (
         "_has_stopped_reading",
         "_is_narrow",
+        "_transcript",
         "is_at_end",
         "is_reading_paused",
         "is_resting",
@@ -42,13 +46,14 @@ class Flow:
         "transport",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, transcript: Transcript | None = None) -> None:
         self.transport: Any = None  # the transports of event loops have no common class
         self.is_at_end = False
         self.is_reading_paused = False
         self.is_resting = False
         self.is_writing_paused = False
         self._has_stopped_reading = False  # for good, on this transport
+        self._transcript = transcript
         self._is_narrow = False  # whether the kernel's receive buffer was reduced
 
     def attach(self, transport: Any) -> None:  # noqa: ANN401 - as above
@@ -122,6 +127,8 @@ class Flow:
         of at most one slice of work.
         """
         if output and self.transport is not None:
+            if self._transcript is not None:
+                self._transcript.said(b"".join(output))
             self.transport.write(b"".join(output) if len(output) > 1 else output[0])
             output.clear()
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from prixfixe.mail.message import IdSource
     from prixfixe.stores.arrivals import Arrivals
     from prixfixe.stores.base import Store
+    from prixfixe.telemetry.attempts import Attempts
     from prixfixe.telemetry.log import Log
     from prixfixe.telemetry.metrics import Metrics
     from prixfixe.tls.certificates import Certificates
@@ -59,6 +60,7 @@ class Services:
     limits: Limits
     shedding: Shedding
     invalidate: Callable[[], None]
+    attempts: Attempts
     certificates: Certificates | None = None
     authenticator: Authenticator | None = None
     proxy_networks: tuple[IPv4Network | IPv6Network, ...] = ()

@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route, Router
 
 from prixfixe.http.access import Access
+from prixfixe.http.api.attempts import AttemptPaths
 from prixfixe.http.api.events import Events
 from prixfixe.http.api.faults import FaultPaths
 from prixfixe.http.api.feed import Feed
@@ -76,6 +77,7 @@ def _guarded(context: HttpContext, mailbox: Mailbox, access: Access) -> Router:
             Route(f"{message}/headers", api.headers),
             Route(f"{message}/envelope", api.envelope),
             Route(f"{message}/part/{{part}}", api.part),
+            Route("/api/v1/attempts", AttemptPaths(context).attempts),
             *_fault_routes(FaultPaths(context)),
             Route(f"{message}/tree", api.tree),
             Route("/api/v1/events", Events(feed, mailbox).events),

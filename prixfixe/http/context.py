@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from prixfixe.stores.arrivals import Arrivals
     from prixfixe.stores.base import Reader, Store
     from prixfixe.stores.index import Index
+    from prixfixe.telemetry.attempts import Attempts
     from prixfixe.telemetry.metrics import Metrics
     from prixfixe.telemetry.readiness import Readiness
 
@@ -32,6 +33,7 @@ class HttpContext:
     hosts: tuple[str, ...]
     version: str
     store_url: str
+    attempts: Attempts
     index: Index | None = None
     faults: Faults | None = None
     has_page: bool = True

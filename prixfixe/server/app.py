@@ -37,6 +37,7 @@ from prixfixe.smtp.recipients import RecipientPolicy
 from prixfixe.stores.arrivals import Arrivals
 from prixfixe.stores.base import DiskOptions, StoreOptions
 from prixfixe.stores.registry import is_lasting, named, open_store, shown
+from prixfixe.telemetry.attempts import Attempts
 from prixfixe.telemetry.metrics import Metrics
 from prixfixe.telemetry.readiness import CheckResult, Readiness
 
@@ -119,6 +120,8 @@ class Server:
         self.roster = Roster(2 * settings.max_connections, settings.store_timeout)
         self.readiness = Readiness(self.store, self.metrics, self._loop.time)
         self.faults = _faults(settings)
+        self._ids = IdSource()
+        self.attempts = Attempts(self._ids)
         self.services: Services | None = None  # once the secrets are read
         self._listeners: list[asyncio.Server] = []
         self._housekeeping: list[asyncio.Task[None]] = []
@@ -141,7 +144,7 @@ class Server:
             admission=self.admission,
             budget=self.budget,
             roster=self.roster,
-            ids=IdSource(),
+            ids=self._ids,
             session_ids=session_ids(),
             reply_batch=ReplyBatch(self._loop),
             turns=Turns(self._loop),
@@ -154,6 +157,7 @@ class Server:
             ),
             shedding=Shedding(settings.stress_timeout),
             invalidate=self.readiness.invalidate,
+            attempts=self.attempts,
             certificates=reloader.certificates,
             authenticator=reloader.authenticator,
             proxy_networks=settings.proxy_protocol,
@@ -246,6 +250,7 @@ class Server:
                 index=self._index,
                 faults=self.faults,
                 has_page=self._settings.http_ui,
+                attempts=self.attempts,
             )
         )
         listener = bind_socket(self._settings.http_bind, self._settings.http_port)

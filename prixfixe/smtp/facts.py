@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from prixfixe.smtp.address import AddressError, parse_path
@@ -9,8 +10,11 @@ from prixfixe.smtp.hindrance import Facts
 
 if TYPE_CHECKING:
     from prixfixe.smtp.state import State
+    from prixfixe.smtp.transaction import Transaction
 
-__all__ = ["address_in", "facts"]
+__all__ = ["address_in", "facts", "said_address", "transaction_facts"]
+
+_PATH = re.compile(rb"<([^<>]*)>")  # in an argument that may have none
 
 
 def address_in(argument: bytes) -> str | None:
@@ -20,6 +24,13 @@ def address_in(argument: bytes) -> str | None:
         return parse_path(path.decode().lstrip(" "))[0]
     except (AddressError, UnicodeDecodeError):
         return None
+
+
+def said_address(argument: bytes) -> str:
+    """Return what an argument of MAIL or RCPT names, well-formed or not; "" for nothing legible."""
+    found = _PATH.search(argument)
+    address = found[1].decode("utf-8", "replace") if found else ""
+    return address if address.isprintable() else ""
 
 
 def facts(state: State, stage: str, argument: bytes = b"") -> Facts | None:
@@ -41,3 +52,9 @@ def facts(state: State, stage: str, argument: bytes = b"") -> Facts | None:
         is_begun = stage == "data" and transaction.chunks is not None
         named = () if is_begun else tuple(one.address for one in transaction.recipients)
     return Facts(stage, state.peer, state.helo, transaction.sender, named) if named else None
+
+
+def transaction_facts(state: State, transaction: Transaction, stage: str) -> Facts:
+    """Return what is known of a transaction that ends at a stage."""
+    named = tuple(one.address for one in transaction.recipients)
+    return Facts(stage, state.peer, state.helo, transaction.sender, named)

@@ -38,16 +38,17 @@ _WITHOUT_AUTH = {name: check for name, check in MAIL_PARAMETERS.items() if name 
 def mail(state: State, argument: bytes) -> Reply:
     """MAIL (RFC 5321 section 4.1.1.2)."""
     if state.transaction is not None:
-        return replies.NESTED_MAIL
+        return state.refuse_sender(replies.NESTED_MAIL, argument)
     if state.messages >= state.offer.max_messages:
-        return state.put_off(replies.TOO_MANY_MESSAGES)
+        return state.put_off(replies.TOO_MANY_MESSAGES, argument)
     hold = state.find_hold()
     if hold is not None:
-        return state.put_off(hold)
+        return state.put_off(hold, argument)
     if len(argument) <= MAX_PLAIN_OCTETS and (plain := _PLAIN_MAIL(argument)) is not None:
         state.begin_transaction(Transaction(plain[1].decode("ascii"), (), is_utf8=False))
         return replies.SENDER_OK
-    return _mail_in_full(state, argument)
+    reply = _mail_in_full(state, argument)
+    return reply if reply is replies.SENDER_OK else state.refuse_sender(reply, argument)
 
 
 def _mail_in_full(state: State, argument: bytes) -> Reply:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from prixfixe.mail.message import Envelope
+    from prixfixe.smtp.hindrance import Facts
     from prixfixe.smtp.replies import Reply
     from prixfixe.smtp.sasl import Credentials, Proof
     from prixfixe.smtp.transaction import Transaction
@@ -29,6 +30,7 @@ __all__ = [
     "ReleaseMemory",
     "Request",
     "StartTls",
+    "TurnedAway",
 ]
 
 
@@ -82,10 +84,12 @@ class ReleaseMemory(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A message was refused for good; if its MAIL was refused, there is no transaction."""
+    """A message was refused; if its MAIL was refused, there is its argument and no transaction."""
 
     reply: Reply
+    stage: str
     transaction: Transaction | None = None
+    argument: bytes = b""
 
 
 class RecipientRefused(NamedTuple):
@@ -97,13 +101,25 @@ class RecipientRefused(NamedTuple):
 
 
 class PutOff(NamedTuple):
-    """A message was refused for now."""
+    """A message was refused for now; `argument` is that of its MAIL."""
 
+    reply: Reply
+    argument: bytes
+
+
+class TurnedAway(NamedTuple):
+    """A session was refused something before its first message."""
+
+    facts: Facts
     reply: Reply
 
 
 class Aborted(NamedTuple):
-    """The session ended inside message data."""
+    """The session ended within a transaction, or where a fault held it; `reply` is its last."""
+
+    facts: Facts
+    reply: Reply | None
+    is_in_data: bool
 
 
 class LimitMet(NamedTuple):
@@ -124,6 +140,7 @@ Request = (
     | Refused
     | RecipientRefused
     | PutOff
+    | TurnedAway
     | Aborted
     | LimitMet
 )

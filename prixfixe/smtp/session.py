@@ -18,7 +18,7 @@ from prixfixe.smtp import commands, replies, sasl
 from prixfixe.smtp.body_intake import FREE_OCTETS, BodyIntake
 from prixfixe.smtp.commands import BeginBody, BeginLogin, BeginTls, Close, Hindered
 from prixfixe.smtp.data import ChunkReader, DataReader, check_body
-from prixfixe.smtp.facts import facts
+from prixfixe.smtp.facts import facts, transaction_facts
 from prixfixe.smtp.hindrance import STAGE_OF
 from prixfixe.smtp.login import Login
 from prixfixe.smtp.replies import Reply
@@ -32,6 +32,7 @@ from prixfixe.smtp.requests import (
     Pause,
     ReleaseMemory,
     StartTls,
+    TurnedAway,
 )
 from prixfixe.smtp.state import State
 
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from prixfixe.smtp.commands import Verb
-    from prixfixe.smtp.hindrance import Hindrance
+    from prixfixe.smtp.hindrance import Facts, Hindrance
     from prixfixe.smtp.offer import Offer
     from prixfixe.smtp.requests import Request
     from prixfixe.smtp.transaction import Transaction
@@ -94,6 +95,7 @@ class Session:
         "_late_seconds",
         "_later",
         "_login",
+        "_met",
         "_tally",
         "_then",
         "has_quit",
@@ -125,6 +127,7 @@ class Session:
         self._later: bytearray | None = None  # received while `_input` was not used up
         self._is_skipping = False  # to the end of a line that is too long
         self._then: Callable[[], None] | None = None  # what a pause puts off
+        self._met: Facts | None = None  # where a fault is in force
         self._late_seconds = 0.0  # from the end of the store to the 250
 
     @property
@@ -272,18 +275,31 @@ class Session:
             if _HTTP.match(line) is not None:
                 return Close(replies.NOT_SMTP)  # An HTTP request, perhaps forged (CWE-441).
             if verb is None:
+                self._heard(line)
                 return replies.UNKNOWN
         self.verb = verb.name
         state = self.state
         if len(line) + 2 > verb.max_octets and len(line) + 2 > commands.max_octets(state, verb):
+            self._heard(line)
             return replies.LINE_TOO_LONG
         if state.helo and state.offer.is_open:  # every verb is allowed
             return verb.handle(state, argument.strip(b" \t"))
-        refusal = commands.barrier(state, verb)
-        return self._allowed(verb, argument.strip(b" \t")) if refusal is None else refusal
+        self._heard(line)
+        return self._allowed(verb, argument.strip(b" \t"))
+
+    def _heard(self, line: bytes) -> None:
+        if self.state.transcript is not None:
+            self.state.transcript.heard(line)
+
+    def _noted(self, what: str) -> None:
+        if self.state.transcript is not None:
+            self.state.transcript.noted(what)
 
     def _allowed(self, verb: Verb, argument: bytes) -> commands.Outcome:
-        """Handle a command, unless a test hinders it."""
+        """Handle a command, unless something must come before it or a test hinders it."""
+        refusal = commands.barrier(self.state, verb)
+        if refusal is not None:
+            return self.state.refuse_sender(refusal, argument) if verb.name == "MAIL" else refusal
         stage = STAGE_OF.get(verb.name)
         hindrance = None if stage is None else self._hindrance(stage, argument)
         if hindrance is None:
@@ -384,6 +400,8 @@ class Session:
     def _check_body(self, body: bytes) -> None:
         transaction = self.state.transaction
         offer = self.state.offer
+        if self.state.transcript is not None:
+            self._noted(f"{len(body)} bytes of message data")
         refusal = check_body(body, strict=offer.is_strict, takes_lf=offer.takes_bare_lf)
         if refusal is not None or transaction is None:
             self._refuse_body(refusal or replies.NEED_MAIL)
@@ -415,7 +433,8 @@ class Session:
         )
 
     def _refuse_body(self, reply: Reply) -> None:
-        self.state.end_transaction(reply)
+        self._met = None
+        self.state.end_transaction(reply, "eod")
         self._forget_body()
         self._say_or_close(reply)
         self._resume()
@@ -454,7 +473,7 @@ class Session:
             self._tally[self.verb][reply.code] += 1
             self.output.append(reply.wire)
             self.has_quit = reply is replies.BYE
-            self.end()
+            self.end(None if self.has_quit else reply)
 
     def interrupt(self, reply: Reply) -> None:
         """Close now, or once the current message is answered (RFC 5321 section 3.8)."""
@@ -463,10 +482,10 @@ class Session:
         else:
             self.close(reply)
 
-    def end(self) -> None:
-        """Close without a reply; a message that is being stored keeps its memory until it is."""
-        if self.mode is _BODY and self.state.take_transaction() is not None:
-            self.requests.append(Aborted())
+    def end(self, reply: Reply | None = None) -> None:
+        """Close after this reply, if any; a message being stored keeps its memory until it is."""
+        if self.mode is not _CLOSED:
+            self._break_off(reply)
         if self.mode is not _WAITING or self._then is not None:
             self._forget_body()
         self.mode = _CLOSED
@@ -474,6 +493,21 @@ class Session:
         self.state.end_transaction()
         self._login = None
         self._forget_input()
+
+    def _break_off(self, reply: Reply | None) -> None:
+        """Note a transaction that comes to no end, and where a fault held the session."""
+        state, transaction, met = self.state, self.state.transaction, self._met
+        self._met = None
+        is_in_data = transaction is not None and self.mode is _BODY
+        if met is not None:
+            is_in_data = is_in_data or met.stage == "eod"
+        elif transaction is not None and (is_in_data or transaction.refused is None):
+            stage = "data" if is_in_data else "rcpt" if transaction.recipients else "mail"
+            met = transaction_facts(state, transaction, stage)
+        if is_in_data:
+            state.take_transaction()
+        if met is not None:
+            self.requests.append(Aborted(met, reply, is_in_data))
 
     def _resume(self) -> None:
         """Read commands again, after an answer or the end of a body."""
@@ -521,7 +555,9 @@ class Session:
     def _hindrance(self, stage: str, argument: bytes = b"") -> Hindrance | None:
         find = self.state.find_fault
         known = None if find is None else facts(self.state, stage, argument)
-        return None if find is None or known is None else find(known)
+        found = None if find is None or known is None else find(known)
+        self._met = None if found is None else known
+        return found
 
     def _hinder(self, what: Hindered) -> None:
         hindrance = what.hindrance
@@ -558,7 +594,11 @@ class Session:
         verb, argument, hindrance = what
         if hindrance.is_drop:
             self._drop()
-        elif verb is None:
+            return
+        met, self._met = self._met, None
+        if hindrance.reply is not None and met is not None and met.sender is None:
+            self.requests.append(TurnedAway(met, hindrance.reply))
+        if verb is None:
             self._greet_or_refuse(hindrance.reply)
         elif hindrance.reply is not None:
             self.verb = verb.name
@@ -586,8 +626,9 @@ class Session:
                 outcome.reader.refuse(reply)
             self._take(outcome)
             return
-        if verb.name == "MAIL" and not reply.is_refusal:
-            state.put_off(reply)
+        if verb.name == "MAIL":
+            note = state.refuse_sender if reply.is_refusal else state.put_off
+            note(reply, argument)
         elif verb.name == "RCPT":
             state.refuse_recipient(reply, argument)
         elif verb.name == "DATA":
@@ -605,14 +646,13 @@ class Session:
         if hindrance is None:
             return False
         reply = hindrance.reply
-        if hindrance.is_drop:
+        if hindrance.is_drop or math.isinf(hindrance.seconds):
             then = self._drop
         elif reply is not None:
             then = partial(self._refuse_body, reply)
-        elif math.isinf(hindrance.seconds):
-            then = self._drop
         else:
             self._late_seconds = hindrance.seconds
+            self._met = None
             return False
         if hindrance.seconds:
             self._forget_body()
@@ -655,6 +695,7 @@ class Session:
         if line is None or self._login is None:
             return False
         self.verb = "AUTH"
+        self._noted("a response of AUTH")
         if isinstance(line, bytes):
             self._login_step(line)
         else:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from prixfixe.smtp.requests import Request
     from prixfixe.smtp.scram import Keys
     from prixfixe.smtp.transaction import Transaction
+    from prixfixe.smtp.transcript import Transcript
 
 __all__ = ["MAX_FAILED_LOGINS", "State"]
 
@@ -32,7 +33,7 @@ class State:
     `find_hold` returns the refusal of MAIL while no message can be accepted, else None.
     `find_scram` returns a function from a user to SCRAM keys, or None while SCRAM is not offered.
     `find_fault` returns what a test puts in the way of a stage; without faults there is none.
-    `requests` is for the connection.
+    `transcript` notes what is said, where there are faults. `requests` is for the connection.
     """
 
     __slots__ = (
@@ -49,9 +50,11 @@ class State:
         "offer",
         "peer",
         "requests",
+        "said",
         "session_id",
         "tls",
         "transaction",
+        "transcript",
         "user",
     )
 
@@ -67,6 +70,7 @@ class State:
         self.messages = 0
         self.limit = ""  # the last one met
         self.mechanism = ""
+        self.said = b""  # the argument of the last MAIL that was refused
         # Until the next EHLO or TLS handshake.
         self.helo = ""
         self.is_extended = False
@@ -74,6 +78,7 @@ class State:
         # Set by the connection, and for it.
         self.find_hold: Callable[[], Reply | None] = _nothing
         self.find_scram: Callable[[], Callable[[str], Keys] | None] = _nothing
+        self.transcript: Transcript | None = None
         self.find_fault: Callable[[Facts], Hindrance | None] | None = None
         self.requests: list[Request] = []
 
@@ -109,17 +114,18 @@ class State:
         transaction, self.transaction = self.transaction, None
         return transaction
 
-    def end_transaction(self, reply: Reply | None = None) -> None:
+    def end_transaction(self, reply: Reply | None = None, stage: str = "data") -> None:
         """End the transaction without a message, and note its refusal if it was refused.
 
-        `reply` is the refusal of its data. Without a recipient, the first refusal is noted instead.
+        `reply` is the refusal of its data, or of DATA. Without a recipient, the first refusal is
+        noted instead.
         """
         transaction, self.transaction = self.transaction, None
         if transaction is not None:
             if not transaction.recipients:
                 reply = transaction.refusal or reply
             if reply is not None:
-                self.requests.append(Refused(reply, transaction))
+                self.requests.append(Refused(reply, stage, transaction))
 
     def count_refusal(self, verb: str, reply: Reply) -> bool:
         """Count a refused command; return whether there were too many.
@@ -128,19 +134,28 @@ class State:
         """
         self.errors += 1
         if verb == "MAIL":
-            self.requests.append(Refused(reply))
+            self.requests.append(Refused(reply, "mail", None, self.said))
+            self.said = b""
         elif self.transaction is not None and verb in ("RCPT", "DATA"):
             self.transaction.note_refusal(reply)
         return self.errors >= self.offer.max_errors
 
     def refuse_recipient(self, reply: Reply, argument: bytes) -> None:
         """Note a RCPT that is refused."""
-        sender = self.transaction.sender if self.transaction is not None else ""
+        transaction, sender = self.transaction, ""
+        if transaction is not None:
+            sender = transaction.sender
+            transaction.refused = transaction.refused or argument
         self.requests.append(RecipientRefused(reply, sender, argument))
 
-    def put_off(self, reply: Reply) -> Reply:
+    def refuse_sender(self, reply: Reply, argument: bytes) -> Reply:
+        """Note what a MAIL said that is refused for good; return the reply."""
+        self.said = argument
+        return reply
+
+    def put_off(self, reply: Reply, argument: bytes) -> Reply:
         """Note that a message is refused for now; return the reply."""
-        self.requests.append(PutOff(reply))
+        self.requests.append(PutOff(reply, argument))
         return reply
 
     def limit_met(self, limit: str) -> None:

@@ -15,11 +15,21 @@ __all__ = ["Transaction"]
 class Transaction:
     """The state between MAIL and the reply to its data; `chunks` reads the data of BDAT.
 
-    `refusal` is the first refusal of RCPT or DATA. `octets` is the approximate memory of the
+    `refusal` is the first refusal of RCPT or DATA. `refused` is the argument of the first RCPT that
+    was refused, if any. `octets` is the approximate memory of the
     recipients, in bytes.
     """
 
-    __slots__ = ("chunks", "is_utf8", "octets", "params", "recipients", "refusal", "sender")
+    __slots__ = (
+        "chunks",
+        "is_utf8",
+        "octets",
+        "params",
+        "recipients",
+        "refusal",
+        "refused",
+        "sender",
+    )
 
     def __init__(self, sender: str, params: Params, *, is_utf8: bool) -> None:
         self.sender = sender
@@ -28,6 +38,7 @@ class Transaction:
         self.recipients: list[Recipient] = []
         self.chunks: ChunkReader | None = None
         self.refusal: Reply | None = None
+        self.refused: bytes | None = None
         self.octets = 0
 
     def add(self, recipient: Recipient, octets: int) -> None:

@@ -136,7 +136,8 @@ EVENTS: dict[str, Event] = {
     ),
     "message refused": Event(
         "info",
-        "a message is refused for good; `reason` as in `prixfixe_messages_total`",
+        "a message is refused, by a fault perhaps for now; `reason` as in"
+        " `prixfixe_messages_total`",
         ("session", "peer", "sender", "recipients", "recipient", "reply", "reason"),
         is_limited=True,
     ),

@@ -6,7 +6,6 @@ Message bodies, passwords and SASL responses are never logged.
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import time
 import traceback
@@ -21,13 +20,12 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
-    from prixfixe.mail.message import Message, Recipient
+    from prixfixe.mail.message import Message
     from prixfixe.telemetry.events import Event
     from prixfixe.telemetry.log_output import Stream
 
 __all__ = ["Log", "LoggedSession", "build_log"]
 
-_PATH = re.compile(rb"<([^<>]*)>")  # in an argument that may have none
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 
@@ -190,32 +188,30 @@ class Log:
         self,
         session: LoggedSession,
         sender: str,
-        recipients: Sequence[Recipient],
+        recipients: Sequence[str],
         reply: str,
         reason: str,
     ) -> None:
-        """Record a message that was refused for good, with its recipients."""
+        """Record a message that was refused, with its recipients."""
         self.say(
             "message refused",
             **_of_session(session),
             sender=sender,
             recipients=len(recipients),
-            recipient=recipients[0].address if recipients else "",
+            recipient=recipients[0] if recipients else "",
             reply=reply,
             reason=reason,
         )
 
     def recipient_refused(
-        self, session: LoggedSession, sender: str, reply: str, argument: bytes
+        self, session: LoggedSession, sender: str, reply: str, address: str
     ) -> None:
-        """Record a recipient that was refused, as far as the argument of RCPT names one."""
-        found = _PATH.search(argument)
-        address = found[1].decode("utf-8", "replace") if found else ""
+        """Record a recipient that was refused; "" if its RCPT names none."""
         self.say(
             "recipient refused",
             **_of_session(session),
             sender=sender,
-            recipient=address if address.isprintable() else "",
+            recipient=address,
             reply=reply,
         )
 

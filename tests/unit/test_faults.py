@@ -412,7 +412,7 @@ async def test_a_fault_ends_with_its_time(serve, client):
     running.server.faults._clock = lambda: time.monotonic() + 1001
     wire = await running.say_hello()
     assert await wire.ask(b"MAIL FROM:<a@x.test>\r\nRCPT TO:<b@y.test>\r\n", 2) == [250, 250]
-    assert (await client.get(f"{running.http}/api/v1/faults")).json() == {"Faults": []}
+    assert (await client.get(f"{running.http}/api/v1/faults")).json() == {"faults": []}
 
 
 # --- the API
@@ -429,7 +429,7 @@ async def test_faults_are_listed_and_removed(serve, client):
         "ttl": "1h",
     }
     name = (await client.post(url, json=asked)).json()["ID"]
-    (record,) = (await client.get(url)).json()["Faults"]
+    (record,) = (await client.get(url)).json()["faults"]
     assert 3590 < record.pop("TTL") <= 3600
     assert record == {
         "ID": name,
@@ -442,7 +442,7 @@ async def test_faults_are_listed_and_removed(serve, client):
     assert (await client.delete(f"{url}/{name}")).text == "ok"
     assert (await client.delete(f"{url}/{name}")).status_code == 404
     assert (await client.get(f"{url}/{name}")).status_code == 404
-    assert (await client.get(url)).json() == {"Faults": []}
+    assert (await client.get(url)).json() == {"faults": []}
 
 
 REPLY = {"reply": "451 4.2.1 busy"}
@@ -505,7 +505,7 @@ async def test_wrong_use_is_told_what_to_write(serve, client, asked, told):
     )
     assert answer.status_code == 400
     assert told in answer.json()["Error"]
-    assert (await client.get(f"{running.http}/api/v1/faults")).json() == {"Faults": []}
+    assert (await client.get(f"{running.http}/api/v1/faults")).json() == {"faults": []}
 
 
 @pytest.mark.parametrize(

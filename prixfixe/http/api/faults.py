@@ -56,7 +56,7 @@ class FaultPaths:
         """Return all faults, oldest first, with how often each was met."""
         faults = self._faults
         only(request)
-        return Json({"Faults": [_record(*one) for one in faults.rules()]})
+        return Json({"faults": [_record(*one) for one in faults.rules()]})
 
     async def fault(self, request: Request) -> Response:
         """Return one fault."""

@@ -41,6 +41,7 @@ __all__ = [
     "listing",
     "shown",
     "shown_text",
+    "shown_time",
     "summary_record",
     "taken_apart",
 ]
@@ -70,7 +71,8 @@ def _contacts(people: Contacts) -> dict[str, Any]:
     }
 
 
-def _time(seconds: float) -> str:
+def shown_time(seconds: float) -> str:
+    """Return seconds since the epoch as RFC 3339, in UTC and with milliseconds."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
@@ -82,7 +84,7 @@ def summary_record(summary: Summary) -> dict[str, Any]:
         "Read": False,
         **_contacts(summary.contacts),
         "Subject": summary.subject,
-        "Created": _time(summary.created),
+        "Created": shown_time(summary.created),
         "Username": summary.username,
         "Tags": list(summary.tags),
         "Size": summary.size,
@@ -226,7 +228,7 @@ def envelope(message: Message) -> dict[str, Any]:
     said = message.envelope
     return {
         "ID": message.id,
-        "Received": _time(message.received_at),
+        "Received": shown_time(message.received_at),
         "From": said.sender,
         "FromParams": dict(said.sender_params),
         "To": [{"Address": one.address, "Params": dict(one.params)} for one in said.recipients],

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from prixfixe.http.api import mailpit
+from prixfixe.http.api.attempts import refused_instead
 from prixfixe.http.api.change_request import read_change, tag_change, tag_name
 from prixfixe.http.api.delete_request import named_ids
 from prixfixe.http.api.mailbox import NOT_INDEXED, STEP_SECONDS
@@ -316,7 +317,7 @@ class Api:
     async def wait(self, request: Request) -> Response:
         """Answer as soon as `count` messages match, or 408 when the time is up."""
         only(request, "query", "to", "from", "subject", "since", "timeout", "count", "tz")
-        condition = await self._condition(request)
+        condition = await self.condition(request)
         timeout = number(request, "timeout", 10, MAX_WAIT_SECONDS)
         count = max(1, whole(request, "count", 1, MAX_LIMIT))
         try:
@@ -328,16 +329,19 @@ class Api:
         except ArrivalsClosedError:
             raise HTTPException(503, "the server is shutting down") from None
         if len(found) < count:
-            return await self._too_late(f"{len(found)} of {count} messages came in {timeout:g} s")
+            text = f"{len(found)} of {count} messages came in {timeout:g} s"
+            return await self.time_is_up(text, condition)
         names = list(reversed(found))
         return await self._listed(request, self._shelf, lambda: self._mailbox.entries(names), 0)
 
-    async def _too_late(self, error: str) -> Response:
-        """Answer that the time is up, and what was there."""
+    async def time_is_up(self, text: str, condition: WaitCondition) -> Response:
+        """Return a 408 with what is there, and what was refused instead."""
         stored = (await self._mailbox.counts()).messages
-        return Json({"Error": error, "Stored": stored, "Refused": []}, 408)
+        refused = refused_instead(self._context.attempts, condition)
+        return Json({"Error": text, "Stored": stored, "Refused": refused}, 408)
 
-    async def _condition(self, request: Request) -> WaitCondition:
+    async def condition(self, request: Request) -> WaitCondition:
+        """Return what a request waits for; or answer 400."""
         condition = wait_condition(request)
         since = request.query_params.get("since", "")
         if not since:
