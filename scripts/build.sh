@@ -1,5 +1,6 @@
 #!/bin/sh
-# Build the image and tag it with its version and as latest.
+# Build the image and tag it with its version and as latest; then, of it, the image `…-mailpit`
+# that takes the place of Mailpit's in tests (docs/testing.md).
 #
 # Usage: scripts/build.sh [DOCKER_BUILD_OPTION...]
 #   DOCKER_BUILD_OPTION   such as --no-cache
@@ -23,15 +24,22 @@ need_docker
 load_env
 ensure_base
 version=$(version)
+created="org.opencontainers.image.created=$(date -u +%Y-%m-%dT%H:%M:%SZ)"
 case ${image##*/} in
-*:*) set -- --tag "$image" "$@" ;;
-*) set -- --tag "$image:$version" --tag "$image:latest" "$@" ;;
+*:*) made=$image tags="--tag $image" others="--tag ${image%:*}-mailpit:${image##*:}" ;;
+*)
+    made=$image:$version tags="--tag $image:$version --tag $image:latest"
+    others="--tag $image-mailpit:$version --tag $image-mailpit:latest"
+    ;;
 esac
 docker buildx version >/dev/null 2>&1 || export DOCKER_BUILDKIT=0 # the classic builder is enough
-docker build "$@" \
+# shellcheck disable=SC2086 # a word a tag; an image's name has no blank
+docker build $tags "$@" \
     --build-arg "BASE_IMAGE=$base" \
     --build-arg "VERSION=$version" \
     --build-arg "REVISION=$(revision)" \
-    --label "org.opencontainers.image.created=$(date -u +%Y-%m-%dT%H:%M:%SZ)" \
-    "$root" >&2 || fail "the image was not built; the reason is above"
+    --label "$created" "$root" >&2 || fail "the image was not built; the reason is above"
+# shellcheck disable=SC2086 # see above
+docker build $others --file "$root/docker/mailpit.Dockerfile" --build-arg "IMAGE=$made" \
+    --label "$created" "$root/docker" >&2 || fail "the image for Mailpit's place was not built"
 good "$image $version is built: $(docker image inspect --format '{{.Id}}' "$image")"

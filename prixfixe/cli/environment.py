@@ -13,7 +13,17 @@ if TYPE_CHECKING:
     from prixfixe.settings import Settings
     from prixfixe.stores.base import Reader
 
-__all__ = ["Failure", "complain", "printable", "settings", "store_reader", "take_env_file"]
+__all__ = [
+    "Failure",
+    "complain",
+    "printable",
+    "settings",
+    "store_reader",
+    "take_env_file",
+    "take_other_names",
+]
+
+MAILPIT = "PRIXFIXE_MAILPIT"  # set in the image that takes Mailpit's variables
 
 
 class Failure(Exception):  # noqa: N818 - not always an error of the program
@@ -70,6 +80,24 @@ def take_env_file(path: str | None) -> dict[str, str]:
     except SettingsError as error:
         lines += str(error).splitlines()[1:]
     raise Failure(2, "\n".join([SettingsError.TITLE, *lines]))
+
+
+def take_other_names(*, is_server: bool) -> list[str]:
+    """Set settings from the variables of another server, where the image is in its place.
+
+    Returns:
+        Remarks on variables without effect.
+
+    """
+    if not os.environ.get(MAILPIT):
+        return []
+    from prixfixe.cli.mailpit import take_mailpit
+    from prixfixe.settings import SettingsError
+
+    try:
+        return take_mailpit(os.environ, is_server=is_server)
+    except SettingsError as error:
+        raise Failure(2, error) from None
 
 
 def _env_text(path: str) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from prixfixe import __version__
 from prixfixe.cli.arguments import address, many, seconds, url
-from prixfixe.cli.environment import Failure, complain, take_env_file
+from prixfixe.cli.environment import Failure, complain, take_env_file, take_other_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -272,6 +272,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _accept_all_letters()
     try:
         args.from_file = take_env_file(getattr(args, "env_file", None))
+        args.notes = take_other_names(is_server=args.command == "serve")
         code = _run(args)
         sys.stdout.flush()
     except Failure as failure:

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from prixfixe import __version__
-from prixfixe.cli.environment import settings
+from prixfixe.cli.environment import MAILPIT, settings
 
 if TYPE_CHECKING:
     import argparse
@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 __all__ = ["serve", "version"]
 
 
-def serve(_args: argparse.Namespace) -> int:
+def serve(args: argparse.Namespace) -> int:
     """Run the server; return its exit code."""
     from prixfixe.settings import warnings  # `version` does not need it
 
     effective = settings()
     from prixfixe.server.process import serve as run
 
-    return run(effective, warnings(os.environ, effective))
+    notes = [*warnings(os.environ, effective), *args.notes]
+    return run(effective, notes, tells_address=MAILPIT in os.environ)
 
 
 def version(_args: argparse.Namespace) -> int:

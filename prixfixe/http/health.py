@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from email.utils import formatdate
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -41,8 +42,8 @@ class Health:
         self._one_page = asyncio.Lock()
 
     async def live(self, _request: Request) -> Response:
-        """Answer: that is the proof."""
-        return Json({"status": "ok"})
+        """Answer: that is the proof. Clients of Mailpit compare clocks by `Date`."""
+        return Json({"status": "ok"}, headers={"Date": formatdate(usegmt=True)})
 
     async def ready(self, request: Request) -> Response:
         """Report every condition; a probe on this machine announces its port here."""

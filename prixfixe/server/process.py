@@ -45,7 +45,9 @@ _LARGE_OCTETS = 256 << 10
 _SWITCH_SECONDS = 0.0001  # twice the loop's time for a message
 
 
-async def _run(settings: Settings, notes: Sequence[str], output: OutputThread) -> int:
+async def _run(
+    settings: Settings, notes: Sequence[str], output: OutputThread, *, tells_address: bool
+) -> int:
     loop = asyncio.get_running_loop()
     log = build_log(
         settings.log_level,
@@ -71,6 +73,8 @@ async def _run(settings: Settings, notes: Sequence[str], output: OutputThread) -
     log.flush()
     output.release(f"{bound.line()}\n")  # the ready line is an interface, and comes first
     log.say("ready", **bound._asdict(), version=__version__, pid=os.getpid())
+    if tells_address:
+        log.say("http address", text=f"accessible via {_local_url(bound.http)}")
     _calm_collector()
     await stop.wait()
     log.say("stopping", sessions=len(server.roster.connections))
@@ -78,6 +82,13 @@ async def _run(settings: Settings, notes: Sequence[str], output: OutputThread) -
     log.say("stopped")
     log.flush()
     return EXIT_OK
+
+
+def _local_url(http: str | None) -> str:
+    """Return where this machine reaches HTTP: an address that stands for all is none."""
+    host, _, port = (http or "off").rpartition(":")
+    host = "localhost" if host in ("[::]", "0.0.0.0") else host  # noqa: S104 - compared, not bound
+    return f"http://{host}:{port}/"
 
 
 def _count_descriptors(settings: Settings, log: Log) -> None:
@@ -171,8 +182,11 @@ def _share_interpreter() -> None:
     sys.setswitchinterval(_SWITCH_SECONDS)
 
 
-def serve(settings: Settings, notes: Sequence[str] = ()) -> int:
-    """Run a server until a signal ends it; return the exit code."""
+def serve(settings: Settings, notes: Sequence[str] = (), *, tells_address: bool = False) -> int:
+    """Run a server until a signal ends it; return the exit code.
+
+    `tells_address` adds a record like Mailpit's line, for which its users wait.
+    """
     raise_limit()
     give_back_memory()
     _share_interpreter()
@@ -183,6 +197,6 @@ def serve(settings: Settings, notes: Sequence[str] = ()) -> int:
     _drain_when_stopped_early(output)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_run(settings, notes, output))
+            return runner.run(_run(settings, notes, output, tells_address=tells_address))
     finally:
         output.drain()

@@ -189,6 +189,11 @@ EVENTS: dict[str, Event] = {
         ("smtp", "smtps", "http", "store", "version", "pid"),
         nullable=("smtps", "http"),
     ),
+    "http address": Event(
+        "info",
+        "where HTTP is, in the words of Mailpit; in the image `prixfixe-mailpit` only",
+        ("text",),
+    ),
     "http without token": Event(
         "warning",
         "whoever reaches the HTTP port may read and delete mail: it is on all addresses, and"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from prixfixe.mail.folding import fold
 from prixfixe.testing.api_client import ApiError
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ class Attempt:
     """One transaction that stored nothing.
 
     `stage` is where it ended, such as `rcpt`; `reply` is what the client was told, "" if nothing.
+    `transcript` has what was said in the session.
     """
 
     stage: str
@@ -39,30 +39,24 @@ class Attempt:
 
 def attempts(api: ApiClient, *, domain: str | None = None, to: str | None = None) -> list[Attempt]:
     """Return the attempts to send to a domain or an address, oldest first."""
+    wanted = f"@{domain}" if domain is not None else to
     try:
-        page = api.json("GET", "/api/v1/attempts")
+        page = api.json("GET", "/api/v1/attempts", query={"to": wanted})
     except ApiError as error:
-        if error.status == 404:  # a server of an older version
+        if error.status == 404:  # Mailpit, or another server with its API
             return []
         raise
-    found = [_attempt(one) for one in page["attempts"]]
-    return [one for one in found if _is_for(one, domain, to)]
+    return [_attempt(one) for one in page["attempts"]]
 
 
 def _attempt(record: dict[str, Any]) -> Attempt:
     return Attempt(
         stage=record["Stage"],
         reply=record["Reply"],
-        reason=record.get("Reason", ""),
-        sender=record.get("From", ""),
-        recipients=tuple(record.get("To", ())),
-        session=record.get("Session", ""),
-        at=record.get("Created", ""),
+        reason=record["Reason"],
+        sender=record["From"],
+        recipients=tuple(record["To"]),
+        session=record["Session"],
+        at=record["Created"],
+        transcript=tuple(record["Transcript"]),
     )
-
-
-def _is_for(attempt: Attempt, domain: str | None, to: str | None) -> bool:
-    addresses = [fold(one) for one in attempt.recipients]
-    if domain is not None:
-        return any(one.rpartition("@")[2] == domain for one in addresses)
-    return to is None or fold(to) in addresses

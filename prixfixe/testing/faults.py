@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Fault", "Faults"]
 
-STAGES = ("connect", "ehlo", "starttls", "auth", "mail", "rcpt", "data", "eod")
-_WITH_RECIPIENT = ("rcpt", "data", "eod")
+_BEFORE_RCPT = ("connect", "ehlo", "starttls", "auth", "mail")
 _PATH = "/api/v1/faults"
+_FOR_ALL = (
+    "stage={!r}: no recipient is known there, and others use this server too: say by sender=, helo="
+    " or peer= whom the fault is for, or use the stage rcpt, data or eod"
+)
 
 
 class Fault:
@@ -31,11 +34,8 @@ class Fault:
 
     @property
     def hits(self) -> int:
-        """How often it hit; of a fault that is over, too, as long as the server remembers it."""
-        for one in _listed(self._access):
-            if one["ID"] == self.id:
-                return int(one["Hits"])
-        return 0
+        """How often it was met. Raises `KitError`: it was removed, or its time is over."""
+        return int(self._access.api.json("GET", f"{_PATH}/{quote(self.id)}")["Hits"])
 
     def remove(self) -> None:
         """Remove it; nothing happens if it is gone already."""
@@ -92,7 +92,9 @@ class Faults:
             close_after: close the connection after so many bytes of data.
             times: how often; without it, until `ttl` is over.
             ttl: how long the fault lives.
-            to: a recipient; from the stage `rcpt` on it is the inbox's address by default.
+            to: a recipient, or `@` and a domain; from the stage `rcpt` on, the inbox's address by
+                default. Before that stage no recipient is known, and the fault is for everybody who
+                uses the server, unless one of the following says whom it is for.
             sender: the sender of the envelope.
             peer: the client's IP address.
             helo: the name that the client gives in EHLO.
@@ -103,8 +105,10 @@ class Faults:
         """
         match = {"to": to, "from": sender, "peer": peer, "helo": helo}
         match = {name: value for name, value in match.items() if value is not None}
-        if not match and stage in _WITH_RECIPIENT:
+        if not match and stage not in _BEFORE_RCPT:
             match["to"] = self._address
+        elif not match and self._access.is_shared:
+            raise KitError(_FOR_ALL.format(stage))
         asked: dict[str, Any] = {
             "match": match,
             "stage": stage,
@@ -146,9 +150,3 @@ def _action(
         expected = "one of reply=, delay=, drop=True, stall=True, close_after="
         raise KitError(f"a fault does one thing: expected {expected}; got {given}")
     return found
-
-
-def _listed(access: Access) -> list[dict[str, Any]]:
-    page = access.api.json("GET", _PATH)
-    faults: list[dict[str, Any]] = page["faults"]
-    return faults

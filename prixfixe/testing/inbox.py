@@ -207,7 +207,7 @@ class Inbox:
         return wanted
 
     def _explain(self, wanted: Wanted, came: int, count: int, seconds: float) -> str:
-        source, api = self._access
+        source, api = self._access.source, self._access.api
         stored = source.found(Wanted(domain=wanted.domain, to=wanted.to), self._begin)
         if wanted.domain is not None:
             stored = source.found(Wanted(domain=wanted.domain), self._begin)

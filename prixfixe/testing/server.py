@@ -40,6 +40,7 @@ _SETTINGS = {
     "SMTP_MAX_MESSAGE_SIZE": "50MiB",
     "SMTP_SHUTDOWN_TIMEOUT": "1",
     "SMTP_AUTH_MAX_FAILURES": "0",
+    "SMTP_FAULTS": "true",
 }
 
 
@@ -150,7 +151,8 @@ class Server:
         if self._users and self._auth != "any":
             from prixfixe.auth.hashes import hash_password
 
-            lines = (f"{name}:{hash_password(word)}\n" for name, word in self._users.items())
+            hashes = {user: hash_password(word, log_n=4) for user, word in self._users.items()}
+            lines = (f"{user}:{code}\n" for user, code in hashes.items())
             made["SMTP_AUTH_USERS"] = str(self._file("users", "".join(lines)))
         return made
 

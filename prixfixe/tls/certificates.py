@@ -153,8 +153,19 @@ def _require_readable(setting: str, path: str) -> None:
         with open_plain(path):
             return
     except OSError as error:
-        msg = f"{setting}: cannot read {path!r}: {error.strerror}"
+        msg = f"{setting}: cannot read {path!r}: {error.strerror}{_remedy(error)}"
         raise CertificateError(msg) from error
+
+
+def _remedy(error: OSError) -> str:
+    """Return what to do about a file of another user."""
+    if not isinstance(error, PermissionError):
+        return ""
+    user = os.geteuid()
+    return (
+        f"; the server is user {user}: let it read the file (chown {user}, or chmod a+r), or run"
+        " the server as the file's owner (in Docker with --user)"
+    )
 
 
 def _serving_context(min_version: ssl.TLSVersion) -> ssl.SSLContext:

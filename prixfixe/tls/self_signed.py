@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 __all__ = ["Pair", "make_pair"]
 
@@ -51,18 +51,19 @@ class Pair(NamedTuple):
 def make_pair(
     domain: str,
     *,
+    more: Sequence[str] = (),
     now: float | None = None,
     random: Callable[[int], bytes] = os.urandom,
 ) -> Pair:
     """Make a key and a certificate for `domain`, localhost and the loopback addresses.
 
-    The certificate is valid for 30 days from `now`, in seconds since the epoch. A client that
-    trusts only this certificate can verify the server's name.
+    `more` are further names. The certificate is valid for 30 days from `now`, in seconds since the
+    epoch. A client that trusts only this certificate can verify the server's name.
     """
     secret = _scalar(random)
     public = _encode_point(_multiply(secret, _G))
     start = (time.time() if now is None else now) - _BACKDATED_SECONDS
-    body = _certificate_body(domain, public, start, random)
+    body = _certificate_body((domain, *more), public, start, random)
     signature = _sign(secret, body, random)
     certificate = _der(_SEQUENCE, body, _ECDSA_WITH_SHA256, _bits(signature))
     return Pair(_pem("CERTIFICATE", certificate), _pem("EC PRIVATE KEY", _key(secret, public)))
@@ -166,10 +167,10 @@ _ECDSA_WITH_SHA256 = _der(_SEQUENCE, _oid("1.2.840.10045.4.3.2"))
 
 
 def _certificate_body(
-    domain: str, public: bytes, start: float, random: Callable[[int], bytes]
+    names: Sequence[str], public: bytes, start: float, random: Callable[[int], bytes]
 ) -> bytes:
     # At most 64 characters of common name (RFC 5280 appendix A); clients read the SAN.
-    name = _der(_SEQUENCE, _oid("2.5.4.3"), _der(_UTF8_STRING, domain[:64].encode()))
+    name = _der(_SEQUENCE, _oid("2.5.4.3"), _der(_UTF8_STRING, names[0][:64].encode()))
     subject = _der(_SEQUENCE, _der(_SET, name))
     return _der(
         _SEQUENCE,
@@ -180,14 +181,14 @@ def _certificate_body(
         _der(_SEQUENCE, _time(start), _time(start + _BACKDATED_SECONDS + _VALID_SECONDS)),
         subject,
         _der(_SEQUENCE, _EC_PUBLIC_KEY, _bits(public)),
-        _der(0xA3, _der(_SEQUENCE, *_extensions(domain, public))),
+        _der(0xA3, _der(_SEQUENCE, *_extensions(names, public))),
     )
 
 
-def _extensions(domain: str, public: bytes) -> list[bytes]:
+def _extensions(names: Sequence[str], public: bytes) -> list[bytes]:
     key_id = hashlib.sha256(public).digest()[:20]
     return [
-        _extension("2.5.29.17", _der(_SEQUENCE, *_alternative_names(domain))),
+        _extension("2.5.29.17", _der(_SEQUENCE, *_alternative_names(names))),
         _extension("2.5.29.19", _der(_SEQUENCE), critical=True),  # not an authority
         _extension("2.5.29.15", _der(_BIT_STRING, b"\x07\x80"), critical=True),  # may sign
         _extension("2.5.29.37", _der(_SEQUENCE, _oid("1.3.6.1.5.5.7.3.1"))),  # TLS server
@@ -201,9 +202,9 @@ def _extension(oid: str, content: bytes, *, critical: bool = False) -> bytes:
     return _der(_SEQUENCE, _oid(oid), flag, _der(_OCTET_STRING, content))
 
 
-def _alternative_names(domain: str) -> list[bytes]:
-    names = dict.fromkeys((domain, "localhost", "127.0.0.1", "::1"))
-    return [_alternative_name(name) for name in names]
+def _alternative_names(names: Sequence[str]) -> list[bytes]:
+    each_once = dict.fromkeys((*names, "localhost", "127.0.0.1", "::1"))
+    return [_alternative_name(name) for name in each_once]
 
 
 def _alternative_name(name: str) -> bytes:

@@ -403,3 +403,125 @@ def test_cleaning_takes_the_own_mail_alone(either):
     assert mine.messages == []
     assert len(other.messages) == 1
     other.close()
+
+
+# --- faults
+
+
+def test_a_fault_is_met_so_often_and_counts_it(either, inbox):
+    fault = inbox.faults.add(stage="rcpt", reply="451 4.2.1 busy", times=2)
+    assert fault.hits == 0
+    for _ in range(2):
+        with pytest.raises(smtplib.SMTPRecipientsRefused) as caught:
+            send(either, letter(inbox.address))
+        assert caught.value.recipients[inbox.address] == (451, b"4.2.1 busy")
+    send(either, letter(inbox.address, "third"))
+    assert (inbox.wait().subject, fault.hits) == ("third", 2)
+    fault.remove()
+    fault.remove()
+
+
+def test_faults_are_for_the_own_address(either, inbox):
+    other = either.inbox()
+    with inbox.faults.add(stage="eod", reply="452 4.3.1 full"):
+        send(either, letter(other.address))
+        send(either, letter(inbox.new_address("bob")))
+        with pytest.raises(smtplib.SMTPDataError, match=r"4\.3\.1 full"):
+            send(either, letter(inbox.address))
+    send(either, letter(inbox.address, "after"))
+    assert len(other.messages) == 1
+    assert [one.to[0].partition("@")[0] for one in inbox.messages] == ["bob", "test-kit"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"stage": "data", "drop": True}, smtplib.SMTPServerDisconnected),
+        ({"stage": "data", "close_after": 100}, (smtplib.SMTPServerDisconnected, OSError)),
+        ({"stage": "eod", "drop": True}, smtplib.SMTPServerDisconnected),
+        (
+            {"stage": "mail", "reply": "550 5.7.1 no", "sender": "shop@example.org"},
+            smtplib.SMTPSenderRefused,
+        ),
+        (
+            {"stage": "ehlo", "reply": "421 4.3.2 away", "helo": "client.test"},
+            smtplib.SMTPException,
+        ),
+    ],
+)
+def test_every_kind_of_fault(either, inbox, arguments, error):
+    with inbox.faults.add(**arguments), pytest.raises(error):
+        send(either, letter(inbox.address, text="x" * 2000))
+    assert inbox.messages == []
+
+
+def test_a_delay_at_the_end_stores_the_mail_first(either, inbox):
+    inbox.faults.add(stage="eod", delay="200ms", times=1)
+    sender = threading.Thread(target=send, args=(either, letter(inbox.address)))
+    began = time.monotonic()
+    sender.start()
+    inbox.wait()
+    sender.join()
+    assert time.monotonic() - began >= 0.2
+
+
+def test_a_stalled_client_waits_until_the_fault_is_over(either, inbox):
+    inbox.faults.add(stage="rcpt", stall=True)
+    smtp = smtplib.SMTP(
+        either.smtp_host, either.smtp_port, local_hostname="client.test", timeout=0.2
+    )
+    smtp.ehlo()
+    smtp.mail("shop@example.org")
+    with pytest.raises(smtplib.SMTPServerDisconnected, match="timed out"):
+        smtp.rcpt(inbox.address)
+    smtp.close()
+
+
+def test_faults_end_with_the_inbox(server):
+    inbox = server.inbox()
+    fault = inbox.faults.add(stage="rcpt", reply="550 5.1.1 no")
+    assert fault.hits == 0
+    address = inbox.address
+    inbox.close()
+    send(server, letter(address))
+    with pytest.raises(KitError, match="404"):
+        fault.hits
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (
+            {"stage": "rcpt"},
+            "expected one of reply=, delay=, drop=True, stall=True, close_after=; got nothing",
+        ),
+        ({"stage": "rcpt", "drop": True, "stall": True}, "got drop, stall"),
+        (
+            {"stage": "lunch", "drop": True},
+            "one of connect, ehlo, starttls, auth, mail, rcpt, data, eod",
+        ),
+        ({"stage": "rcpt", "reply": "250 ok"}, "4xx or 5xx"),
+        ({"stage": "rcpt", "drop": True, "ttl": "long"}, "ttl='long': expected seconds"),
+        ({"stage": "mail", "drop": True, "to": "a@b.example"}, "to is not known yet at mail"),
+    ],
+)
+def test_a_wrong_fault_is_told(either, inbox, arguments, expected):
+    with pytest.raises(KitError) as caught:
+        inbox.faults.add(**arguments)
+    assert expected in str(caught.value)
+
+
+def test_a_fault_for_everybody_is_refused_where_others_are(server):
+    shared = RemoteServer(server.url, f"{server.smtp_host}:{server.smtp_port}")
+    with pytest.raises(KitError, match="others use this server too"):
+        shared.inbox().faults.add(stage="ehlo", drop=True)
+    shared.close()
+    fault = server.inbox().faults.add(stage="connect", reply="421 4.3.2 away")
+    with fault, pytest.raises(smtplib.SMTPConnectError):
+        send(server, letter("ann@example.com"))
+
+
+def test_a_server_without_faults_is_told():
+    settings = {"SMTP_FAULTS": "false"}
+    with Server(settings=settings) as server, pytest.raises(KitError, match="SMTP_FAULTS=true"):
+        server.inbox().faults.add(stage="rcpt", drop=True)

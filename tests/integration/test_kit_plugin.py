@@ -13,11 +13,21 @@ SHARED = """
 import smtplib, pytest
 
 @pytest.mark.parametrize("number", range(42))
-def test_own_mail_alone(prixfixe, inbox, number):
+def test_own_mail_and_own_faults_alone(prixfixe, inbox, number):
+    times, code = number % 3, 450 + number % 3
+    fault = inbox.faults.add(stage="rcpt", reply=f"{code} 4.2.1 {number}", times=times or 1)
+    if not times:
+        fault.remove()
+    text = f"Subject: {number}\\r\\n\\r\\nhi\\r\\n"
     with smtplib.SMTP(prixfixe.smtp_host, prixfixe.smtp_port, local_hostname="t") as smtp:
-        smtp.sendmail("shop@example.com", inbox.address, f"Subject: {number}\\r\\n\\r\\nhi\\r\\n")
+        for _ in range(times):
+            with pytest.raises(smtplib.SMTPRecipientsRefused) as caught:
+                smtp.sendmail("shop@example.com", inbox.address, text)
+            assert caught.value.recipients[inbox.address] == (code, f"4.2.1 {number}".encode())
+        smtp.sendmail("shop@example.com", inbox.address, text)
     assert inbox.wait().subject == str(number)
     assert len(inbox.messages) == 1
+    assert not times or fault.hits == times
 """
 
 

@@ -387,7 +387,7 @@ def test_a_base_that_cannot_be_pulled_is_made(shell):
     done = shell.run("build.sh")
     assert done.returncode == 0, done.stderr
     calls = [call for call in shell.calls if call.startswith(("pull ", "made ", "build "))]
-    assert [call.split()[0] for call in calls] == ["pull", "made", "build"]
+    assert [call.split()[0] for call in calls] == ["pull", "made", "build", "build"]
     assert calls[1] == "made debian:trixie-slim"
 
 
@@ -416,8 +416,12 @@ def test_the_image_is_tagged_with_its_version(shell, image, tags):
 
     shell.docker("")
     assert shell.run("build.sh", "--no-cache", PRIXFIXE_IMAGE=image).returncode == 0
-    [call] = [call for call in shell.calls if call.startswith("build ")]
-    assert re.findall(r"--tag (\S+)", call) == [tag.format(__version__) for tag in tags]
+    [call, second] = [call for call in shell.calls if call.startswith("build ")]
+    tags = [tag.format(__version__) for tag in tags]
+    assert re.findall(r"--tag (\S+)", call) == tags
+    others = [re.sub(r":([^:]+)\Z", r"-mailpit:\1", tag) for tag in tags]
+    assert re.findall(r"--tag (\S+)", second) == others
+    assert f"--build-arg IMAGE={tags[0]} " in second
     assert " --no-cache " in call
     assert "--build-arg REVISION=unknown " in call  # this copy is no repository
 
