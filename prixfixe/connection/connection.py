@@ -25,10 +25,12 @@ from prixfixe.connection.tls_upgrade import shake_hands
 from prixfixe.limits.admission import Refusal
 from prixfixe.limits.timing import Overdue, Turn
 from prixfixe.smtp import proxy_header, replies
+from prixfixe.smtp.commands import VERBS
 from prixfixe.smtp.requests import (
     Aborted,
     CheckLogin,
     CloseAfter,
+    Decide,
     Dropped,
     Keep,
     LimitMet,
@@ -38,6 +40,7 @@ from prixfixe.smtp.requests import (
     RecipientRefused,
     Refused,
     ReleaseMemory,
+    Response,
     StartTls,
     TurnedAway,
 )
@@ -49,7 +52,9 @@ from prixfixe.tls.certificates import describe
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from prixfixe.connection.hooks import Dialogue
     from prixfixe.connection.services import Services
+    from prixfixe.mail.message import Envelope
     from prixfixe.smtp.offer import Offer
     from prixfixe.smtp.replies import Reply
     from prixfixe.smtp.requests import Request
@@ -109,6 +114,7 @@ class Connection(asyncio.Protocol):
         "_arrival",
         "_deadline",
         "_delivery",
+        "_dialogue",
         "_farewell",
         "_flow",
         "_handshake",
@@ -131,7 +137,14 @@ class Connection(asyncio.Protocol):
         self._services = services
         self._loop = services.loop
         self._listener = listener
-        self.session = Session(offer, next(services.session_ids), services.metrics.replies)
+        hooks = services.hooks
+        self.session = Session(
+            offer,
+            next(services.session_ids),
+            services.metrics.replies,
+            VERBS if hooks is None else hooks.verbs,
+        )
+        self._dialogue: Dialogue | None = None if hooks is None else hooks.open(self)
         state = self.session.state
         state.find_hold = partial(_hold, services)
         if services.authenticator is not None:
@@ -216,6 +229,8 @@ class Connection(asyncio.Protocol):
         if self._farewell is not None:
             self._services.roster.explained_one()
         self._services.roster.remove(self)
+        if self._dialogue is not None and self._dialogue.drop():
+            self.session.drop_question()
         self.end = self.end or ("error" if exc else "eof")
         self.session.end()
         self._serve()
@@ -282,6 +297,9 @@ class Connection(asyncio.Protocol):
             self._begin_implicit_tls(HANDSHAKE_SECONDS)
             return
         self.phase = Phase.OPEN
+        tls = self._flow.transport.get_extra_info("ssl_object")
+        if tls is not None:  # The listener itself did the handshake.
+            self.session.state.encrypt(describe(tls))
         self.session.greet()
         self._serve()
         self.flush()
@@ -294,7 +312,7 @@ class Connection(asyncio.Protocol):
 
     def _expect_header(self) -> None:
         self._arrival = Arrival()
-        most = HANDSHAKE_SECONDS if self._farewell is None else EXPLAINING_SECONDS
+        most = self._services.header_seconds if self._farewell is None else EXPLAINING_SECONDS
         seconds = min(self._services.limits.idle_seconds, most)
         self._header_timer = self._loop.call_later(seconds, self._refuse_header)
 
@@ -326,9 +344,26 @@ class Connection(asyncio.Protocol):
             return
         if header is not None:
             self._expect_no_header()
-            self._identify(client)
+            self._judge_header(header, client)
         elif self._flow.is_at_end:
             self._refuse_header()
+
+    def _judge_header(self, header: bytes, client: tuple[str, int] | None) -> None:
+        """Ask the handler about a header that is valid, if it wants to be asked."""
+        hooks = self._services.hooks
+        if self._dialogue is None or hooks is None or not hooks.wants_header:
+            self._identify(client)
+            return
+        if client is not None:
+            self._name(client)
+        self._dialogue.proxy(header)
+
+    def proxied(self, *, is_welcome: bool) -> None:
+        """Go on after the handler's answer to the PROXY header, or close without a reply."""
+        if is_welcome:
+            self._identify(None)
+        elif self._flow.transport is not None:
+            self._flow.transport.close()
 
     def _identify(self, client: tuple[str, int] | None) -> None:
         if self._farewell is not None:
@@ -436,7 +471,7 @@ class Connection(asyncio.Protocol):
     def _serve_one(self, request: Request) -> None:
         match request:
             case Keep(envelope, body):
-                self._delivery.keep(envelope, body, self._deadline.data_since, self)
+                self._take(envelope, body)
             case NeedMemory(size):
                 self._need_memory(size)
             case ReleaseMemory():
@@ -450,7 +485,50 @@ class Connection(asyncio.Protocol):
             case CloseAfter(octets):
                 self._flow.transport.set_protocol(CutShort(self, octets, self._cut_short))
             case _:
-                self._note(request)
+                self._serve_other(request)
+
+    def _serve_other(self, request: Request) -> None:
+        if isinstance(request, (Decide, Response)):
+            self._ask(request)
+        else:
+            self._note(request)
+
+    # --- a handler
+
+    def _ask(self, request: Decide | Response) -> None:
+        dialogue = self._dialogue
+        if dialogue is None:
+            self.session.decided()
+        elif isinstance(request, Decide):
+            dialogue.decide(request)
+        else:
+            dialogue.respond(request.line)
+
+    def _take(self, envelope: Envelope, body: bytes) -> None:
+        """Store a message, after the handler accepted it if there is one."""
+        hooks = self._services.hooks
+        if self._dialogue is not None and hooks is not None and hooks.wants_message:
+            self._dialogue.take(envelope, body)
+        else:
+            self.keep(envelope, body)
+
+    def keep(self, envelope: Envelope, body: bytes) -> None:
+        """Store a message."""
+        self._delivery.keep(envelope, body, self._deadline.data_since, self)
+
+    def declined(self, envelope: Envelope, reply: Reply) -> None:
+        """Send the handler's refusal of a message."""
+        self._refusals.declined(envelope, reply)
+        self.session.failed(reply)
+
+    def dialogue_server(self) -> Any:  # noqa: ANN401 - the handler's view of this connection
+        """Return the object that a handler's hooks are called with, or None without a handler."""
+        return None if self._dialogue is None else self._dialogue.server
+
+    @property
+    def transport(self) -> Any:  # noqa: ANN401 - the transports of loops have no common class
+        """The transport, or None once the client is gone."""
+        return self._flow.transport
 
     def _note(self, request: Request) -> None:
         """Count or log a request that needs no answer."""
@@ -641,7 +719,13 @@ class Connection(asyncio.Protocol):
             self._say_farewell(self._farewell)
             return
         self.session.tls_started(describe(tls), is_greeted=mode == "starttls")
+        self._ask_about_tls()
         self.pump()
+
+    def _ask_about_tls(self) -> None:
+        refusal = None if self._dialogue is None else self._dialogue.encrypted()
+        if refusal is not None:
+            self.session.refuse_all(refusal)
 
     def _lose(self, error: Exception | None) -> None:
         """End after a failed handshake, which event loops do not always report."""

@@ -66,7 +66,8 @@ class Refusals:
         """Note a message that is refused for now."""
         reply = request.reply
         reason = "policy" if reply is replies.TOO_MANY_MESSAGES else "store_timeout"
-        reason = "fault" if _is_of_fault(reply) else reason
+        if reply.cause or reply is replies.TOO_MANY_HELD:
+            reason = _reason(reply)
         self._services.metrics.message(self._listener, "deferred", reason)
         self._attempt(Tried("mail", said_address(request.argument), (), str(reply), reason))
 
@@ -81,6 +82,17 @@ class Refusals:
     def not_kept(self, envelope: Envelope, reply: Reply, reason: str) -> None:
         """Note a message that the store did not take."""
         recipients = [one.address for one in envelope.recipients]
+        self._attempt(Tried("eod", envelope.sender, recipients, str(reply), reason))
+
+    def declined(self, envelope: Envelope, reply: Reply) -> None:
+        """Note a message that a handler did not take."""
+        reason = _reason(reply)
+        result = "rejected" if reply.code >= 500 else "deferred"
+        self._services.metrics.message(self._listener, result, reason)
+        recipients = [one.address for one in envelope.recipients]
+        self._services.log.message_refused(
+            self._state, envelope.sender, recipients, str(reply), reason
+        )
         self._attempt(Tried("eod", envelope.sender, recipients, str(reply), reason))
 
     def aborted(self, request: Aborted, end: str) -> None:
@@ -106,14 +118,10 @@ def _named(transaction: Transaction) -> list[str]:
     return [said_address(transaction.refused)]
 
 
-def _is_of_fault(reply: Reply) -> bool:
-    return bool(reply.cause) or reply is replies.TOO_MANY_HELD
-
-
 def _reason(reply: Reply) -> str:
     """Return the reason of a refusal for the metrics and the log."""
     if reply.cause:
-        return "fault"
+        return "handler" if reply.cause == replies.HANDLER else "fault"
     if reply is replies.TOO_MANY_RECIPIENTS:
         return "policy"
     return _REASONS.get(reply) or ("sequence" if reply.code == 503 else "syntax")

@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import asyncio
+    import ssl
     from collections.abc import Callable, Iterator
     from ipaddress import IPv4Network, IPv6Network
 
     from prixfixe.auth.authenticator import Authenticator
+    from prixfixe.connection.hooks import Hooks
     from prixfixe.connection.reply_batch import ReplyBatch
     from prixfixe.connection.roster import Roster
     from prixfixe.connection.turns import Turns
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from prixfixe.telemetry.attempts import Attempts
     from prixfixe.telemetry.log import Log
     from prixfixe.telemetry.metrics import Metrics
-    from prixfixe.tls.certificates import Certificates
 
 __all__ = ["Services", "session_ids"]
 
@@ -36,6 +37,15 @@ def session_ids() -> Iterator[str]:
     server = os.urandom(4).hex()
     for count in itertools.count(1):
         yield f"{server}{count:08x}"
+
+
+class Serving(Protocol):
+    """The certificate that is served."""
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """The context of the next handshake."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +71,9 @@ class Services:
     shedding: Shedding
     invalidate: Callable[[], None]
     attempts: Attempts
-    certificates: Certificates | None = None
+    certificates: Serving | None = None
     authenticator: Authenticator | None = None
     proxy_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     faults: Faults | None = None
+    header_seconds: float = 30.0  # for a PROXY header
+    hooks: Hooks | None = None  # of a handler

@@ -6,7 +6,7 @@ The table at the end says what must come before each verb.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "VERBS",
+    "Ask",
     "BeginBody",
     "BeginLogin",
     "BeginTls",
@@ -32,8 +33,12 @@ __all__ = [
     "Hindered",
     "Outcome",
     "Verb",
+    "asking",
+    "auth_barrier",
     "barrier",
+    "limited",
     "max_octets",
+    "refusing",
 ]
 
 # A host name or address literal; underscores because real hosts have them.
@@ -82,7 +87,14 @@ class Hindered(NamedTuple):
     hindrance: Hindrance
 
 
-Outcome = Reply | BeginBody | BeginTls | BeginLogin | Close | Hindered  # of a command
+class Ask(NamedTuple):
+    """Ask the connection before this outcome takes effect."""
+
+    outcome: Reply | BeginBody | BeginTls | BeginLogin | Close | Hindered
+    argument: bytes
+
+
+Outcome = Reply | BeginBody | BeginTls | BeginLogin | Close | Hindered | Ask  # of a command
 
 
 def helo(state: State, argument: bytes) -> Reply:
@@ -214,7 +226,7 @@ def starttls(state: State, argument: bytes) -> Outcome:
 
 def auth(state: State, argument: bytes) -> Outcome:
     """AUTH (RFC 4954 section 4)."""
-    refusal = _auth_barrier(state)
+    refusal = auth_barrier(state)
     if refusal is not None:
         return refusal
     words = _AUTH.fullmatch(argument)
@@ -238,7 +250,8 @@ def _exchange(state: State, mechanism: bytes) -> Callable[[bytes | None], Exchan
     return None if keys_of is None else partial(sasl.scram, keys_of=keys_of)
 
 
-def _auth_barrier(state: State) -> Reply | None:
+def auth_barrier(state: State) -> Reply | None:
+    """Return the refusal of AUTH in this state, whatever its argument, or None."""
     if not state.offers_auth:
         could = state.offer.offers_auth and state.offer.offers_tls
         return replies.AUTH_NEEDS_TLS if could else replies.AUTH_NOT_OFFERED
@@ -290,10 +303,49 @@ _TABLE = (
 VERBS = {verb.name.encode("ascii"): verb for verb in _TABLE}
 
 
+def asking(verb: Verb) -> Verb:
+    """Return a verb that asks the connection (`Decide`) whenever this one would not refuse."""
+    handle = verb.handle
+
+    def ask(state: State, argument: bytes) -> Outcome:
+        outcome = handle(state, argument)
+        if isinstance(outcome, Ask) or (isinstance(outcome, Reply) and outcome.code >= 400):
+            return outcome
+        return Ask(outcome, argument)
+
+    return replace(verb, handle=ask)
+
+
+def limited(verb: Verb, most: int) -> Verb:
+    """Return a verb that a session may call at most so many times; one more ends it with 421."""
+    handle = verb.handle
+
+    def count(state: State, argument: bytes) -> Outcome:
+        calls = state.calls = state.calls or {}
+        calls[verb.name] = calls.get(verb.name, 0) + 1
+        if calls[verb.name] > most:
+            return Close(replies.TOO_MANY_CALLS)
+        return handle(state, argument)
+
+    return replace(verb, handle=count)
+
+
+def refusing(reply: Reply) -> dict[bytes, Verb]:
+    """Return a table in which every verb but QUIT is refused with this reply."""
+
+    def refuse(_state: State, _argument: bytes) -> Reply:
+        return reply
+
+    return {
+        name: verb if name == b"QUIT" else Verb(verb.name, refuse, verb.max_octets)
+        for name, verb in VERBS.items()
+    }
+
+
 def max_octets(state: State, verb: Verb) -> int:
     """Return the longest line of a verb in this session, in bytes with its CRLF."""
     return verb.max_octets + (
-        _AUTH_PARAMETER_OCTETS if verb.handle is mail and state.offers_auth else 0
+        _AUTH_PARAMETER_OCTETS if verb.name == "MAIL" and state.offers_auth else 0
     )
 
 

@@ -32,7 +32,15 @@ PARAMETER_OCTETS = 160
 # Nearly every client sends this form: one search instead of the full grammar.
 _PLAIN_MAIL = re.compile(f"(?i:FROM):{PLAIN_PATH}".encode("ascii")).fullmatch
 _PLAIN_RCPT = re.compile(f"(?i:TO):{PLAIN_PATH}".encode("ascii")).fullmatch
-_WITHOUT_AUTH = {name: check for name, check in MAIL_PARAMETERS.items() if name != "AUTH"}
+
+
+def _known_to_mail(state: State) -> Mapping[str, Callable[[str | None], bool]]:
+    """Return the parameters of MAIL that are offered."""
+    if state.offers_auth and state.offer.offers_utf8:
+        return MAIL_PARAMETERS
+    off = {"AUTH"} if not state.offers_auth else set()
+    off |= {"SMTPUTF8"} if not state.offer.offers_utf8 else set()
+    return {name: check for name, check in MAIL_PARAMETERS.items() if name not in off}
 
 
 def mail(state: State, argument: bytes) -> Reply:
@@ -56,13 +64,14 @@ def _mail_in_full(state: State, argument: bytes) -> Reply:
     if text is None:
         return replies.MAIL_SYNTAX
     try:
-        sender, rest = parse_path(text)
-        params = _parameters(state, rest, MAIL_PARAMETERS if state.offers_auth else _WITHOUT_AUTH)
+        sender, rest = state.offer.read_path(text)
+        params = _parameters(state, rest, _known_to_mail(state))
     except AddressError:
         return replies.BAD_SENDER
     except ParameterError as error:
         return error.reply
-    if sender and "@" not in sender:  # Only a recipient may be a bare postmaster.
+    is_bare = sender and "@" not in sender  # Only a recipient may be a bare postmaster.
+    if is_bare and state.offer.read_path is parse_path:
         return replies.BAD_SENDER
     return _open_transaction(state, sender, params, is_ascii=text.isascii())
 
@@ -110,7 +119,7 @@ def _rcpt_in_full(state: State, argument: bytes) -> Reply:
     if text is None:
         return replies.RCPT_SYNTAX
     try:
-        address, rest = parse_path(text)
+        address, rest = state.offer.read_path(text)
         params = _parameters(state, rest, RCPT_PARAMETERS)
     except AddressError:
         return replies.BAD_RECIPIENT

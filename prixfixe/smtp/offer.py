@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from prixfixe.smtp import replies, sasl
+from prixfixe.smtp.address import parse_path
 from prixfixe.smtp.recipients import RecipientPolicy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from prixfixe.smtp.replies import Reply
 
 __all__ = ["RECIPIENT_OCTETS", "Offer"]
@@ -37,6 +40,11 @@ class Offer:
     requires_auth: bool = False
     allows_clear_auth: bool = False
     has_faults: bool = False  # tests may hinder sessions
+    offers_utf8: bool = True
+    announces_size: bool = True
+    read_path: Callable[[str], tuple[str, str]] = parse_path
+    ident: str = "ESMTP PrixFixe"
+    mechanisms: tuple[str, ...] = _MECHANISMS
     max_envelope_octets: int = field(init=False)
     is_open: bool = field(init=False)  # whether every verb may be used from the start, unhindered
     greeting: Reply = field(init=False)
@@ -46,7 +54,11 @@ class Offer:
     def __post_init__(self) -> None:
         self.max_envelope_octets = self.max_recipients * RECIPIENT_OCTETS
         self.is_open = not (self.requires_tls or self.requires_auth or self.has_faults)
-        self.greeting = replies.greeting(self.domain)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Make the replies again, after a change of what is offered."""
+        self.greeting = replies.greeting(self.domain, self.ident)
         self.helo = replies.helo(self.domain)
         self._ehlo = {
             (tls, scram): replies.ehlo(self.domain, self._keywords(tls, scram))
@@ -65,9 +77,9 @@ class Offer:
     def _keywords(self, is_encrypted: bool, has_scram: bool) -> list[str]:  # noqa: FBT001
         keywords = [
             "PIPELINING",
-            f"SIZE {self.max_message_size}",
+            *([f"SIZE {self.max_message_size}"] if self.announces_size else []),
             "8BITMIME",
-            "SMTPUTF8",
+            *(["SMTPUTF8"] if self.offers_utf8 else []),
             "ENHANCEDSTATUSCODES",
             "CHUNKING",
             "DSN",
@@ -75,6 +87,6 @@ class Offer:
         if self.offers_tls and not is_encrypted:
             keywords.append("STARTTLS")
         if self.may_authenticate(is_encrypted=is_encrypted):
-            offered = (*_MECHANISMS, _SCRAM) if has_scram else _MECHANISMS
+            offered = (*self.mechanisms, _SCRAM) if has_scram else self.mechanisms
             keywords.append("AUTH " + " ".join(offered))
         return [*keywords, "HELP"]

@@ -6,7 +6,19 @@ octets with its CRLF (RFC 5321 section 4.5.3.1.5). No reply repeats what a clien
 
 from __future__ import annotations
 
-__all__ = ["Reply", "bdat_received", "ehlo", "fault", "greeting", "helo", "kept"]
+__all__ = [
+    "Reply",
+    "bdat_received",
+    "ehlo",
+    "fault",
+    "greeting",
+    "helo",
+    "kept",
+    "of_handler",
+]
+
+HANDLER = "handler"  # the cause of a handler's replies
+MAX_OCTETS = 512  # of a line with its CRLF (RFC 5321 section 4.5.3.1.5)
 
 
 class Reply:
@@ -14,7 +26,7 @@ class Reply:
 
     `limit` names the limit that was met, for metrics and log: a setting in lower case without its
     prefix. SMTP_MAX_ERRORS counts replies with `is_refusal`, by default all 5xx. `cause` names the
-    fault that a reply is of.
+    fault that a reply is of, or is HANDLER.
     """
 
     __slots__ = ("cause", "code", "is_refusal", "limit", "wire")
@@ -29,16 +41,29 @@ class Reply:
         status = f"{enhanced} " if enhanced else ""
         self.wire = f"{code} {status}{text}\r\n".encode("ascii")
 
+    def lines(self) -> list[str]:
+        """Return the lines without CRLF."""
+        return self.wire.decode("utf-8", "replace").removesuffix("\r\n").split("\r\n")
+
     def __str__(self) -> str:
-        return self.wire.decode().strip()
+        return self.wire.decode("utf-8", "replace").strip()
 
     def __repr__(self) -> str:
         return f"<Reply {str(self)!r}>"
 
 
-def greeting(domain: str) -> Reply:
+def greeting(domain: str, ident: str = "ESMTP PrixFixe") -> Reply:
     """Return the opening banner (RFC 5321 section 3.1); RFC 2034 exempts it from codes."""
-    return Reply(220, "", f"{domain} ESMTP PrixFixe")
+    return Reply(220, "", f"{domain} {ident}")
+
+
+def of_handler(code: int, lines: list[str], charset: str = "ascii") -> Reply:
+    """Return a reply of a handler: whole lines without CRLF, each cut to 512 octets with it."""
+    reply = Reply(code, "", "")
+    reply.cause = HANDLER
+    cut = (line.encode(charset, "replace")[: MAX_OCTETS - 2] for line in lines)
+    reply.wire = b"".join(line + b"\r\n" for line in cut)
+    return reply
 
 
 def helo(domain: str) -> Reply:
@@ -92,6 +117,7 @@ AUTHENTICATED = Reply(235, "2.7.0", "Authentication successful")  # RFC 4954 6
 TOO_MANY_CONNECTIONS = Reply(421, "4.3.2", "Too many connections, try again later")
 TOO_MANY_FROM_PEER = Reply(421, "4.7.0", "Too many connections from your address, try later")
 TOO_OFTEN_FROM_PEER = Reply(421, "4.7.0", "Your address connects too often, try later")
+TOO_MANY_CALLS = Reply(421, "4.7.0", "Too many commands of this kind, closing the connection")
 TOO_MANY_ERRORS = Reply(421, "4.7.0", "Too many errors, closing the connection", "max_errors")
 TOO_MANY_FAILED_LOGINS = Reply(
     421, "4.7.0", "Too many failed logins, closing the connection", "failed_logins"
@@ -113,6 +139,8 @@ SHUTTING_DOWN = Reply(421, "4.3.2", "Shutting down, try again later")  # RFC 532
 STORE_FAILED = Reply(451, "4.3.0", "Could not keep the message, try again later")
 STORE_SLOW = Reply(451, "4.3.0", "The store does not answer, try again later", "store_timeout")
 STORE_FULL = Reply(452, "4.3.1", "No room for the message, try again later")
+HANDLER_SLOW = Reply(451, "4.3.0", "No answer in time, try again later")
+HANDLER_SLOW.cause = HANDLER
 INTERNAL = Reply(451, "4.3.0", "Internal trouble, try again later")
 BROKEN = Reply(421, "4.3.0", "Internal trouble, closing the connection")
 AUTH_UNAVAILABLE = Reply(454, "4.7.0", "Cannot check credentials now, try again later")
@@ -137,6 +165,7 @@ MAIL_SYNTAX = Reply(501, "5.5.2", "Expected MAIL FROM:<address> and parameters")
 RCPT_SYNTAX = Reply(501, "5.5.2", "Expected RCPT TO:<address> and parameters")
 BAD_SENDER = Reply(501, "5.1.7", "Bad sender address syntax")
 BAD_RECIPIENT = Reply(501, "5.1.3", "Bad recipient address syntax")
+BAD_MAILBOX = Reply(553, "5.1.3", "Not a mailbox")  # RFC 5321 4.2.3
 NEEDS_SMTPUTF8 = Reply(553, "5.6.7", "This address needs SMTPUTF8")  # RFC 6531 3.5
 BAD_PARAMETER = Reply(501, "5.5.4", "Bad parameter syntax or value")
 UNKNOWN_PARAMETER = Reply(555, "5.5.4", "Parameter not recognised")  # RFC 5321 4.1.1.11
@@ -164,6 +193,7 @@ NEEDS_AUTH = Reply(530, "5.7.0", "Authentication required")  # RFC 4954 6
 AUTH_NEEDS_TLS = Reply(538, "5.7.11", "Encryption required for authentication")
 UNKNOWN_MECHANISM = Reply(504, "5.5.4", "Unrecognised authentication mechanism")
 BAD_CREDENTIALS = Reply(535, "5.7.8", "Authentication credentials invalid")
+TLS_NOT_ENOUGH = Reply(554, "5.7.0", "Refused for lack of security")  # RFC 3207 4.1
 NO_SUCH_RECIPIENT = Reply(550, "5.1.1", "No such recipient here")
 TOO_BIG = Reply(552, "5.3.4", "Message exceeds the maximum size", "max_message_size")  # RFC 1870 6
 BARE_LINE_END = Reply(550, "5.5.2", "Message holds a CR or LF that is not part of a CRLF")

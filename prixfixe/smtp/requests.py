@@ -1,7 +1,7 @@
 """What a session asks of its connection, as values.
 
-`Keep`, `StartTls`, `CheckLogin`, `NeedMemory` and `Pause` need an answer. The others are
-notifications.
+`Keep`, `StartTls`, `CheckLogin`, `NeedMemory`, `Decide`, `Response` and `Pause` need an answer.
+The others are notifications.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ __all__ = [
     "Aborted",
     "CheckLogin",
     "CloseAfter",
+    "Decide",
     "Dropped",
     "Keep",
     "LimitMet",
@@ -29,6 +30,7 @@ __all__ = [
     "Refused",
     "ReleaseMemory",
     "Request",
+    "Response",
     "StartTls",
     "TurnedAway",
 ]
@@ -55,6 +57,24 @@ class CheckLogin(NamedTuple):
 
     mechanism: str
     claim: Credentials | Proof
+
+
+class Decide(NamedTuple):
+    """Decide about a command that would be accepted; the answer is `Session.decided`.
+
+    `argument` is the text after the verb, and `reply` the one it would have, if it has one. Only
+    verbs that ask cause this (`commands.asking`).
+    """
+
+    verb: str
+    argument: bytes
+    reply: Reply | None = None
+
+
+class Response(NamedTuple):
+    """The client's answer to `Session.challenge`, without its CRLF."""
+
+    line: bytes
 
 
 class NeedMemory(NamedTuple):
@@ -132,6 +152,8 @@ Request = (
     Keep
     | StartTls
     | CheckLogin
+    | Decide
+    | Response
     | NeedMemory
     | Pause
     | CloseAfter

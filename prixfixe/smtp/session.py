@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from prixfixe.mail.message import Envelope
 from prixfixe.smtp import commands, replies, sasl
 from prixfixe.smtp.body_intake import FREE_OCTETS, BodyIntake
-from prixfixe.smtp.commands import BeginBody, BeginLogin, BeginTls, Close, Hindered
+from prixfixe.smtp.commands import Ask, BeginBody, BeginLogin, BeginTls, Close, Hindered
 from prixfixe.smtp.data import ChunkReader, DataReader, check_body
 from prixfixe.smtp.facts import facts, transaction_facts
 from prixfixe.smtp.hindrance import STAGE_OF
@@ -26,18 +26,20 @@ from prixfixe.smtp.requests import (
     Aborted,
     CheckLogin,
     CloseAfter,
+    Decide,
     Dropped,
     Keep,
     NeedMemory,
     Pause,
     ReleaseMemory,
+    Response,
     StartTls,
     TurnedAway,
 )
 from prixfixe.smtp.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from prixfixe.smtp.commands import Verb
     from prixfixe.smtp.hindrance import Facts, Hindrance
@@ -70,7 +72,6 @@ class Mode(enum.Enum):
 
 # A look-up of an enum's member takes as long as a short method.
 _COMMAND, _BODY, _WAITING, _CLOSED = Mode.COMMAND, Mode.BODY, Mode.WAITING, Mode.CLOSED
-_VERBS = commands.VERBS
 
 
 def new_tally() -> Tally:
@@ -83,11 +84,13 @@ class Session:
 
     `requests` is what the connection must do; it removes the requests, and answers some. `progress`
     counts whole lines and bytes of message data. A client that adds none is idle.
-    `tally` counts the replies of all sessions that share it.
+    `tally` counts the replies of all sessions that share it. `verbs` is the table of commands, in
+    which some may ask the connection before they take effect.
     """
 
     __slots__ = (
         "__weakref__",
+        "_asked",
         "_at",
         "_input",
         "_is_skipping",
@@ -98,6 +101,7 @@ class Session:
         "_met",
         "_tally",
         "_then",
+        "_verbs",
         "has_quit",
         "has_unread",
         "intake",
@@ -109,7 +113,13 @@ class Session:
         "verb",
     )
 
-    def __init__(self, offer: Offer, session_id: str = "", tally: Tally | None = None) -> None:
+    def __init__(
+        self,
+        offer: Offer,
+        session_id: str = "",
+        tally: Tally | None = None,
+        verbs: Mapping[bytes, Verb] = commands.VERBS,
+    ) -> None:
         self.state = State(offer, session_id)
         self.requests: list[Request] = self.state.requests
         self.intake = BodyIntake()
@@ -120,6 +130,8 @@ class Session:
         self.has_quit = False
         self.has_unread = False  # whether bytes came after STARTTLS or the end of the session
         self._tally = new_tally() if tally is None else tally
+        self._verbs = verbs
+        self._asked: Ask | None = None  # the command that waits for `decided`
         self._login: Login | None = None
         self._last_word: Reply | None = None
         self._input = b""
@@ -270,7 +282,8 @@ class Session:
 
     def _command(self, line: bytes) -> commands.Outcome:
         word, _, argument = line.partition(b" ")
-        verb = _VERBS.get(word) or _VERBS.get(word.rstrip(b"\t").upper())
+        verbs = self._verbs
+        verb = verbs.get(word) or verbs.get(word.rstrip(b"\t").upper())
         if verb is None or b" HTTP/" in line:
             if _HTTP.match(line) is not None:
                 return Close(replies.NOT_SMTP)  # An HTTP request, perhaps forged (CWE-441).
@@ -306,11 +319,13 @@ class Session:
             return verb.handle(self.state, argument)
         return Hindered(verb, argument, hindrance)
 
-    def _begin(self, outcome: BeginBody | BeginTls | BeginLogin | Close | Hindered) -> None:
+    def _begin(self, outcome: BeginBody | BeginTls | BeginLogin | Close | Hindered | Ask) -> None:
         """Act on the outcome of a command."""
         match outcome:
             case Hindered():
                 self._hinder(outcome)
+            case Ask():
+                self._ask(outcome)
             case BeginBody(reader, reply):
                 self._begin_body(reader, reply)
             case Close(reply, after):
@@ -472,7 +487,7 @@ class Session:
                 self.state.limit_met(reply.limit)
             self._tally[self.verb][reply.code] += 1
             self.output.append(reply.wire)
-            self.has_quit = reply is replies.BYE
+            self.has_quit = reply.code == 221
             self.end(None if self.has_quit else reply)
 
     def interrupt(self, reply: Reply) -> None:
@@ -547,7 +562,7 @@ class Session:
         self._forget_body()
         self._late_seconds = 0.0
         if self.mode is not _CLOSED:
-            self.say(reply)
+            self._say_or_close(reply)
             self._resume()
 
     # --- faults, where a server has them
@@ -635,12 +650,6 @@ class Session:
             state.end_transaction(reply)
         self._say_or_close(reply)
 
-    def _say_or_close(self, reply: Reply) -> None:
-        if reply.code == 421:
-            self.close(reply)
-        else:
-            self.say(reply)
-
     def _is_lost(self, hindrance: Hindrance | None) -> bool:
         """Whether a message is not stored; one that is only late is told later."""
         if hindrance is None:
@@ -660,6 +669,65 @@ class Session:
         else:
             then()
         return True
+
+    # --- messages and commands that a handler decides about
+
+    def taken(self, reply: Reply) -> None:
+        """Send the reply to a message that was accepted but not stored here."""
+        self._forget_body()
+        self.state.count_message()
+        if self.mode is not _CLOSED:
+            self.say(reply)
+            self._resume()
+
+    def _ask(self, asked: Ask) -> None:
+        self._asked = asked
+        self.mode = _WAITING
+        reply = asked.outcome if isinstance(asked.outcome, Reply) else None
+        self.requests.append(Decide(self.verb, asked.argument, reply))
+
+    def decided(self, reply: Reply | None = None) -> None:
+        """Carry out the command of `Decide`, with this reply or its own; a refusal undoes it."""
+        asked, self._asked = self._asked, None
+        if self.mode is _CLOSED or asked is None:
+            self._forget_body()
+            return
+        self.mode = Mode.COMMAND
+        if reply is not None and reply.code >= 400:
+            self.state.undo(self.verb, reply, asked.argument)
+            self._say_or_close(reply)
+        elif isinstance(asked.outcome, Reply):
+            self.say(reply or asked.outcome)
+        elif isinstance(asked.outcome, Close) and reply is not None:
+            self.close(reply)
+        else:
+            self._begin(asked.outcome)
+        if self.mode is Mode.COMMAND:
+            self._resume()
+
+    def _say_or_close(self, reply: Reply) -> None:
+        """Send a reply that is not the server's own; 421 closes (RFC 5321 section 3.8)."""
+        if reply.code == 421:
+            self.close(reply)
+        else:
+            self.say(reply)
+
+    def drop_question(self) -> None:
+        """Wait no longer for an answer: the client has left."""
+        self._asked = None
+        if self.mode is _WAITING:
+            self.mode = Mode.COMMAND
+
+    def refuse_all(self, reply: Reply) -> None:
+        """Refuse every further command but QUIT."""
+        self._verbs = commands.refusing(reply)
+
+    def challenge(self, wire: bytes) -> None:
+        """Send a challenge of an AUTH that was asked about; `Response` brings the answer."""
+        if self.mode is not _CLOSED:
+            self.mode = Mode.AUTH
+            self._tally["AUTH"][replies.CHALLENGE_CODE] += 1
+            self.output.append(wire)
 
     # --- TLS
 
@@ -692,15 +760,28 @@ class Session:
 
     def _auth_line(self) -> bool:
         line = self._next_line()
-        if line is None or self._login is None:
+        if line is None:
             return False
         self.verb = "AUTH"
         self._noted("a response of AUTH")
+        if self._asked is not None:
+            self._respond(line)
+            return True
+        if self._login is None:
+            return False
         if isinstance(line, bytes):
             self._login_step(line)
         else:
             self._login_over(line)
         return True
+
+    def _respond(self, line: bytes | Reply) -> None:
+        """Pass on the answer to `challenge`; a bad line ends the exchange."""
+        self.mode = _WAITING
+        if isinstance(line, bytes):
+            self.requests.append(Response(line))
+        else:
+            self.requests.append(Response(b"*"))
 
     def _login_step(self, line: bytes | None) -> None:
         """Continue the exchange with the client's response, in base64."""

@@ -37,6 +37,7 @@ class State:
     """
 
     __slots__ = (
+        "calls",
         "errors",
         "failed_logins",
         "find_fault",
@@ -69,6 +70,7 @@ class State:
         self.failed_logins = 0
         self.messages = 0
         self.limit = ""  # the last one met
+        self.calls: dict[str, int] | None = None  # of verbs whose number is limited
         self.mechanism = ""
         self.said = b""  # the argument of the last MAIL that was refused
         # Until the next EHLO or TLS handshake.
@@ -139,6 +141,20 @@ class State:
         elif self.transaction is not None and verb in ("RCPT", "DATA"):
             self.transaction.note_refusal(reply)
         return self.errors >= self.offer.max_errors
+
+    def undo(self, verb: str, reply: Reply, argument: bytes) -> None:
+        """Undo what an accepted command did: its reply is this refusal after all."""
+        if verb in ("EHLO", "HELO"):
+            self.helo = ""
+            self.is_extended = False
+        elif verb == "MAIL":
+            self.transaction = None
+            self.said = argument
+            if not reply.is_refusal:
+                self.put_off(reply, argument)
+        elif verb == "RCPT" and self.transaction is not None:
+            self.transaction.remove_last()
+            self.refuse_recipient(reply, argument)
 
     def refuse_recipient(self, reply: Reply, argument: bytes) -> None:
         """Note a RCPT that is refused."""

@@ -21,6 +21,7 @@ class Transaction:
     """
 
     __slots__ = (
+        "_last_octets",
         "chunks",
         "is_utf8",
         "octets",
@@ -39,12 +40,19 @@ class Transaction:
         self.chunks: ChunkReader | None = None
         self.refusal: Reply | None = None
         self.refused: bytes | None = None
-        self.octets = 0
+        self.octets = self._last_octets = 0
 
     def add(self, recipient: Recipient, octets: int) -> None:
         """Add a recipient that takes about `octets` bytes of memory."""
         self.recipients.append(recipient)
+        self._last_octets = octets
         self.octets += octets
+
+    def remove_last(self) -> None:
+        """Remove the recipient that was added last."""
+        if self.recipients:
+            self.recipients.pop()
+            self.octets -= self._last_octets
 
     def note_refusal(self, reply: Reply) -> None:
         """Remember the first refusal."""

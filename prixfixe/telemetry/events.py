@@ -68,7 +68,8 @@ FIELDS: dict[str, Field] = {
         "how the session ended",
         ("quit", "eof", "timeout", "shed", "shutdown", "fault", "error"),
     ),
-    "seconds": Field("number", "how long the session lasted"),
+    "seconds": Field("number", "how long the session, or the hook, lasted"),
+    "hook": Field("string", "the method of the handler"),
     "reason": Field("string", "why, in a few words"),
     "network": Field("string", "an IPv4 address or an IPv6 /64; behind PROXY, the real one"),
     "failures": Field("integer", "failed logins from there"),
@@ -136,7 +137,7 @@ EVENTS: dict[str, Event] = {
     ),
     "message refused": Event(
         "info",
-        "a message is refused, by a fault perhaps for now; `reason` as in"
+        "a message is refused, by a fault or a handler perhaps for now; `reason` as in"
         " `prixfixe_messages_total`",
         ("session", "peer", "sender", "recipients", "recipient", "reply", "reason"),
         is_limited=True,
@@ -167,6 +168,30 @@ EVENTS: dict[str, Event] = {
         ),
         nullable=("tls", "user"),
         is_frequent=True,
+    ),
+    "handler failed": Event(
+        "error",
+        "a hook of the handler raised an exception, and the client is told 451",
+        ("session", "peer", "hook", "reason", "trace"),
+        is_limited=True,
+    ),
+    "handler reply refused": Event(
+        "error",
+        "a hook returned what is no reply to its command, and the client is told 451",
+        ("session", "peer", "hook", "reason"),
+        is_limited=True,
+    ),
+    "handler gave no answer": Event(
+        "warning",
+        "a hook took longer than SMTP_STORE_TIMEOUT, and was given up; the client is told 451",
+        ("session", "peer", "hook", "seconds"),
+        is_limited=True,
+    ),
+    "handler blocked the loop": Event(
+        "warning",
+        "a hook did not wait but worked for so long; all sessions and health checks stood still",
+        ("session", "peer", "hook", "seconds"),
+        is_limited=True,
     ),
     "records withheld": Event(
         "warning", "there were too many records of one event in a second", ("of", "suppressed")

@@ -278,6 +278,18 @@ class Log:
         """Record that a network is locked out for so many seconds."""
         self.say("logins locked out", network=network, failures=failures, lockout=seconds)
 
+    # --- handlers
+
+    def handler_failed(self, session: LoggedSession, hook: str, error: BaseException) -> None:
+        """Record an exception of a handler's hook with its traceback."""
+        trace = _traceback(error)
+        about = _of_session(session)
+        self.say("handler failed", **about, hook=hook, reason=_reason(error), trace=trace)
+
+    def handler_told(self, event: str, session: LoggedSession, hook: str, **fields: object) -> None:
+        """Record another event of a handler's hook."""
+        self.say(event, **_of_session(session), hook=hook, **fields)
+
     def unexpected(self, error: BaseException, session: LoggedSession | None = None) -> None:
         """Record an unexpected exception with its traceback."""
         about = _of_session(session) if session else {}

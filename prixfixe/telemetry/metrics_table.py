@@ -98,7 +98,7 @@ TABLE: tuple[Spec, ...] = (
                     "sequence",
                     "syntax",
                 ),
-                *("policy", "store_error", "store_full", "internal", "store_timeout"),
+                *("policy", "handler", "store_error", "store_full", "internal", "store_timeout"),
                 *("client_gone", "timeout", "shed", "shutdown", "fault"),
             ),
         },
