@@ -12,7 +12,8 @@
 #   PRIXFIXE_IMAGE    the image (prixfixe)
 #   PRIXFIXE_VOLUME   volume, or ./folder or /folder, for mail (NAME-mail)
 #   PRIXFIXE_SECRETS  folder that the server sees, read-only, as /run/secrets (./secrets)
-#   PRIXFIXE_PUBLISH  address of the ports on this machine (127.0.0.1)
+#   PRIXFIXE_PUBLISH  address of the SMTP ports on this machine (127.0.0.1)
+#   PRIXFIXE_HTTP_PUBLISH   address of health, metrics and API on this machine (127.0.0.1)
 #   PRIXFIXE_MEMORY, PRIXFIXE_CPUS, PRIXFIXE_HEALTH_INTERVAL   (256m, 1, 5s)
 # Exit codes: 0, 1 failed, 2 usage, 3 no Docker.
 
@@ -29,10 +30,10 @@ esac
 ports='' asked='' started=''
 
 # Publish a setting's port; any free one (0) is chosen on this side, the server keeps its own.
-publish() { # SETTING PORT DEFAULT
+publish() { # SETTING PORT DEFAULT ADDRESS
     case $2 in off | '') return 0 ;; esac
     [ "$2" != 0 ] || export "$1=$3"
-    ports="$ports --publish $publish:$2:${2#0}" asked="$asked $2"
+    ports="$ports --publish $4:$2:${2#0}" asked="$asked $2"
     [ "$2" != 0 ] || ports=$ports$3
 }
 
@@ -97,9 +98,9 @@ other=$(composed "$project" | sed -n 1p)
 [ -z "$other" ] || ! is_running "$other" ||
     fail "compose runs the server $name as $other: change it with scripts/compose.sh up, or stop it with $(for_this)scripts/stop.sh"
 has_image "$image" || "$root/scripts/build.sh"
-publish SMTP_PORT "$smtp_port" 2525
-publish SMTP_HTTP_PORT "$http_port" 8025
-publish SMTP_TLS_PORT "${SMTP_TLS_PORT:-off}" 2465
+publish SMTP_PORT "$smtp_port" 2525 "$publish"
+publish SMTP_HTTP_PORT "$http_port" 8025 "${PRIXFIXE_HTTP_PUBLISH:-127.0.0.1}"
+publish SMTP_TLS_PORT "${SMTP_TLS_PORT:-off}" 2465 "$publish"
 set -- --network "$name" --volume "$secrets:/run/secrets:ro,z" \
     --memory "$memory" --memory-swap "$memory" --cpus "$cpus"
 for setting in $(env | sed -n 's/^\(SMTP_[A-Za-z0-9_]*\)=.*/\1/p'); do set -- "$@" --env "$setting"; done

@@ -213,6 +213,13 @@ def test_the_program_needs_nothing_of_the_environment(run_once):
     assert ended.code == 0, ended
 
 
+def test_port_25_needs_no_capability(start):
+    box = start({"SMTP_PORT": "25"}, ports=(25, 8025))
+    assert "CapBnd:\t0000000000000000" in box.file("/proc/1/status")
+    with box.hello(25) as wire:
+        deliver(wire, body_of(500))
+
+
 # --- what it writes
 
 

@@ -33,7 +33,7 @@ RELAXED = {
     "a log that grows": ('max-file: "3"', 'max-file: "30"'),
     "no restart": ("restart: unless-stopped", 'restart: "no"'),
     "every address": (
-        "${PRIXFIXE_PUBLISH:-127.0.0.1}:${SMTP_HTTP_PORT",
+        "${PRIXFIXE_HTTP_PUBLISH:-127.0.0.1}:${SMTP_HTTP_PORT",
         "0.0.0.0:${SMTP_HTTP_PORT",
     ),
     "a volume too many": (":/var/mail\n", ":/var/mail\n      - /etc:/host:ro\n"),
