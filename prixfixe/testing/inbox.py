@@ -266,13 +266,16 @@ class Inbox:
 
     def clear(self) -> None:
         """Delete the mail of this inbox, and no other."""
-        found = self._access.source.found(Wanted(domain=self.domain), self._begin)
-        self._access.source.delete([one.id for one in found])
+        self._access.source.delete(self._ids())
 
     def close(self) -> None:
-        """Delete the mail and the faults of this inbox."""
+        """Remove the faults of this inbox, and delete its mail, which may take a little longer."""
         self.faults.clear()
-        self.clear()
+        self._access.source.discard(self._ids())
+
+    def _ids(self) -> list[str]:
+        found = self._access.source.found(Wanted(domain=self.domain), self._begin)
+        return [one.id for one in found]
 
 
 def _count(count: int | None) -> int:

@@ -25,6 +25,7 @@ __all__ = ["HttpSource", "Source", "StoreSource"]
 
 _MOST = 1_000_000
 _PAGE = 1000  # the most that the API lists at once
+_DISCARDED = 50  # messages that may wait to be deleted; a request for each test would cost more
 _WAIT_SECONDS = 240.0  # of one request; the API allows 300
 
 
@@ -55,6 +56,10 @@ class Source(Protocol):
         """Delete messages."""
         ...
 
+    def discard(self, ids: list[str]) -> None:
+        """Delete messages that nobody looks at any more, now or a little later."""
+        ...
+
 
 class StoreSource:
     """Reads a store in memory of this process; `begin` is the key of its newest message."""
@@ -68,6 +73,7 @@ class StoreSource:
         self._store = store
         self._delete = delete
         self._sessions = sessions
+        self._discarded: list[str] = []
         self._waiting: set[threading.Event] = set()
 
     def now(self) -> int:
@@ -127,6 +133,13 @@ class StoreSource:
         """Delete messages."""
         if ids:
             self._delete(ids)
+
+    def discard(self, ids: list[str]) -> None:
+        """Delete messages that nobody looks at any more, many at once."""
+        self._discarded += ids
+        if len(self._discarded) >= _DISCARDED:
+            gone, self._discarded = self._discarded, []
+            self._delete(gone)
 
 
 class HttpSource:
@@ -205,6 +218,10 @@ class HttpSource:
         """Delete messages; an empty list would mean all of them."""
         if ids:
             self._api.json("DELETE", "/api/v1/messages", body={"IDs": ids})
+
+    def discard(self, ids: list[str]) -> None:
+        """Delete messages."""
+        self.delete(ids)
 
 
 def _not_at(domain: str, messages: list[Message]) -> list[str]:
