@@ -47,6 +47,7 @@ from prixfixe.smtp.requests import (
 from prixfixe.smtp.sasl import Proof
 from prixfixe.smtp.session import Mode, Session
 from prixfixe.smtp.transcript import Transcript
+from prixfixe.telemetry.sessions import OpenSession
 from prixfixe.tls.certificates import describe
 
 if TYPE_CHECKING:
@@ -769,6 +770,14 @@ class Connection(asyncio.Protocol):
         else:
             self.session.close(reply)
         self._end_if_closed("timeout")
+
+    def seen(self) -> OpenSession:
+        """Return what the client is doing."""
+        state = self.session.state
+        transaction = state.transaction
+        recipients = () if transaction is None else transaction.recipients
+        to = tuple(one.address for one in recipients)
+        return OpenSession(state.session_id, state.peer, state.helo, state.sender, to)
 
     def is_client(self) -> bool:
         """Whether the connection takes a client's place."""

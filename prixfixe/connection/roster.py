@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from prixfixe.limits.timing import Shedding
+    from prixfixe.telemetry.sessions import OpenSession
 
 __all__ = ["MAX_LINGERING", "Roster"]
 
@@ -17,6 +18,10 @@ MAX_LINGERING: Final = 64
 
 class Client(Protocol):
     """A connection as the roster sees it."""
+
+    def seen(self) -> OpenSession:
+        """Return what it is doing."""
+        ...
 
     def is_client(self) -> bool:
         """Whether it counts as a client."""
@@ -64,6 +69,10 @@ class Roster:
     def add(self, connection: Client) -> None:
         """Add a connection."""
         self.connections.add(connection)
+
+    def seen(self) -> list[OpenSession]:
+        """Return what the clients are doing."""
+        return [one.seen() for one in self.connections]
 
     def remove(self, connection: Client) -> None:
         """Remove a connection whose transport is gone."""

@@ -17,6 +17,7 @@ from prixfixe.http.api.events import Events
 from prixfixe.http.api.faults import FaultPaths
 from prixfixe.http.api.feed import Feed
 from prixfixe.http.api.routes import Api
+from prixfixe.http.api.sessions import SessionPaths
 from prixfixe.http.guard import Guard, Hosts, with_own_host
 from prixfixe.http.health import Health
 from prixfixe.http.page.files import page_routes
@@ -78,6 +79,7 @@ def _guarded(context: HttpContext, mailbox: Mailbox, access: Access) -> Router:
             Route(f"{message}/envelope", api.envelope),
             Route(f"{message}/part/{{part}}", api.part),
             Route("/api/v1/attempts", AttemptPaths(context).attempts),
+            Route("/api/v1/sessions", SessionPaths(context.sessions).sessions),
             *_fault_routes(FaultPaths(context)),
             Route(f"{message}/tree", api.tree),
             Route("/api/v1/events", Events(feed, mailbox).events),

@@ -15,13 +15,17 @@ if TYPE_CHECKING:
     from prixfixe.telemetry.attempts import Attempts
     from prixfixe.telemetry.metrics import Metrics
     from prixfixe.telemetry.readiness import Readiness
+    from prixfixe.telemetry.sessions import OpenSession
 
 __all__ = ["HttpContext"]
 
 
 @dataclass(frozen=True, slots=True)
 class HttpContext:
-    """What the paths need of the server; `open_reader` is called in the reading thread."""
+    """What the paths need of the server; `open_reader` is called in the reading thread.
+
+    `smtp` is the address of the SMTP listener.
+    """
 
     store: Store
     open_reader: Callable[[], Reader]
@@ -34,6 +38,8 @@ class HttpContext:
     version: str
     store_url: str
     attempts: Attempts
+    sessions: Callable[[], list[OpenSession]]
+    smtp: str
     index: Index | None = None
     faults: Faults | None = None
     has_page: bool = True

@@ -210,7 +210,7 @@ class Server:
         if settings.tls_port is not None:
             port = bind_socket(settings.bind, settings.tls_port)
             smtps = await self._listen_smtp(port, offer, "smtps")
-        http = await self._listen_http()
+        http = await self._listen_http(smtp)
         self.readiness.add("listeners", self._check_listeners)
         self.readiness.add("draining", self._check_draining)
         return Bound(smtp, smtps, http, shown(settings.store))
@@ -228,7 +228,7 @@ class Server:
         self._listeners.append(server)
         return format_address(listener.getsockname())
 
-    async def _listen_http(self) -> str | None:
+    async def _listen_http(self, smtp: str) -> str | None:
         if self._settings.http_port is None:
             return None
         from prixfixe.http.context import HttpContext
@@ -251,6 +251,8 @@ class Server:
                 faults=self.faults,
                 has_page=self._settings.http_ui,
                 attempts=self.attempts,
+                sessions=self.roster.seen,
+                smtp=smtp,
             )
         )
         listener = bind_socket(self._settings.http_bind, self._settings.http_port)

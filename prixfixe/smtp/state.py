@@ -52,6 +52,7 @@ class State:
         "peer",
         "requests",
         "said",
+        "sender",
         "session_id",
         "tls",
         "transaction",
@@ -73,6 +74,7 @@ class State:
         self.calls: dict[str, int] | None = None  # of verbs whose number is limited
         self.mechanism = ""
         self.said = b""  # the argument of the last MAIL that was refused
+        self.sender = ""  # of the last MAIL that was accepted
         # Until the next EHLO or TLS handshake.
         self.helo = ""
         self.is_extended = False
@@ -110,6 +112,7 @@ class State:
     def begin_transaction(self, transaction: Transaction) -> None:
         """Begin a mail transaction."""
         self.transaction = transaction
+        self.sender = transaction.sender
 
     def take_transaction(self) -> Transaction | None:
         """Return the current transaction, if any, and drop it."""

@@ -21,12 +21,12 @@ from prixfixe.testing.access import Access
 from prixfixe.testing.api_client import ApiClient
 from prixfixe.testing.errors import KitError
 from prixfixe.testing.quiet import Nowhere, unchanged_logging
-from prixfixe.testing.sessions import SessionSeen, seen_sessions
 from prixfixe.testing.sources import HttpSource, StoreSource
 
 if TYPE_CHECKING:
     from prixfixe.server.app import Bound
     from prixfixe.settings import Settings
+    from prixfixe.telemetry.sessions import OpenSession
 
 __all__ = ["ServerThread"]
 
@@ -78,13 +78,13 @@ class ServerThread:
         for one in threads.started_by(self._thread):
             one.join(STOP_SECONDS)
 
-    def _sessions(self) -> list[SessionSeen]:
+    def _sessions(self) -> list[OpenSession]:
         """Return what clients are doing now."""
         if self._loop is None:
             return []
 
-        async def look() -> list[SessionSeen]:
-            return seen_sessions(self._app.roster.connections)
+        async def look() -> list[OpenSession]:
+            return self._app.roster.seen()
 
         return asyncio.run_coroutine_threadsafe(look(), self._loop).result(STOP_SECONDS)
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from prixfixe.mail.folding import fold
 from prixfixe.mail.message import Envelope, Message, Recipient
+from prixfixe.telemetry.sessions import OpenSession
 from prixfixe.testing.api_client import ApiClient, ApiError
 from prixfixe.testing.wanted import Wanted
 
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from prixfixe.stores.memory import MemoryStore
-    from prixfixe.testing.sessions import SessionSeen
 
-__all__ = ["HttpSource", "Source", "StoreSource"]
+__all__ = ["HttpSource", "Source", "StoreSource", "is_about_to_send"]
 
 _MOST = 1_000_000
 _PAGE = 1000  # the most that the API lists at once
@@ -68,7 +68,7 @@ class StoreSource:
         self,
         store: MemoryStore,
         delete: Callable[[list[str]], None],
-        sessions: Callable[[], list[SessionSeen]],
+        sessions: Callable[[], list[OpenSession]],
     ) -> None:
         self._store = store
         self._delete = delete
@@ -117,17 +117,7 @@ class StoreSource:
 
     def is_busy(self, domain: str, sender: str | None) -> bool:
         """Whether a client is about to send to a domain, or a session of the sender is open."""
-        sessions = self._sessions()
-        if any(to.rpartition("@")[2] == domain for one in sessions for to in one.recipients):
-            return True
-        if sender is None:
-            return False
-        wanted = fold(sender)
-        peers = {one.peer for one in sessions}
-        return any(one.sender == wanted for one in sessions) or any(
-            fold(one.envelope.sender) == wanted and one.envelope.peer in peers
-            for one in self.found(Wanted(), -1)
-        )
+        return is_about_to_send(self._sessions(), domain, sender)
 
     def delete(self, ids: list[str]) -> None:
         """Delete messages."""
@@ -198,8 +188,17 @@ class HttpSource:
 
     def is_busy(self, domain: str, sender: str | None) -> bool:
         """Whether a client is about to send to a domain, or a session of the sender is open."""
-        del domain, sender
-        return False
+        try:
+            page = self._api.json("GET", "/api/v1/sessions")
+        except ApiError as error:
+            if error.status == 404:  # Mailpit, or another server with its API
+                return False
+            raise
+        sessions = [
+            OpenSession(one["Session"], one["Peer"], one["Helo"], one["From"], tuple(one["To"]))
+            for one in page["sessions"]
+        ]
+        return is_about_to_send(sessions, domain, sender)
 
     def _fetched(self, message_id: str) -> Message | None:
         """Return a message, or None if it was deleted meanwhile."""
@@ -222,6 +221,13 @@ class HttpSource:
     def discard(self, ids: list[str]) -> None:
         """Delete messages."""
         self.delete(ids)
+
+
+def is_about_to_send(sessions: list[OpenSession], domain: str, sender: str | None) -> bool:
+    """Whether a session has a recipient of the domain, or is one of the sender."""
+    if any(fold(to).rpartition("@")[2] == domain for one in sessions for to in one.recipients):
+        return True
+    return sender is not None and any(fold(one.sender) == fold(sender) for one in sessions)
 
 
 def _not_at(domain: str, messages: list[Message]) -> list[str]:

@@ -76,7 +76,11 @@ def later(seconds, work, *args):
 
 def test_both_ways_to_read_are_used(server):
     assert isinstance(server.access.source, StoreSource)
-    assert isinstance(RemoteServer(server.url).access.source, HttpSource)
+    remote = RemoteServer(server.url)
+    assert isinstance(remote.access.source, HttpSource)
+    assert (remote.smtp_host, remote.smtp_port) == ("127.0.0.1", server.smtp_port)
+    with pytest.raises(KitError, match="expected HOST:PORT"):
+        RemoteServer(server.url, "2525")
 
 
 # --- waiting
@@ -208,22 +212,22 @@ def open_transaction(server, sender, to):
     return smtp
 
 
-def test_an_open_transaction_is_waited_for(server):
-    inbox = server.inbox()
-    smtp = open_transaction(server, "shop@example.org", inbox.address)
+def test_an_open_transaction_is_waited_for(either):
+    inbox = either.inbox()
+    smtp = open_transaction(either, "shop@example.org", inbox.address)
     timer = later(0.1, smtp.data, b"Subject: late\r\n\r\nhi\r\n")
     with pytest.raises(UnexpectedMailError, match="late"):
         inbox.assert_none()
     timer.join()
     smtp.quit()
-    gone = open_transaction(server, "shop@example.org", server.inbox().address)
-    server.inbox().assert_none()  # It is for somebody else.
+    gone = open_transaction(either, "shop@example.org", either.inbox().address)
+    either.inbox().assert_none()  # It is for somebody else.
     gone.close()
 
 
-def test_the_session_of_a_sender_is_waited_for(server):
-    inbox, elsewhere = server.inbox(), server.inbox()
-    smtp = open_transaction(server, "slow@example.org", elsewhere.address)
+def test_the_session_of_a_sender_is_waited_for(either):
+    inbox, elsewhere = either.inbox(), either.inbox()
+    smtp = open_transaction(either, "slow@example.org", elsewhere.address)
     smtp.data(b"Subject: first\r\n\r\nhi\r\n")
 
     def second():
@@ -525,3 +529,24 @@ def test_a_server_without_faults_is_told():
     settings = {"SMTP_FAULTS": "false"}
     with Server(settings=settings) as server, pytest.raises(KitError, match="SMTP_FAULTS=true"):
         server.inbox().faults.add(stage="rcpt", drop=True)
+
+
+# --- what was refused
+
+
+def test_what_was_refused_is_listed_and_explains_a_failure(either, inbox):
+    inbox.faults.add(stage="rcpt", reply="550 5.1.1 nobody here", times=1)
+    with pytest.raises(smtplib.SMTPRecipientsRefused):
+        send(either, letter(inbox.address))
+    [attempt] = inbox.refused
+    assert (attempt.stage, attempt.reply) == ("rcpt", "550 5.1.1 nobody here")
+    assert (attempt.sender, attempt.recipients) == ("shop@example.org", (inbox.address,))
+    assert str(attempt).startswith("RCPT: 550 5.1.1 nobody here (")
+    assert str(attempt).endswith(f"from <shop@example.org> to {inbox.address}")
+    with pytest.raises(MailNotFoundError) as caught:
+        inbox.wait(timeout=0)
+    text = str(caught.value)
+    assert f"refused: 1\n  {attempt}\nthe last session:\n" in text
+    assert "  C: ehlo client.test\n" in text
+    assert "  S: 550 5.1.1 nobody here" in text
+    assert either.inbox().refused == []

@@ -201,6 +201,8 @@ async def _ask_of_faults(ask):
         400,
         json={"match": {}, "stage": "never", "action": {"drop": True}},
     )
+    await ask("GET", "/api/v1/attempts", params={"to": "@example.com", "limit": "1"})
+    await ask("GET", "/api/v1/sessions")
     await ask("GET", "/api/v1/faults")
     await ask("GET", "/api/v1/faults/{id}", id=name)
     await ask("DELETE", "/api/v1/faults/{id}", id=name)

@@ -177,6 +177,7 @@ class Api:
             {
                 "Version": f"prixfixe {self._context.version}",
                 "LatestVersion": "",
+                "SMTP": self._context.smtp,
                 "Database": self._context.store_kind,
                 "DatabaseSize": totals.bytes,
                 "Messages": totals.messages,
