@@ -33,7 +33,7 @@ DOCUMENTS = sorted(
 
 LANGUAGES = ("sh", "console", "python")
 # Names that others know a block by, `.ci/run` for one.
-NAMES = ("serve", "test")
+NAMES = ("serve", "test", "kit")
 FENCE = re.compile(
     r"^(?P<comments>(?:<!-- [^\n]* -->\n)*)```(?P<language>\w+)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,

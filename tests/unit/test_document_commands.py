@@ -13,9 +13,13 @@ QUICK = "deployment/QUICK-REFERENCE.md"
 LEFT_OUT = {
     "README.md": {
         "python3 -m venv .venv && .venv/bin/pip install --quiet 'nox[uv]'",
+        "import smtplib\n\ndef test_welcome(prixfixe, inbox):",
         "docker run --rm -p 127.0.0.1:2525:2525 -p 127.0.0.1:8025:8025 prixfixe",
     },
-    "DEPLOYMENT.md": {"scripts/compose.sh --profile monitoring up --detach --wait grafana"},
+    "DEPLOYMENT.md": {
+        "scripts/compose.sh --profile monitoring up --detach --wait grafana",
+        "helm install mail deployment/helm/prixfixe",
+    },
 }
 
 
