@@ -105,7 +105,7 @@ async def test_a_message_too_many_is_deferred_by_policy(start):
 def test_every_reason_is_tested_and_explained(request):
     (spec,) = [one for one in TABLE if one.name == "messages"]
     tested = {reason for _, _, reasons in REFUSED.values() for reason in reasons}
-    others = {"none", "policy", "store_error", "store_full", "internal", "store_timeout"}
+    others = {"none", "policy", "handler", "store_error", "store_full", "internal", "store_timeout"}
     ends = {"client_gone", "timeout", "shed", "shutdown", "fault"}  # test_faults.py has `fault`
     assert tested | others | ends == set(spec.labels["reason"])
     text = (request.config.rootpath / "docs" / "metrics.md").read_text()
