@@ -775,7 +775,7 @@ class Connection(asyncio.Protocol):
         """Return what the client is doing."""
         state = self.session.state
         transaction = state.transaction
-        recipients = () if transaction is None else transaction.recipients
+        recipients = self._delivery.recipients if transaction is None else transaction.recipients
         to = tuple(one.address for one in recipients)
         return OpenSession(state.session_id, state.peer, state.helo, state.sender, to)
 

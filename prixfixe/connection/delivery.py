@@ -15,10 +15,11 @@ from prixfixe.stores.base import StoreError
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Sequence
 
     from prixfixe.connection.refusals import Refusals
     from prixfixe.connection.services import Services
-    from prixfixe.mail.message import Envelope
+    from prixfixe.mail.message import Envelope, Recipient
     from prixfixe.smtp.replies import Reply
     from prixfixe.smtp.state import State
 
@@ -90,6 +91,11 @@ class Delivery:
     def is_waiting(self) -> bool:
         """Whether the store has not answered yet; the client may already have a reply."""
         return self._message is not None
+
+    @property
+    def recipients(self) -> Sequence[Recipient]:
+        """The recipients of the message that the store has not answered for, if there is one."""
+        return () if self._message is None else self._message.envelope.recipients
 
     def check_time(self) -> None:
         """Send 451 if the store has not answered in time.

@@ -18,6 +18,7 @@ from prixfixe.http.api.faults import FaultPaths
 from prixfixe.http.api.feed import Feed
 from prixfixe.http.api.routes import Api
 from prixfixe.http.api.sessions import SessionPaths
+from prixfixe.http.api.waits import WaitPaths
 from prixfixe.http.guard import Guard, Hosts, with_own_host
 from prixfixe.http.health import Health
 from prixfixe.http.page.files import page_routes
@@ -72,6 +73,7 @@ def _guarded(context: HttpContext, mailbox: Mailbox, access: Access) -> Router:
             Route("/api/v1/search", api.search, methods=["GET"]),
             Route("/api/v1/search", api.delete_found, methods=["DELETE"]),
             Route("/api/v1/wait", api.wait),
+            *_wait_routes(WaitPaths(context, mailbox, api)),
             Route("/api/v1/info", api.info),
             Route(message, api.message),
             Route(f"{message}/raw", api.raw),
@@ -86,6 +88,14 @@ def _guarded(context: HttpContext, mailbox: Mailbox, access: Access) -> Router:
             *(View(api, access).routes() if context.has_page else ()),
         ],
     )
+
+
+def _wait_routes(waits: WaitPaths) -> list[Route]:
+    return [
+        Route("/api/v1/wait/link", waits.link),
+        Route("/api/v1/wait/code", waits.code),
+        Route("/api/v1/wait/none", waits.none),
+    ]
 
 
 def _fault_routes(faults: FaultPaths) -> list[Route]:

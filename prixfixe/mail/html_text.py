@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["HtmlText", "read_html"]
+__all__ = ["HtmlText", "read_html", "targets"]
 
 _TAG = re.compile(r"<(/?)([A-Za-z][^\s/>]{0,30})|<!--|<[!?]")
 _ATTRIBUTES = re.compile(r"(?:[^\"'<>=]|=(?!\s*[\"'])|=\s*+(?:\"[^\"]*+\"|'[^']*+')|[\"'<])*+>")
@@ -142,6 +142,15 @@ def read_html(html: str, *, with_links: bool = False, characters: int | None = N
         elif gap := _GAPS.get(name):
             writer.break_line(gap)
     return HtmlText(writer.text[:characters], tuple(links))
+
+
+def targets(html: str) -> Iterator[str]:
+    """Yield where the links of a document lead, in order, whatever their scheme."""
+    for _, closes, name, attributes in _events(html):
+        if name in ("a", "area") and not closes:
+            found = _HREF.search(attributes)
+            if found is not None:
+                yield unescape(found[1] or found[2] or found[3] or "").strip()
 
 
 def _href(attributes: str) -> str:

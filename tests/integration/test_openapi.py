@@ -170,6 +170,7 @@ async def test_every_answer_is_as_described(server):
     await ask("GET", wait, params={"subject": "two", "since": kept[0]})
     await ask("GET", wait, 408, params={"to": "nobody@y.test", "timeout": "0"})
     await ask("GET", wait, 400)
+    await _ask_of_waits(ask)
     await ask("PUT", messages, json={"IDs": kept[:1], "Read": True})
     await ask("PUT", messages, 400, json={"Reed": True})
     await ask("PUT", "/api/v1/tags", json={"IDs": kept[1:], "Tags": ["Blue", "Green"]})
@@ -183,6 +184,16 @@ async def test_every_answer_is_as_described(server):
     await _ask_of_faults(ask)
     await _ask_of_the_page(server, ask)
     assert asked | {("GET", "/api/v1/events")} == set(operations())
+
+
+async def _ask_of_waits(ask):
+    for what in ("link", "code"):
+        await ask("GET", f"/api/v1/wait/{what}", 408, params={"query": "words", "timeout": "0"})
+        await ask("GET", f"/api/v1/wait/{what}", 400, params={"link": "x"})
+    none = "/api/v1/wait/none"
+    await ask("GET", none, params={"to": "nobody@y.test"})
+    await ask("GET", none, 409, params={"subject": "two"})
+    await ask("GET", none, 408, params={"to": "x@y.test", "sender": "a@x.test", "timeout": "0"})
 
 
 async def _ask_of_faults(ask):

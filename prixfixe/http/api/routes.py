@@ -33,7 +33,7 @@ from prixfixe.mail.query import parse_query
 from prixfixe.stores.arrivals import ArrivalsClosedError, TooManyWaitersError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
     from starlette.requests import Request
 
@@ -321,25 +321,43 @@ class Api:
         condition = await self.condition(request)
         timeout = number(request, "timeout", 10, MAX_WAIT_SECONDS)
         count = max(1, whole(request, "count", 1, MAX_LIMIT))
+        with self.waiting(request) as waiter:
+            found = await self.gather(request, condition, count, timeout, waiter)
+        if len(found) < count:
+            text = f"{len(found)} of {count} messages came in {timeout:g} s"
+            return await self.time_is_up(text, condition)
+        return await self.listed_ids(request, list(reversed(found)))
+
+    async def listed_ids(self, request: Request, names: list[str], status: int = 200) -> Response:
+        """Return a page of these messages."""
+        page = await self._listed(request, self._shelf, lambda: self._mailbox.entries(names), 0)
+        page.status_code = status
+        return page
+
+    @contextlib.contextmanager
+    def waiting(self, request: Request) -> Iterator[Subscription]:
+        """See what arrives while a request waits; or answer 503."""
         try:
             with self._context.arrivals.subscribe() as waiter:
                 connection_of(request.scope).waits_for_mail = True
-                found = await self._gather(request, condition, count, timeout, waiter)
+                yield waiter
         except TooManyWaitersError:
             raise HTTPException(503, "too many clients wait already") from None
         except ArrivalsClosedError:
             raise HTTPException(503, "the server is shutting down") from None
-        if len(found) < count:
-            text = f"{len(found)} of {count} messages came in {timeout:g} s"
-            return await self.time_is_up(text, condition)
-        names = list(reversed(found))
-        return await self._listed(request, self._shelf, lambda: self._mailbox.entries(names), 0)
 
-    async def time_is_up(self, text: str, condition: WaitCondition) -> Response:
-        """Return a 408 with what is there, and what was refused instead."""
+    async def time_is_up(
+        self,
+        text: str,
+        condition: WaitCondition,
+        more: dict[str, Any] | None = None,
+        status: int = 408,
+    ) -> Response:
+        """Return that what was asked for is not there, and what is, and what was refused."""
         stored = (await self._mailbox.counts()).messages
         refused = refused_instead(self._context.attempts, condition)
-        return Json({"Error": text, "Stored": stored, "Refused": refused}, 408)
+        error = {"Error": text} if text else {}
+        return Json({**error, **(more or {}), "Stored": stored, "Refused": refused}, status)
 
     async def condition(self, request: Request) -> WaitCondition:
         """Return what a request waits for; or answer 400."""
@@ -351,7 +369,7 @@ class Api:
         place = await self._mailbox.view(name, lambda one: (one.received_at, one.id))
         return condition.after(place or time_of(since))
 
-    async def _gather(
+    async def gather(
         self,
         request: Request,
         condition: WaitCondition,

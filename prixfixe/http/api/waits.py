@@ -1,0 +1,167 @@
+"""Waits that answer with a link or a code of a mail, or with the proof that no mail came."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+from starlette.exceptions import HTTPException
+
+from prixfixe.http.api.routes import MAX_LIMIT, MAX_WAIT_SECONDS
+from prixfixe.http.responses import Json, number, only, whole
+from prixfixe.mail.extract import MAX_CODE_LENGTH, MIN_CODE_LENGTH, find_codes, find_links
+from prixfixe.mail.folding import fold
+from prixfixe.mail.mime import parse_message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from prixfixe.http.api.mailbox import Mailbox
+    from prixfixe.http.api.routes import Api
+    from prixfixe.http.api.wait_condition import WaitCondition
+    from prixfixe.http.context import HttpContext
+    from prixfixe.mail.message import Message
+    from prixfixe.stores.arrivals import Subscription
+    from prixfixe.telemetry.sessions import OpenSession
+
+__all__ = ["WaitPaths"]
+
+MAX_LOOKED_AT = 50  # messages that match, the newest ones, in which a link or a code is looked for
+LOOK_SECONDS = 0.01  # between looks at the sessions, while a mail may be on its way
+MAX_TOLD = 10  # open sessions
+_CONDITION = ("query", "to", "from", "subject", "since", "timeout", "tz")
+
+
+class _Wanted(NamedTuple):
+    """What is looked for: how candidates are found in a message, and which of them will do."""
+
+    name: str
+    find: Callable[[Message], list[str]]
+    takes: Callable[[str], bool]
+
+
+class WaitPaths:
+    """The paths under `/api/v1/wait`."""
+
+    def __init__(self, context: HttpContext, mailbox: Mailbox, api: Api) -> None:
+        self._context = context
+        self._mailbox = mailbox
+        self._api = api
+
+    # --- links and codes
+
+    async def link(self, request: Request) -> Response:
+        """Answer with a link of the newest message that matches and has one."""
+        only(request, *_CONDITION, "contains")
+        part = request.query_params.get("contains", "")
+        name = f"link that contains {part!a}" if part else "link"
+        return await self._extracted(request, _Wanted(name, _links, lambda one: part in one))
+
+    async def code(self, request: Request) -> Response:
+        """Answer with the most likely code of the newest message that matches and has one."""
+        only(request, *_CONDITION, "length")
+        length = whole(request, "length", 6, MAX_CODE_LENGTH)
+        if length < MIN_CODE_LENGTH:
+            bounds = f"from {MIN_CODE_LENGTH} to {MAX_CODE_LENGTH}"
+            raise HTTPException(400, f"length: expected a whole number {bounds}")
+        wanted = _Wanted(
+            f"code of {length} characters", lambda one: _codes(one, length), lambda _: True
+        )
+        return await self._extracted(request, wanted)
+
+    async def _extracted(self, request: Request, wanted: _Wanted) -> Response:
+        condition = await self._api.condition(request)
+        timeout = number(request, "timeout", 10, MAX_WAIT_SECONDS)
+        until = asyncio.get_running_loop().time() + timeout
+        seen: dict[str, list[str]] = {}
+        with self._api.waiting(request) as waiter:
+            while True:
+                left = max(0.0, until - asyncio.get_running_loop().time())
+                count = min(len(seen) + 1, MAX_LIMIT)
+                found = await self._api.gather(request, condition, count, left, waiter)
+                fresh = [one for one in found if one not in seen]
+                for name in reversed(fresh[-MAX_LOOKED_AT:]):
+                    candidates = seen[name] = await self._mailbox.view(name, wanted.find) or []
+                    value = next(filter(wanted.takes, candidates), None)
+                    if value is not None:
+                        return await self._answer(name, value, candidates)
+                seen |= {one: [] for one in fresh if one not in seen}
+                if not fresh:
+                    return await self._nothing(wanted, condition, list(seen.values()), timeout)
+
+    async def _answer(self, name: str, value: str, candidates: list[str]) -> Response:
+        entries = (await self._mailbox.entries([name])).entries
+        message = json.loads(entries[0].record) if entries else None
+        return Json({"Value": value, "Candidates": candidates, "Message": message})
+
+    async def _nothing(
+        self, wanted: _Wanted, condition: WaitCondition, seen: list[list[str]], seconds: float
+    ) -> Response:
+        text = f"no {wanted.name} came in {seconds:g} s; {len(seen)} messages match"
+        candidates = [one for found in seen for one in found]
+        return await self._api.time_is_up(text, condition, {"Candidates": candidates[:MAX_LIMIT]})
+
+    # --- nothing
+
+    async def none(self, request: Request) -> Response:
+        """Answer as soon as no mail that matches is stored or on its way; 409 if there is one."""
+        only(request, *_CONDITION, "sender", "within")
+        condition = await self._api.condition(request)
+        within = number(request, "within", 0, MAX_WAIT_SECONDS)
+        timeout = number(request, "timeout", 10, MAX_WAIT_SECONDS)
+        with self._api.waiting(request) as waiter:
+            found = await self._api.gather(request, condition, 1, within, waiter)
+            busy = [] if found else await self._settled(request, condition, timeout, waiter)
+            found = found or await self._api.gather(request, condition, 1, 0, waiter)
+        if found:
+            return await self._api.listed_ids(request, list(reversed(found)), 409)
+        if busy:
+            text = f"a session that may bring such mail is open after {timeout:g} s"
+            sessions = [one.session for one in busy[:MAX_TOLD]]
+            return await self._api.time_is_up(text, condition, {"Sessions": sessions})
+        return await self._api.time_is_up("", condition, status=200)
+
+    async def _settled(
+        self, request: Request, condition: WaitCondition, seconds: float, waiter: Subscription
+    ) -> list[OpenSession]:
+        """Wait until no session may bring such mail; return those that still may."""
+        until = asyncio.get_running_loop().time() + seconds
+        sender = request.query_params.get("sender")
+        while busy := self._busy(condition, sender):
+            if asyncio.get_running_loop().time() >= until:
+                break
+            if await self._api.gather(request, condition, 1, LOOK_SECONDS, waiter):
+                break
+        return busy
+
+    def _busy(self, condition: WaitCondition, sender: str | None) -> list[OpenSession]:
+        to = [fold(value) for name, value in condition.exact if name == "to"]
+        return [
+            one
+            for one in self._context.sessions()
+            if (sender is not None and one.sender and fold(one.sender) == fold(sender))
+            or (one.recipients and not to)
+            or any(fold(address) in to for address in one.recipients)
+        ]
+
+
+def _texts(message: Message) -> tuple[str, str, str]:
+    """Return subject, text and HTML of a message."""
+    parsed = parse_message(message.body)
+    shown = parsed.html()
+    text = "\n".join(part.text() for part in parsed.plain_texts())
+    return parsed.header.text("Subject"), text, "" if shown is None else shown.text()
+
+
+def _links(message: Message) -> list[str]:
+    _, text, html = _texts(message)
+    return find_links(text, html)
+
+
+def _codes(message: Message, length: int) -> list[str]:
+    subject, text, html = _texts(message)
+    return find_codes(text, html, subject, length)
