@@ -147,6 +147,20 @@ def durability(session: nox.Session) -> None:
 
 
 @nox.session
+def cluster(session: nox.Session) -> None:
+    """Take the primary of a PostgreSQL cluster away 52 times under load, and break its rules.
+
+    [--failovers N] [--pg-seed N]; `durability` has the short form.
+    """
+    _install(session)
+    tests = ("tests/durability/test_failover.py", "tests/durability/test_postgresql_rules.py")
+    given = {one.partition("=")[0] for one in session.posargs}
+    count = () if "--failovers" in given else ("--failovers", "52")
+    report = f"--junitxml={EVIDENCE / 'cluster.xml'}"
+    session.run("pytest", *_tests(session, *tests), "--full", *count, report)
+
+
+@nox.session
 def package(session: nox.Session) -> None:
     """Build sdist and wheel into dist/, and check them: reproducible, minimal, they run."""
     _lock(session, "release")

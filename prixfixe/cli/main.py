@@ -114,6 +114,12 @@ def _restore_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _migrate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--from", dest="source", metavar="URL", help="copy what another store has, such as sqlite:x"
+    )
+
+
 def _config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--example", action="store_true", help="print .env.example instead")
     parser.add_argument("--json", action="store_true", help="as one JSON object")
@@ -183,8 +189,8 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] 
         "prixfixe.cli.backup:restore",
     ),
     "migrate": (
-        "make or update the schema of a postgresql: store",
-        _no_arguments,
+        "make or update the tables of a postgresql: store",
+        _migrate_arguments,
         "prixfixe.cli.migrate:migrate",
     ),
     "config": ("show the effective settings", _config_arguments, "prixfixe.cli.config:config"),

@@ -17,6 +17,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--full", action="store_true", help="every seed, cut and octet that is promised"
     )
+    group.addoption("--failovers", type=int, default=4, help="so many failovers of PostgreSQL")
+    group.addoption("--pg-seed", type=int, default=1, help="which failovers")
     group.addoption("--seeds", type=int, default=0, help="so many kills and power cuts, instead")
 
 
@@ -93,7 +95,11 @@ def pytest_terminal_summary(terminalreporter) -> None:
     if not counts:
         return
     terminalreporter.section("faults survived")
-    places = [each for each in (*STORES, "container") if any(key[2] == each for key in counts)]
+    places = [
+        each
+        for each in (*STORES, "postgresql", "container")
+        if any(key[2] == each for key in counts)
+    ]
     terminalreporter.write_line(f"| fault | what was counted | {' | '.join(places)} |")
     for fault, unit in sorted({key[:2] for key in counts}):
         cells = [str(counts.get((fault, unit, each), "")) for each in places]

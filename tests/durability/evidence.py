@@ -68,6 +68,8 @@ def from_api(server: PrixFixeProcess) -> Evidence:
 
 
 def _residue(url: str) -> list[str]:
+    if url.startswith("postgresql:"):  # it leaves no files
+        return []
     path = path_of(url)
     if url.startswith("sqlite:"):
         known = {path.name + end for end in ("", "-wal", "-shm", ".lock", ".reserve")}

@@ -40,8 +40,12 @@ wal_keep_size = 64MB
 max_wal_size = 128MB
 synchronous_standby_names = 'ANY 1 (n0, n1, n2)'
 """
-ACCESS = "host all all 127.0.0.1/32 trust\nhost replication all 127.0.0.1/32 trust\n"
+ACCESS = (
+    "host all postgres 127.0.0.1/32 trust\nhost replication all 127.0.0.1/32 trust\n"
+    "host all all 127.0.0.1/32 scram-sha-256\n"
+)
 START_SECONDS = 30.0
+FOLLOW_SECONDS = 2.0
 
 
 def binaries() -> Path | None:
@@ -168,6 +172,7 @@ class Cluster:
             for number in range(3)
         ]
         self.primary = self.nodes[0]
+        self._spare: list[str] = []
 
     # --- making it
 
@@ -253,10 +258,20 @@ class Cluster:
             self.reload(node)
 
     def _follows(self, node: Node) -> bool:
-        if not self._is_up(node):
+        """Whether a node follows the primary, or does so soon."""
+        if node.process is None and (node.folder / "standby.signal").exists():
+            node.start()
+        if not self._is_up(node) or self.ask("SELECT pg_is_in_recovery()", node=node) != ["t"]:
             return False
-        source = self.ask("SELECT conninfo FROM pg_stat_wal_receiver", node=node)
-        return bool(source) and f"port={self.primary.port}" in source[0]
+        until = time.monotonic() + FOLLOW_SECONDS
+        while time.monotonic() < until:
+            source = self.ask(
+                "SELECT conninfo FROM pg_stat_wal_receiver WHERE status = 'streaming'", node=node
+            )
+            if source and f"port={self.primary.port}" in source[0]:
+                return True
+            time.sleep(0.05)
+        return False
 
     def _is_up(self, node: Node) -> bool:
         return node.process is not None and node.process.poll() is None and not node.frozen
@@ -266,15 +281,8 @@ class Cluster:
     def ask(self, sql: str, *, node: Node | None = None, database: str = "postgres") -> list[str]:
         """Return the rows of a statement, as text."""
         at = node or self.primary
-        command = [
-            self.bin / "../../../../bin/psql",
-            "-XAtq",
-            "-h",
-            "127.0.0.1",
-            "-p",
-            str(at.port),
-        ]
-        command = ["psql", *command[1:], "-U", "postgres", "-d", database, "-c", sql]
+        command = ["psql", "-XAtq", "-h", "127.0.0.1", "-p", str(at.port)]
+        command += ["-U", "postgres", "-d", database, "-c", sql]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()
@@ -304,9 +312,10 @@ class Cluster:
 
     def new_url(self) -> str:
         """Return the URL of a store that is not there yet."""
-        schema = f"s{os.urandom(6).hex()}"
-        self.ask(f"CREATE SCHEMA {schema}")
-        return self.url(schema=schema)
+        if not self._spare:
+            self._spare = [f"s{os.urandom(6).hex()}" for _ in range(40)]
+            self.ask("".join(f"CREATE SCHEMA {each};" for each in self._spare))
+        return self.url(schema=self._spare.pop())
 
     # --- ending it
 

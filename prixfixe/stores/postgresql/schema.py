@@ -61,6 +61,7 @@ _IS_AHEAD = """
 SELECT EXISTS(SELECT FROM prixfixe_mail
 WHERE xid > pg_snapshot_xmax(pg_current_snapshot())::text::bigint)
 """
+_IS_THERE = "SELECT to_regclass('prixfixe_schema') IS NOT NULL"
 _RIGHTS = """
 SELECT name || ' (' || wanted || ')' FROM unnest($1::text[]) name,
 unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) wanted
@@ -70,7 +71,7 @@ WHERE NOT has_table_privilege(name, wanted) AND (wanted = 'SELECT' OR name <> 'p
 
 async def version_of(connection: Any) -> tuple[int, int] | None:  # noqa: ANN401 - the driver's
     """Return the schema's version and the oldest that works with it; None without a schema."""
-    if not await connection.fetchval("SELECT to_regclass('prixfixe_schema') IS NOT NULL"):
+    if not await connection.fetchval(_IS_THERE):
         return None
     row = await connection.fetchrow("SELECT version, oldest FROM prixfixe_schema")
     return row["version"], row["oldest"]
@@ -103,22 +104,25 @@ async def check(session: Session) -> None:
 
     """
     connection = session.connection
-    found = await version_of(connection)
-    if found is None:
+    if not await connection.fetchval(_IS_THERE):
         await migrate(connection)
         return
-    version, oldest = found
+    await _check_rights(connection)
+    version, oldest = await version_of(connection) or (0, 0)
     if version < VERSION:
         msg = f"the schema is of version {version}, and {VERSION} is needed: run `prixfixe migrate`"
         raise StoreOpenError(msg)
     if oldest > VERSION:
         msg = f"the schema is of version {version}, and needs a newer PrixFixe: update this server"
         raise StoreOpenError(msg)
+    if await connection.fetchval(_IS_AHEAD):
+        msg = "the tables come from a dump of another cluster: run `prixfixe migrate`"
+        raise StoreOpenError(msg)
+
+
+async def _check_rights(connection: Any) -> None:  # noqa: ANN401 - the driver's
     lacking = await connection.fetch(_RIGHTS, list(_TABLES))
     if lacking:
         names = ", ".join(row[0] for row in lacking)
         msg = f"the role lacks rights on {names}: GRANT them to it"
-        raise StoreOpenError(msg)
-    if await connection.fetchval(_IS_AHEAD):
-        msg = "the tables come from a dump of another cluster: run `prixfixe migrate`"
         raise StoreOpenError(msg)

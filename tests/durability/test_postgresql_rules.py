@@ -1,0 +1,27 @@
+"""The rules of the store `postgresql` on a real cluster, and mutants that leave one out."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.durability.pg_rules import CHECKS, MUTANTS
+from tests.support.pg_fixture import cluster, whole_cluster  # noqa: F401 - fixtures
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.mark.parametrize("rule", CHECKS)
+def test_rule_holds(cluster, rule):  # noqa: F811
+    asyncio.run(CHECKS[rule](cluster, cluster.new_url()))
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_rule_that_is_left_out_is_missed(cluster, monkeypatch, mutant, request):  # noqa: F811
+    if not request.config.getoption("--full"):
+        pytest.skip("the session `cluster` breaks the rules (--full)")
+    leave_out, rule = MUTANTS[mutant]
+    leave_out(monkeypatch)
+    with pytest.raises(AssertionError):
+        asyncio.run(CHECKS[rule](cluster, cluster.new_url()))
