@@ -216,9 +216,11 @@ def _show(
     outcomes = [(name, one.outcome) for name, one in named]
     print(as_json([one for _, one in named]) if args.json else as_table(outcomes))
     if args.html is not None:
-        from prixfixe.load.page import as_html  # slow to load, and of an extra
+        from prixfixe.load.page import as_html, told  # slow to load, and of an extra
 
-        args.html.write_text(as_html(outcomes, lines=lines, faults=found), encoding="utf-8")
+        facts = told([one for _, one in named])
+        page = as_html(outcomes, lines=lines, faults=found, facts=facts)
+        args.html.write_text(page, encoding="utf-8")
 
 
 def _stem(name: str) -> str:

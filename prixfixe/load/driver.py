@@ -82,11 +82,11 @@ class Course:
     def answered(self, number: int, code: int, letter: Letter, due: float) -> None:
         """Count a message by its reply code."""
         now = time.perf_counter()
-        second = int(now - self._began)
+        at = now - self._began
         if code == 250:
-            self._outcome.accept(len(letter.data) - len(END), now - due, second)
+            self._outcome.accept(len(letter.data) - len(END), now - due, at)
         else:
-            self._outcome.refuse(code, second)
+            self._outcome.refuse(code, int(at))
         self._post.answered(number, code)
 
     def failed(self, why: str) -> None:

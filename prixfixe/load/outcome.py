@@ -11,7 +11,9 @@ from prixfixe.load.histogram import Histogram
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Outcome", "merged"]
+__all__ = ["TICKS_A_SECOND", "Outcome", "merged"]
+
+TICKS_A_SECOND = 20  # so that a run of less than a second can be drawn
 
 
 @dataclass(slots=True)
@@ -25,6 +27,7 @@ class Outcome:
     began: float = 0.0  # seconds since 1970
     seconds: float = 0.0
     throughput: Counter[int] = field(default_factory=Counter)  # second of the run: accepted in it
+    ticks: Counter[int] = field(default_factory=Counter)  # the same by TICKS_A_SECOND
     trouble: Counter[int] = field(default_factory=Counter)  # second of the run: all others
 
     @property
@@ -51,12 +54,13 @@ class Outcome:
         """Return a percentile of the latencies of accepted messages, in seconds."""
         return self.latencies.percentile(percent)
 
-    def accept(self, octets: int, latency: float, second: int) -> None:
-        """Count a message that was answered with 250."""
+    def accept(self, octets: int, latency: float, at: float) -> None:
+        """Count a message that was answered with 250, so many seconds after the beginning."""
         self.codes[250] += 1
         self.octets += octets
         self.latencies.record(latency)
-        self.throughput[second] += 1
+        self.throughput[int(at)] += 1
+        self.ticks[int(at * TICKS_A_SECOND)] += 1
 
     def refuse(self, code: int, second: int) -> None:
         """Count a message that was answered with another code."""
@@ -81,6 +85,8 @@ def merged(outcomes: Iterable[Outcome]) -> Outcome:
         offset = round(part.began - total.began)
         for mine, theirs in ((total.throughput, part.throughput), (total.trouble, part.trouble)):
             mine.update({second + offset: count for second, count in theirs.items()})
+        offset = round((part.began - total.began) * TICKS_A_SECOND)
+        total.ticks.update({tick + offset: count for tick, count in part.ticks.items()})
     return total
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 from typing import TYPE_CHECKING
 
 from prixfixe.load.outcome import merged
@@ -13,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from prixfixe.load.outcome import Outcome
+    from prixfixe.load.results import Run
 
-__all__ = ["as_html"]
+__all__ = ["as_html", "told"]
 
 _TEMPLATE = """\
 <!DOCTYPE html>
@@ -27,8 +29,11 @@ body { font: 15px/1.5 sans-serif; max-width: 60rem; margin: 2rem auto; color: #2
 table { border-collapse: collapse; margin: 1rem 0 } img { max-width: 100% }
 th, td { padding: .2rem .6rem; border-bottom: 1px solid #ddd; text-align: right }
 th:first-child, td:first-child { text-align: left } .fault { color: #b00 }
+.fact { margin: 0; color: #555 }
 </style>
 <h1>{{ title }}</h1>
+{% for line in facts %}<p class="fact">{{ line }}</p>
+{% endfor %}
 {% for line in faults %}<p class="fault">{{ line }}</p>
 {% endfor %}
 <table>
@@ -49,8 +54,17 @@ def as_html(
     *,
     lines: Sequence[tuple[str, Outcome]] = (),
     faults: Sequence[str] = (),
+    facts: Sequence[str] = (),
 ) -> str:
-    """Return a page with a row for each of `named`, and drawings of `lines` or else of `named`."""
+    """Return a page with a row for each of `named`, and drawings of `lines` or else of `named`.
+
+    Args:
+        named: a name and an outcome for each row.
+        lines: what is drawn, where it is not the rows.
+        faults: sentences in red.
+        facts: sentences about what was measured, where and when.
+
+    """
     from jinja2 import Environment  # of an extra
 
     total = merged(outcome for _, outcome in named)
@@ -62,7 +76,35 @@ def as_html(
         rows=rows(named),
         drawings=drawings,
         faults=faults,
+        facts=facts,
     )
+
+
+def told(runs: Sequence[Run]) -> list[str]:
+    """Return what was measured, where and when, as a sentence for each run."""
+    return [f"{_when(one.outcome.began)}: {one.target}, {_plan(one)}{_where(one)}" for one in runs]
+
+
+def _when(began: float) -> str:
+    return dt.datetime.fromtimestamp(began, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _plan(run: Run) -> str:
+    plan = run.plan
+    sizes = " and ".join(f"{size:,} bytes" for size in plan.get("size") or ())
+    rate = plan.get("rate")
+    pace = f"{rate:g} messages a second by the clock" if rate else "each after the last answer"
+    flags = [name for name in ("own", "pipelined", "starttls") if plan.get(name)]
+    words = [f"{plan.get('messages')} messages of {sizes}", f"{plan.get('workers')} connections"]
+    return ", ".join([*words, pace, *flags])
+
+
+def _where(run: Run) -> str:
+    made = run.environment
+    if not made:
+        return ""
+    versions = f"prixfixe {made.get('prixfixe')}, Python {made.get('python')}"
+    return f". Sent by {versions}, {made.get('system')}, {made.get('processors')} processors"
 
 
 def _base64(octets: bytes) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from prixfixe.load.outcome import merged
+from prixfixe.load.outcome import TICKS_A_SECOND, merged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +23,9 @@ __all__ = ["DRAWINGS", "Drawing"]
 
 _PERCENTILES = [0.0, *range(1, 100), 99.5, 99.9, 99.95, 99.99, 99.999]
 _TICKS = (0, 50, 90, 99, 99.9, 99.99, 99.999)
+_WIDTHS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # seconds of a bin
+_BINS = 60
+_EPSILON = 1e-9  # 0.3 / 0.1 is less than 3
 # Names are not parsed as formulas. Text stays text, and drawings of equal results are equal.
 _STYLE: dict[Any, Any] = {
     "text.parse_math": False,
@@ -71,13 +74,44 @@ def _latencies(axes: Axes, named: Named) -> None:
 
 
 def _throughput(axes: Axes, named: Named) -> None:
+    width = _width(max(_end(outcome) for _, outcome in named))
     for name, outcome in named:
-        seconds = range(max(outcome.throughput, default=0) + 1)
-        counts = [outcome.throughput[second] for second in seconds]
-        axes.stairs(counts, range(len(counts) + 1), label=_label(name), baseline=None)
-    axes.set_xlabel("second of the run")
-    axes.set_ylabel("accepted")
+        edges, rates = _rates(outcome, width)
+        axes.stairs(rates, edges, label=_label(name), baseline=None)
+    axes.set_xlabel("seconds from the beginning")
+    axes.set_ylabel("messages a second")
+    axes.set_xlim(left=0)
     _finish(axes, named)
+
+
+def _end(outcome: Outcome) -> float:
+    """Return when the last message was answered, as far as the counts tell."""
+    ticks = max(outcome.ticks, default=-1) + 1
+    seconds = max(outcome.throughput, default=-1) + 1
+    return ticks / TICKS_A_SECOND if ticks else float(seconds)
+
+
+def _width(seconds: float) -> float:
+    """Return how long a bin is, so that there are many and each has many messages."""
+    return next((one for one in _WIDTHS if seconds / one <= _BINS), _WIDTHS[-1])
+
+
+def _rates(outcome: Outcome, width: float) -> tuple[list[float], list[float]]:
+    """Return the edges of the bins in seconds, and the rate in each; the last ends with the run.
+
+    A last bin of less than half the width belongs to the one before it: its rate says little.
+    """
+    counted, unit = outcome.ticks, 1 / TICKS_A_SECOND
+    if not counted:  # of a version that counted seconds only
+        counted, unit = outcome.throughput, 1.0
+    width = max(width, unit)
+    end = max(_end(outcome), unit)
+    edges = [number * width for number in range(max(1, round(end / width)))] + [end]
+    counts = [0] * (len(edges) - 1)
+    for tick, count in counted.items():
+        counts[min(int(tick * unit / width + _EPSILON), len(counts) - 1)] += count
+    spans = zip(edges, edges[1:], counts, strict=False)
+    return edges, [count / (after - before) for before, after, count in spans]
 
 
 def _troubles(axes: Axes, named: Named) -> None:

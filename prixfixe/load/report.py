@@ -22,8 +22,12 @@ COLUMNS = (
     "p50 ms",
     "p90 ms",
     "p99 ms",
+    "p99.9 ms",
     "max ms",
 )
+
+
+_LATENCIES = ("p50", "p90", "p99", "p99.9", "p100")
 
 
 def as_table(named: Sequence[tuple[str, Outcome]]) -> str:
@@ -45,8 +49,9 @@ def rows(named: Sequence[tuple[str, Outcome]]) -> list[tuple[str, ...]]:
 def _row(name: str, told: dict[str, Any]) -> tuple[str, ...]:
     counts = (told["accepted"], told["refused"], told["failed"])
     times = (told["seconds"], told["messages_per_second"])
-    latencies = (told["latency_ms"][percentile] for percentile in ("p50", "p90", "p99", "p100"))
-    return (name, *map(_shown, (*counts, *times, *latencies)))
+    latencies = (told["latency_ms"][percentile] for percentile in _LATENCIES)
+    seconds, rate = times
+    return (name, *map(_shown, counts), f"{seconds:.3g}", *map(_shown, (rate, *latencies)))
 
 
 def _shown(value: float | None) -> str:

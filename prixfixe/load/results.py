@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import platform
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from prixfixe import __version__
 from prixfixe.load.extras import has
 from prixfixe.load.histogram import Histogram
 from prixfixe.load.outcome import Outcome, merged
@@ -20,7 +23,16 @@ if TYPE_CHECKING:
 
     from prixfixe.load.plan import Plan
 
-__all__ = ["PERCENTILES", "VERSION", "FormatError", "Run", "as_json", "facts", "read"]
+__all__ = [
+    "PERCENTILES",
+    "VERSION",
+    "FormatError",
+    "Run",
+    "as_json",
+    "environment",
+    "facts",
+    "read",
+]
 
 VERSION = 1
 PERCENTILES = (50, 90, 99, 99.9, 100)
@@ -33,16 +45,17 @@ class FormatError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One server's part of a load: its plan as options, and its outcome."""
+    """One server's part of a load: its plan as options, its outcome, and what sent."""
 
     target: str
     plan: dict[str, Any]
     outcome: Outcome
+    environment: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @classmethod
     def of(cls, plan: Plan, outcome: Outcome) -> Run:
         """Return a run of this plan."""
-        return cls(plan.target, _told(plan), outcome)
+        return cls(plan.target, _told(plan), outcome, environment())
 
 
 def _told(plan: Plan) -> dict[str, Any]:
@@ -68,7 +81,7 @@ def facts(outcome: Outcome) -> dict[str, Any]:
         "accepted": outcome.accepted,
         "refused": outcome.refused,
         "failed": outcome.failed,
-        "seconds": round(outcome.seconds, 3),
+        "seconds": round(outcome.seconds, 6),  # the rate is computed from it again
         "messages_per_second": round(outcome.rate, 1),
         "octets": outcome.octets,
         "latency_ms": {
@@ -85,16 +98,28 @@ def as_json(runs: Sequence[Run]) -> str:
     return json.dumps({"version": VERSION, **total, "runs": [_record(run) for run in runs]})
 
 
+def environment() -> dict[str, Any]:
+    """Return what sends: versions, the kernel, and the number of processors."""
+    return {
+        "prixfixe": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "processors": os.cpu_count(),
+    }
+
+
 def _record(run: Run) -> dict[str, Any]:
     outcome = run.outcome
     return {
         "target": run.target,
         "plan": run.plan,
+        "environment": run.environment,
         "began": outcome.began,
         **facts(outcome),
         "histogram_us": sorted(outcome.latencies.buckets.items()),
         "hdrhistogram": _encoded(outcome.latencies) if has("hdrh") else None,
         "throughput": _series(outcome.throughput),
+        "throughput_50ms": _series(outcome.ticks),
         "trouble": _series(outcome.trouble),
     }
 
@@ -142,9 +167,11 @@ def _run(record: dict[str, Any]) -> Run:
         began=float(record["began"]),
         seconds=float(record["seconds"]),
         throughput=_counts(record["throughput"]),
+        ticks=_counts(record.get("throughput_50ms", [])),
         trouble=_counts(record["trouble"]),
     )
-    return Run(_plain(record["target"]), dict(record["plan"]), outcome)
+    made = dict(record.get("environment", {}))
+    return Run(_plain(record["target"]), dict(record["plan"]), outcome, made)
 
 
 def _plain(text: str) -> str:

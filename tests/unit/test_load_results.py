@@ -1,5 +1,6 @@
 """What is told of outcomes: percentiles, sums, JSON there and back, table, page, what is kept."""
 
+import itertools
 import json
 import re
 import sys
@@ -8,11 +9,12 @@ from collections import Counter
 
 import pytest
 
-from prixfixe.load import Outcome, Plan, Run, as_json
+from prixfixe import __version__
+from prixfixe.load import Outcome, Plan, Run, as_json, plots
 from prixfixe.load.histogram import Histogram
 from prixfixe.load.kept import faults, listing
 from prixfixe.load.outcome import merged
-from prixfixe.load.page import as_html
+from prixfixe.load.page import as_html, told
 from prixfixe.load.post import message
 from prixfixe.load.report import as_table
 from prixfixe.load.results import FormatError, read
@@ -70,7 +72,7 @@ def test_json_is_read_back_as_it_was():
     run = run_of(latencies=[0.001, 0.5, 0.5, 70.0], codes=[451, 552], errors=["EOFError"])
     [again] = read(as_json([run]))
     assert again == Run(run.target, json.loads(json.dumps(run.plan)), again.outcome)
-    for name in ("codes", "errors", "octets", "began", "seconds", "throughput", "trouble"):
+    for name in ("codes", "errors", "octets", "began", "seconds", "throughput", "ticks", "trouble"):
         assert getattr(again.outcome, name) == getattr(run.outcome, name), name
     assert again.outcome.latencies.buckets == run.outcome.latencies.buckets
 
@@ -153,11 +155,68 @@ def test_a_page_holds_its_drawings_and_asks_for_nothing_else():
     page = as_html([("one", outcome_of([0.1] * 200, codes=[451])), ("two", outcome_of())])
     latency, throughput, troubles = images(page)
     assert "percentile" in latency
-    assert "second of the run" in throughput
+    assert "messages a second" in throughput
     assert "code 451" in troubles
     assert all("one" in drawing and "two" in drawing for drawing in (latency, throughput))
     outside = re.findall(r"(?:src|href)=\"(?!data:)[^\"]*", page)
     assert (outside, "<script" in page, "@import" in page) == ([], False, False)
+
+
+def test_a_page_tells_what_was_measured_where_and_when():
+    run = run_of(began=1_764_000_000.0)
+    [line] = told(read(as_json([run])))
+    assert line.startswith("2025-11-24 16:00:00 UTC: 127.0.0.1:25, 100 messages of 1,024 bytes")
+    assert f"prixfixe {__version__}" in line
+    assert "processors" in line
+    assert line in as_html([("x", run.outcome)], facts=[line])
+    by_the_clock = Run.of(Plan(rate=50.0, starttls=True), outcome_of())
+    assert "50 messages a second by the clock, starttls" in told([by_the_clock])[0]
+
+
+def test_the_rate_is_the_same_wherever_it_is_told():
+    outcome = outcome_of([0.001] * 100)
+    outcome.seconds = 0.027391
+    run = Run.of(Plan(), outcome)
+    text = as_json([run])
+    rate = json.loads(text)["messages_per_second"]
+    assert json.loads(as_json(read(text)))["messages_per_second"] == rate == 3650.8
+    table = as_table([("a", read(text)[0].outcome), ("b", outcome_of([]))])
+    assert "3650.8" in table
+    assert "0.0274" in table  # and no 0.0 beside it
+
+
+@pytest.mark.parametrize(
+    ("ends", "width", "rates"),
+    [
+        ([0.01, 0.02, 0.06], 0.05, [40.0, 20.0]),
+        ([0.0, 1.0, 1.01, 2.04], 1.0, [1.0, 3 / 1.05]),  # no bin of 50 ms that looks like a fall
+        ([0.3, 0.3], 0.1, [0.0, 0.0, 2 / 0.15]),  # half a bin belongs to the one before
+    ],
+)
+def test_bins_have_the_rate_of_their_own_length(ends, width, rates):
+    outcome = Outcome()
+    for at in ends:
+        outcome.accept(1, 0.001, at)
+    edges, found = plots._rates(outcome, width)
+    assert found == pytest.approx(rates)
+    assert edges[0] == 0
+    assert len(edges) == len(found) + 1
+    spans = [after - before for before, after in itertools.pairwise(edges)]
+    assert sum(rate * span for rate, span in zip(found, spans, strict=True)) == pytest.approx(
+        len(ends)
+    )
+
+
+@pytest.mark.parametrize(("seconds", "width"), [(0.03, 0.05), (5, 0.1), (60, 1.0), (3600, 60.0)])
+def test_there_are_many_bins_and_never_too_many(seconds, width):
+    assert plots._width(seconds) == width
+
+
+def test_results_of_seconds_alone_are_still_drawn():
+    text = re.sub(r'"throughput_50ms": \[[^]]*\], ', "", as_json([run_of(latencies=[0.1] * 4)]))
+    [again] = read(text)
+    assert not again.outcome.ticks
+    assert plots._rates(again.outcome, 0.05) == ([0.0, 1.0, 2.0], [2.0, 2.0])
 
 
 def test_a_page_of_nothing_has_no_drawings():
