@@ -223,6 +223,23 @@ def teeth(session: nox.Session) -> None:
 
 
 @nox.session
+def verify(session: nox.Session) -> None:
+    """Hold the image `prixfixe`, or TARGET, to its profile as a user would: [TARGET [options]]."""
+    _install(session)
+    words = session.posargs or ["docker://prixfixe", "--profile", "prixfixe", "--level", "full"]
+    report = EVIDENCE / "verify.html"
+    EVIDENCE.mkdir(exist_ok=True)
+    session.run("prixfixe", "verify", *words, f"--report=html={report}")
+
+
+@nox.session
+def scoreboard(session: nox.Session) -> None:
+    """Verify other servers under one contract and write docs/scoreboard.md; a report only."""
+    _install(session)
+    session.run("python", "-m", "tests.verify.scoreboard", *session.posargs)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Fuzz the parsers and whole sessions for a minute each: [TARGET [libFuzzer options]]."""
     _install(session, "fuzz")

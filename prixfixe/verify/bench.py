@@ -216,7 +216,7 @@ class Bench:
     ) -> None:
         self.source, self.contract = source, contract
         self.seed, self.rounds = seed, rounds
-        self.is_full = True
+        self.is_full, self.is_crash = True, False
         self.random = random.Random(seed)
         self.evidence: list[Evidence] = []
         self._moves: list[str] = []
@@ -224,6 +224,7 @@ class Bench:
         self.folder.chmod(0o755)
         self._started: list[Running] = []
         self._kind = ""
+        self._made: dict[str, Any] = {}
         self.target = _Configured(self, self.folder)
 
     # --- the contract
@@ -285,10 +286,15 @@ class Bench:
 
     def start(self, names: list[str] | None = None, launch: Launch | None = None) -> Running:
         """Start a server, wait for its greeting, and find its mailbox."""
-        running = self.begin(launch or self.launch(names))
+        running = self.begin(launch or self.launch(names, self._volume()))
         running.await_greeting()
-        running.mailbox = self._mailbox(running.machine)
+        running.mailbox = self.mailbox(running.machine)
         return running
+
+    def _volume(self) -> str:
+        """Return a volume for a server that is used by many cases, gone with the source."""
+        has_one = self.source.has_image and bool(self.contract.get("target", "volume"))
+        return self.source.new_volume() if has_one else ""
 
     def begin(self, launch: Launch) -> Running:
         """Start a server and do not wait for it."""
@@ -331,7 +337,8 @@ class Bench:
         finally:
             self.source.drop_volume(name)
 
-    def _mailbox(self, machine: Machine) -> Readback:
+    def mailbox(self, machine: Machine) -> Readback:
+        """Return the adapter for one server."""
         options = dict(self.contract.table("readback"))
         port = self.contract.get("target", "http_port")
         place = Place(machine, port, options)
@@ -362,6 +369,17 @@ class Bench:
     def readback(self) -> str:
         """The kind of the adapter."""
         return self._kind or str(self.contract.get("readback", "kind", "none"))
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:  # noqa: ANN401 - what is made
+        """Return what was made under this name, made when it is first asked for."""
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
+
+    @property
+    def reads_at_once(self) -> bool:
+        """Whether what was acknowledged can be read at once."""
+        return all(one.mailbox.is_at_once for one in self._started)
 
     # --- evidence
 

@@ -39,6 +39,7 @@ class Run:
     def play(self, cases: Iterable[Case], tell: Callable[[Result], None]) -> None:
         """Play cases one by one; `tell` gets each result as it comes."""
         start = time.monotonic()
+        self.bench.is_crash = self.level == "crash"
         self.bench.is_full = LEVELS.index(self.level) >= LEVELS.index("full")
         try:
             for case in cases:

@@ -219,3 +219,52 @@ def test_an_interrupted_run_says_what_it_found_and_leaves_nothing(number, tmp_pa
     assert "interrupted" in out
     assert json.loads(report.read_text())["is_interrupted"]
     assert list((tmp_path / "made").iterdir()) == []
+
+
+GROUPS = CONTRACT + (
+    '[promise]\nack = "fsync"\nmax_message_bytes = 200000\nmax_recipients = 20\n'
+    "max_connections = 30\n[image]\nstop_within = 10\n"
+)
+
+
+def outcomes(results):
+    return {name: one["outcome"] for name, one in results.items()}
+
+
+def test_what_a_command_can_show_beyond_conversations_is_judged(verify):
+    words = ("-k", "RUN or DUR or IMG or HLT or LIM or OBS-01 or SEC-03", "--rounds", "1")
+    _, results, _ = verify(target(), *words, contract=GROUPS)
+    found = outcomes(results)
+    lasting = [f"PF-DUR-0{number}" for number in (1, 2, 3, 4, 5, 7)]
+    for name in (*lasting, "PF-RUN-01", "PF-RUN-04", "PF-RUN-07", "PF-OBS-01", "PF-SEC-03"):
+        assert found[name] == "pass", results[name]
+    assert {found[one] for one in found if "IMG" in one or "HLT" in one} <= {"unverifiable", "skip"}
+    assert found["PF-LIM-01"] == "fail"  # another size is promised than is advertised
+    assert "error" not in found.values()
+
+
+@pytest.mark.parametrize(
+    ("fault", "case", "words"),
+    [
+        ("forgets", "PF-DUR-07", "was acknowledged and is there 0 times"),
+        ("cuts", "PF-DUR-03", "differs: "),
+        ("twice", "PF-DUR-03", "is there 2 times"),
+        ("deaf", "PF-RUN-04", "it still runs after 1 s"),
+        ("refuses", "PF-DUR-03", "a message is not taken"),
+    ],
+)
+def test_a_broken_server_fails_the_case_that_is_about_it(verify, fault, case, words, monkeypatch):
+    monkeypatch.setattr("prixfixe.verify.groups.durability.SECONDS", 2.0)  # it is lost for good
+    contract = GROUPS.replace("stop_within = 10", "stop_within = 1")
+    few = contract + "[protocol]\nheaderless = true\n"
+    code, results, _ = verify(target(fault), "-k", case, "--rounds", "1", contract=few)
+    assert code == 1
+    assert words in results[case]["why"]
+
+
+def test_two_runs_with_one_seed_send_the_same(verify):
+    words = ("-k", "DUR-03", "--seed", "7")
+    first, second = (
+        verify(target("cuts"), *words, contract=GROUPS)[1]["PF-DUR-03"]["why"] for _ in range(2)
+    )
+    assert first == second

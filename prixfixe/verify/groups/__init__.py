@@ -5,14 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prixfixe.verify.cases import GROUPS
-from prixfixe.verify.groups import smtp
+from prixfixe.verify.groups import (
+    durability,
+    health,
+    image,
+    limits,
+    observability,
+    running,
+    security,
+    smtp,
+    tls,
+)
 
 if TYPE_CHECKING:
     from prixfixe.verify.cases import Case
 
 __all__ = ["all_cases"]
 
-MODULES = (smtp,)
+MODULES = (image, running, smtp, limits, durability, health, security, tls, observability)
 
 
 def all_cases() -> list[Case]:

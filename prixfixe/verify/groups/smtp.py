@@ -20,6 +20,7 @@ __all__ = ["UNPUBLISHED", "cases"]
 
 SEVERITY = {"M": "must", "S": "should", "P": "may"}
 SMOKE = ("whole",)
+FEW = ("whole", "glued")  # where each look at the mailbox takes its time
 BATCHES = ("tail", "glued")
 # Played on PrixFixe only: what others do in these was not told to those who could mend it.
 UNPUBLISHED = frozenset(("K06", "N38", "N70", "P23", "P24"))
@@ -47,6 +48,8 @@ def _play(case: script.Case, bench: Bench) -> None:
     if case.id in UNPUBLISHED and not bench.protocol("strict", default=False):
         raise NotOfferedError("played only on servers that promise it (protocol.strict)")
     variants = case.variants if bench.is_full else SMOKE
+    if bench.is_full and not bench.is_crash and not bench.reads_at_once:
+        variants = FEW
     if not bench.protocol("pipelining"):
         variants = tuple(one for one in variants if one not in BATCHES)
     by_class = not bench.protocol("strict", default=False)

@@ -83,11 +83,12 @@ def _records(told: bytes) -> Iterator[bytes]:
 
 
 _TO = (
-    re.compile(rb"^(?:X-Original-To|Envelope-To):[ \t]*<?([^\n>]*)", re.IGNORECASE | re.MULTILINE),
-    re.compile(rb"^Delivered-To:[ \t]*<?([^\n>]*)", re.IGNORECASE | re.MULTILINE),
+    re.compile(rb"^(?:X-Original-To|Envelope-To):[ \t]*([^\n]*)", re.IGNORECASE | re.MULTILINE),
+    re.compile(rb"^Delivered-To:[ \t]*([^\n]*)", re.IGNORECASE | re.MULTILINE),
     re.compile(rb"\sfor\s<([^>]*)>"),
 )
-_FROM = re.compile(rb"^Return-Path:[ \t]*<?([^\n>]*)", re.IGNORECASE | re.MULTILINE)
+_FROM = re.compile(rb"^Return-Path:[ \t]*([^\n]*)", re.IGNORECASE | re.MULTILINE)
+_ORIGINAL = re.compile(rb"^X-Original-To:[^\n]*\n", re.IGNORECASE | re.MULTILINE)
 
 
 def grouped(files: Iterable[bytes]) -> list[Stored]:
@@ -103,19 +104,25 @@ def grouped(files: Iterable[bytes]) -> list[Stored]:
         front = raw[: received.end() if received else raw.find(b"\n\n") + 1]
         name = (_name(received[0]) if received else b"") or b"%d" % number
         before = found[name].recipients if name in found else ()
+        raw = _ORIGINAL.sub(b"", raw, count=1)  # it says nothing that Delivered-To does not
         found[name] = _message(_sender(front), [*before, *_recipient(front)], raw)
     return list(found.values())
 
 
 def _sender(front: bytes) -> str:
     found = _FROM.search(front)
-    return found[1].decode("utf-8", "surrogateescape").strip() if found else ""
+    return _address(found[1]) if found else ""
+
+
+def _address(text: bytes) -> str:
+    plain = text.decode("utf-8", "surrogateescape").strip()
+    return plain[1:-1] if plain[:1] == "<" and plain[-1:] == ">" else plain
 
 
 def _recipient(front: bytes) -> list[str]:
     for pattern in _TO:
         if found := pattern.search(front):
-            return [found[1].decode("utf-8", "surrogateescape").strip()]
+            return [_address(found[1])]
     return []
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from prixfixe.verify.readback.base import Readback
 from prixfixe.verify.readback.delivered import grouped
+from prixfixe.verify.targets.base import stem
 
 if TYPE_CHECKING:
     from prixfixe.verify.dialogue.servers import Stored
@@ -53,14 +54,19 @@ class Files(Readback):
 class Maildir(Files):
     """Every file in a `new` or `cur` below `path`, in the order of their names."""
 
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self._read: dict[str, bytes] = {}  # each file is read once
+
     def deliveries(self) -> dict[str, bytes]:
-        found = self.place.machine.files(self.path)
+        found = self.place.machine.files(self.path, self._read)
         mails = {
-            PurePosixPath(name).name.partition(":")[0]: octets
+            stem(name): octets
             for name, octets in found.items()
             if PurePosixPath(name).parent.name in ("new", "cur")
         }
-        return dict(sorted(mails.items()))
+        self._read |= {name: octets for name, octets in mails.items() if octets is not None}
+        return {name: self._read[name] for name in sorted(mails)}
 
 
 class Mbox(Files):
@@ -69,9 +75,10 @@ class Mbox(Files):
     def deliveries(self) -> dict[str, bytes]:
         found = {}
         for name, octets in self.place.machine.files(self.path).items():
-            starts = [one.span() for one in _FROM.finditer(octets)]
-            ends = [one[0] for one in starts[1:]] + [len(octets)]
+            whole = octets or b""
+            starts = [one.span() for one in _FROM.finditer(whole)]
+            ends = [one[0] for one in starts[1:]] + [len(whole)]
             for (_, start), end in zip(starts, ends, strict=True):
-                mail = octets[start:end].removesuffix(b"\n")  # the line between two
+                mail = whole[start:end].removesuffix(b"\n")  # the line between two
                 found[f"{name}:{start}"] = _QUOTED.sub(rb"\1", mail)
         return found

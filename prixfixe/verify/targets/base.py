@@ -6,18 +6,19 @@ Targets differ in what they can: `cannot` is what a case gets if it asks for mor
 from __future__ import annotations
 
 import abc
+import contextlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from prixfixe.verify.dialogue.servers import UnseenError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
     from pathlib import Path
 
     from prixfixe.verify.contract import Contract
 
-__all__ = ["EnvironmentFault", "Launch", "Machine", "Source", "cannot"]
+__all__ = ["EnvironmentFault", "Launch", "Machine", "Source", "cannot", "files_below", "stem"]
 
 
 class EnvironmentFault(Exception):  # noqa: N818 - a fault of where this runs, not of a server
@@ -45,6 +46,23 @@ class Launch:
     def having(self, **hardening: Any) -> Launch:  # noqa: ANN401 - the engine's options
         """Return this with further options of the engine."""
         return replace(self, hardening={**self.hardening, **hardening})
+
+
+def stem(path: str) -> str:
+    """Return a file's name up to a colon; what follows in a Maildir changes."""
+    return path.rpartition("/")[2].partition(":")[0]
+
+
+def files_below(top: Path, known: Container[str]) -> dict[str, bytes | None]:
+    """Return the files of a folder of this machine, as `Machine.files` does."""
+    found: dict[str, bytes | None] = {}
+    for one in [top] if top.is_file() else sorted(top.rglob("*")):
+        with contextlib.suppress(OSError):  # moved meanwhile, as in a Maildir
+            if stem(one.name) in known:
+                found[str(one)] = None
+            elif one.is_file():
+                found[str(one)] = one.read_bytes()
+    return found
 
 
 class Machine(abc.ABC):
@@ -93,8 +111,11 @@ class Machine(abc.ABC):
         """Run a command beside it; return its exit code and output."""
         raise cannot("commands inside")
 
-    def files(self, path: str) -> dict[str, bytes]:  # noqa: ARG002
-        """Return the files below a folder, or one file, by path; also after the end."""
+    def files(self, path: str, known: Container[str] = ()) -> dict[str, bytes | None]:  # noqa: ARG002
+        """Return the files below a folder, or one file, by path; also after the end.
+
+        A file whose name, up to a colon, is `known` is not read: its value is None.
+        """
         raise cannot("files")
 
 

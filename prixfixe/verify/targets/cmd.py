@@ -19,9 +19,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prixfixe.verify.interrupts import shielded
-from prixfixe.verify.targets.base import EnvironmentFault, Launch, Machine, Source, cannot
+from prixfixe.verify.targets.base import (
+    EnvironmentFault,
+    Launch,
+    Machine,
+    Source,
+    cannot,
+    files_below,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from prixfixe.verify.contract import Contract
 
 __all__ = ["CmdSource"]
@@ -131,14 +140,8 @@ class CmdMachine(Machine):
         done = subprocess.run(command, capture_output=True, timeout=60, check=False)  # noqa: S603
         return done.returncode, done.stdout
 
-    def files(self, path: str) -> dict[str, bytes]:
-        top = Path(_filled(path, {"volume": self.volume}))
-        found = [top] if top.is_file() else sorted(p for p in top.rglob("*") if p.is_file())
-        read = {}
-        for one in found:
-            with contextlib.suppress(OSError):  # moved meanwhile, as in a Maildir
-                read[str(one)] = one.read_bytes()
-        return read
+    def files(self, path: str, known: Container[str] = ()) -> dict[str, bytes | None]:
+        return files_below(Path(_filled(path, {"volume": self.volume})), known)
 
 
 def _resident(pid: str) -> int:

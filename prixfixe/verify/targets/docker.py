@@ -13,12 +13,22 @@ import socket
 import sys
 import tarfile
 import uuid
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from prixfixe.verify.targets.base import EnvironmentFault, Launch, Machine, Source, cannot
+from prixfixe.verify.targets.base import (
+    EnvironmentFault,
+    Launch,
+    Machine,
+    Source,
+    cannot,
+    files_below,
+    stem,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from prixfixe.verify.contract import Contract
 
 __all__ = ["LABEL", "DockerSource", "engine"]
@@ -119,18 +129,34 @@ class DockerMachine(Machine):
         done = self.container.exec_run(list(command))
         return int(done.exit_code), bytes(done.output)
 
-    def files(self, path: str) -> dict[str, bytes]:
+    def files(self, path: str, known: Container[str] = ()) -> dict[str, bytes | None]:
         from docker.errors import NotFound
 
+        if (mounted := self._mounted(path)) is not None:
+            return files_below(mounted, known)
         try:
             stream, _ = self.container.get_archive(path)
         except NotFound:
             return {}
         above = PurePosixPath(path).parent
         octets = io.BytesIO(b"".join(stream))
+        found: dict[str, bytes | None] = {}
         with tarfile.open(fileobj=octets) as tar:
-            found = ((one, tar.extractfile(one)) for one in tar if one.isreg())
-            return {str(above / one.name): file.read() for one, file in found if file is not None}
+            for one in tar:
+                file = tar.extractfile(one) if one.isreg() else None
+                if file is not None:
+                    name = str(above / one.name)
+                    found[name] = None if stem(name) in known else file.read()
+        return found
+
+    def _mounted(self, path: str) -> Path | None:
+        """Return where a path on a volume is on this machine, if it can be read here."""
+        for one in self.container.attrs.get("Mounts", ()):
+            inside = PurePosixPath(path)
+            if one.get("Type") == "volume" and inside.is_relative_to(one["Destination"]):
+                found = Path(one["Source"]) / inside.relative_to(one["Destination"])
+                return found if os.access(found, os.R_OK | os.X_OK) else None
+        return None
 
 
 class DockerSource(Source):
@@ -193,6 +219,7 @@ class DockerSource(Source):
         digests = self.image.attrs.get("RepoDigests") or []
         return {
             "image": self.image.id,
+            "run": self.run,
             "digest": digests[0] if digests else "",
             "engine": f"Docker {version['Version']}",
             "architecture": str(self.image.attrs.get("Architecture", "")),
@@ -250,6 +277,7 @@ class DockerSource(Source):
             made.remove(force=True, v=True)
             msg = f"the container does not start: {error.explanation} {logs}"
             raise AssertionError(msg) from error
+        made.reload()  # where its volumes are
         return DockerMachine(self, made)
 
     def _filled(self, text: str) -> str:

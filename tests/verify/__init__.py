@@ -1,0 +1,1 @@
+"""Servers of others to verify, the scoreboard, and the matrix of broken images."""
