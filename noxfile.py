@@ -15,7 +15,7 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.error_on_missing_interpreters = True
 nox.options.download_python = "never"
 
-CODE = ("prixfixe", "tests", "docker", "release", "noxfile.py")
+CODE = ("prixfixe", "tests", "examples", "docker", "release", "noxfile.py")
 EVIDENCE = Path("evidence")
 PEERS = "tests/conformance/peers/*"
 WORKFLOWS = ".github/workflows/*.yml"

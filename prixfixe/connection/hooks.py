@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from prixfixe.smtp.requests import Decide
     from prixfixe.smtp.session import Session
 
-__all__ = ["Dialogue", "HookedConnection", "Hooks"]
+__all__ = ["Dialogue", "HandlerError", "HookedConnection", "Hooks"]
+
+
+class HandlerError(Exception):
+    """The handler that the settings name cannot be used (exit code 2)."""
 
 
 class HookedConnection(Protocol):

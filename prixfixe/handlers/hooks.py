@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["HookTable", "UnsupportedError"]
 
 _ASKED: Final = ("EHLO", "HELO", "MAIL", "RCPT", "RSET", "NOOP", "VRFY", "QUIT")
+_KNOWN: Final = (*_ASKED, "DATA", "STARTTLS", "PROXY", "AUTH", "exception")
 _OLD_HOOKS: Final = {"EHLO": "ehlo_hook", "RSET": "rset_hook"}  # of subclasses of SMTP
 
 
@@ -41,7 +42,7 @@ class HookTable:
 
     """
 
-    def __init__(self, template: SMTP, log: Log, seconds: float, *, is_alone: bool) -> None:
+    def __init__(self, template: SMTP, log: Log, seconds: float, *, is_alone: bool = False) -> None:
         _check_class(type(template))
         self.template = template
         self.log = log
@@ -64,6 +65,11 @@ class HookTable:
         self.wants_header = is_alone or "PROXY" in self.hooks
         self.wants_message = is_alone or "DATA" in self.hooks or self.process_message is not None
         self.verbs = self._table()
+
+    def names(self) -> set[str]:
+        """Return the names of the hooks that the handler has."""
+        old = set() if self.process_message is None else {"process_message"}
+        return old | {f"handle_{verb}" for verb in self.hooks if verb in _KNOWN}
 
     def _find_process_message(self) -> Callable[..., Any] | None:
         return None if "DATA" in self.hooks else getattr(self.handler, "process_message", None)

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Sequence
 
+    from prixfixe.connection.hooks import Hooks
     from prixfixe.faults.registry import Faults
     from prixfixe.http.server import HttpServer
     from prixfixe.settings import Settings
@@ -133,6 +134,14 @@ class Server:
     def _inflight(self) -> tuple[int, int, int]:
         return self.budget.in_use, self.budget.total, self.budget.waiting
 
+    def _load_handler(self) -> Hooks | None:
+        """Return the hooks of SMTP_HANDLER, or None; without one, aiosmtpd is not imported."""
+        if self._settings.handler is None:
+            return None
+        from prixfixe.handlers.loading import load
+
+        return load(self._settings, self._log, self._loop)
+
     def _connect_services(self, reloader: Reloader) -> Services:
         """Return the parts that all connections share."""
         settings = self._settings
@@ -162,6 +171,7 @@ class Server:
             authenticator=reloader.authenticator,
             proxy_networks=settings.proxy_protocol,
             faults=self.faults,
+            hooks=self._load_handler(),
         )
 
     # --- start
@@ -170,6 +180,7 @@ class Server:
         """Open the store and bind every listener; return the addresses.
 
         Raises:
+            HandlerError: the handler cannot be used.
             CertificateError: the certificate and key cannot be served.
             UsersError: the users file cannot be used.
             StoreOpenError: the store cannot be opened.

@@ -20,6 +20,7 @@ import uvloop
 
 from prixfixe import __version__
 from prixfixe.auth.users_file import UsersError
+from prixfixe.connection.hooks import HandlerError
 from prixfixe.server.app import Server
 from prixfixe.server.descriptors import raise_limit, shortage
 from prixfixe.stores.base import StoreOpenError
@@ -65,7 +66,7 @@ async def _run(
         server = Server(settings, log)
         output.on_dropped = server.metrics.log_dropped
         bound = await server.start()
-    except (StoreOpenError, OSError, CertificateError, UsersError) as error:
+    except (StoreOpenError, OSError, CertificateError, UsersError, HandlerError) as error:
         log.flush()
         output.drain()  # so that the reason is the last line if both streams are read together
         return _not_started(error)
@@ -145,7 +146,7 @@ def _drain_and_end(
 def _not_started(error: Exception) -> int:
     """Print why the start failed, and return the exit code."""
     print(f"prixfixe: {_error_text(error)}", file=sys.stderr)  # noqa: T201 - the log has ended
-    is_setting = isinstance(error, (CertificateError, UsersError))
+    is_setting = isinstance(error, (CertificateError, UsersError, HandlerError))
     return EXIT_SETTINGS if is_setting else EXIT_CANNOT_START
 
 

@@ -43,6 +43,7 @@ __all__ = [
 Network = IPv4Network | IPv6Network
 
 _SIZE = re.compile(r"(\d{1,18}) ?([KMGTPE]i?B|B)?", re.IGNORECASE | re.ASCII)
+_HANDLER = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
 _SIZE_UNITS = {"": 1, "b": 1} | {
     f"{letter}{infix}b": base**power
     for power, letter in enumerate("kmgtpe", 1)
@@ -139,6 +140,13 @@ def optional_choice(*words: str) -> Callable[[str], str | None]:
 def optional_text(text: str) -> str | None:
     """Parse any text; nothing is None."""
     return text.strip() or None
+
+
+def handler(text: str) -> str | None:
+    """Parse `package.module:Class`; nothing is None."""
+    if text and _HANDLER.fullmatch(text) is None:
+        raise ValueError("package.module:Class")
+    return text or None
 
 
 def token(text: str) -> str | None:

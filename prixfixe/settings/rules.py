@@ -128,6 +128,11 @@ IDLE: tuple[tuple[str, Callable[[Settings], bool], str], ...] = (
         lambda settings: settings.auth == "off",
         "SMTP_AUTH is off; did you mean to set SMTP_AUTH=required too?",
     ),
+    (
+        "handler_path",
+        lambda settings: settings.handler is None,
+        "SMTP_HANDLER is not set",
+    ),
     ("tls_min_version", _has_no_tls, "there is no TLS without SMTP_TLS_CERT"),
     (
         "http_token",

@@ -196,6 +196,18 @@ TABLE: tuple[Setting, ...] = (
         "SMTP_STORE_MIN_FREE", parse.size(0), "64MiB", "below this free space: 452 and not ready"
     ),
     Setting(
+        "SMTP_HANDLER",
+        parse.handler,
+        "",
+        "package.module:Class of a handler written for aiosmtpd, which decides before the store",
+    ),
+    Setting(
+        "SMTP_HANDLER_PATH",
+        parse.optional_text,
+        "",
+        "folder where SMTP_HANDLER is found too; the server's user must not be able to write to it",
+    ),
+    Setting(
         "SMTP_HTTP_BIND",
         parse.bind,
         "127.0.0.1",
@@ -295,6 +307,8 @@ class Settings:
     store_timeout: float
     store_quorum: int
     store_min_free: int
+    handler: str | None
+    handler_path: str | None
     http_bind: str
     http_port: int | None
     http_token: str | None = field(repr=False)

@@ -69,6 +69,8 @@ FIELDS: dict[str, Field] = {
         ("quit", "eof", "timeout", "shed", "shutdown", "fault", "error"),
     ),
     "seconds": Field("number", "how long the session, or the hook, lasted"),
+    "handler": Field("string", "SMTP_HANDLER"),
+    "hooks": Field("string", "methods of the handler, with spaces between"),
     "hook": Field("string", "the method of the handler"),
     "reason": Field("string", "why, in a few words"),
     "network": Field("string", "an IPv4 address or an IPv6 /64; behind PROXY, the real one"),
@@ -168,6 +170,9 @@ EVENTS: dict[str, Event] = {
         ),
         nullable=("tls", "user"),
         is_frequent=True,
+    ),
+    "handler in use": Event(
+        "info", "the start loaded SMTP_HANDLER; `hooks` are those that it has", ("handler", "hooks")
     ),
     "handler failed": Event(
         "error",

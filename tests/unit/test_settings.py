@@ -47,6 +47,7 @@ WRONG = {
     "SMTP_RECIPIENTS": ("example.com", "@example.com or user@example.com"),
     "SMTP_STRICT": ("maybe", "true or false"),
     "SMTP_FAULTS": ("perhaps", "true or false"),
+    "SMTP_HANDLER": ("module.Class", "package.module:Class"),
     "SMTP_BARE_LF": ("yes", "one of refuse, accept"),
     "SMTP_TLS": ("on", "one of off, auto, required"),
     "SMTP_TLS_PORT": ("x", "off or a port"),
@@ -159,6 +160,7 @@ def test_every_setting_that_can_be_wrong_has_a_case():
         "SMTP_TLS_CERT",
         "SMTP_TLS_KEY",
         "SMTP_AUTH_USERS",
+        "SMTP_HANDLER_PATH",
     }
     assert {setting.env for setting in TABLE} == WRONG.keys() | free_text
 
