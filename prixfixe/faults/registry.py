@@ -9,21 +9,31 @@ from __future__ import annotations
 import os
 import random
 import time
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
 
-from prixfixe.faults.rule import Rule
+from prixfixe.faults.magic import Magic
+from prixfixe.faults.rule import Action, Match, Rule
 from prixfixe.smtp import replies
 from prixfixe.smtp.hindrance import Hindrance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from prixfixe.faults.rule import Action, Match
     from prixfixe.smtp.hindrance import Facts
 
-__all__ = ["MAX_RULES", "Faults", "TooManyFaultsError"]
+__all__ = ["CHAOS_STAGES", "MAX_RULES", "Chaos", "Faults", "TooManyFaultsError"]
 
 MAX_RULES = 1000
+CHAOS_STAGES = {"Sender": "mail", "Recipient": "rcpt", "Authentication": "auth"}
+_DEFAULT_CODES = {"Authentication": 535}
+
+
+class Chaos(NamedTuple):
+    """A trigger of Mailpit's: a reply code, and its probability in percent."""
+
+    code: int
+    percent: int
 
 
 class TooManyFaultsError(Exception):
@@ -48,6 +58,10 @@ class Faults:
         self._clock = clock
         self._draw = draw
         self._rules: dict[str, Rule] = {}
+        self._magic = Magic()
+        self._chaos: dict[str, Chaos] = {}
+        self._chaotic: list[Rule] = []
+        self.set_chaos({})
         self._refusal = Hindrance(reply=replies.TOO_MANY_HELD)
         self.held = 0
 
@@ -81,6 +95,24 @@ class Faults:
         now = self._clock()
         return [(rule, rule.expires_at - now) for rule in self._rules.values()]
 
+    def set_chaos(self, given: dict[str, Chaos]) -> dict[str, Chaos]:
+        """Set Mailpit's triggers, those that are not given to nothing; return all."""
+        self._chaos = {
+            name: given.get(name) or Chaos(_DEFAULT_CODES.get(name, 451), 0)
+            for name in CHAOS_STAGES
+        }
+        self._chaotic = [
+            Rule("chaos", CHAOS_STAGES[name], Match(), _chaos_action(one), percent=one.percent)
+            for name, one in self._chaos.items()
+            if one.percent
+        ]
+        return self._chaos
+
+    @property
+    def chaos(self) -> dict[str, Chaos]:
+        """Mailpit's triggers by name."""
+        return self._chaos
+
     def _forget_expired(self) -> None:
         now = self._clock()
         for name in [one.id for one in self._rules.values() if one.expires_at <= now]:
@@ -91,10 +123,9 @@ class Faults:
     def find(self, facts: Facts) -> Hindrance | None:
         """Return what a session meets at a stage, and count it.
 
-        That is the oldest delay that is for it, and the oldest fault of another kind.
+        That is the first delay that is for it, and the first fault of another kind: that of an
+        address, then those of tests, oldest first, then chaos.
         """
-        if not self._rules:
-            return None
         found = Hindrance()
         for rule in self._taking(facts):
             is_delay = rule.action.delay is not None
@@ -110,7 +141,8 @@ class Faults:
 
     def _taking(self, facts: Facts) -> Iterator[Rule]:
         now = self._clock()
-        for rule in self._rules.values():
+        magic = self._magic.rule(facts, now) if facts.recipients else None
+        for rule in chain((magic,) if magic else (), self._rules.values(), self._chaotic):
             is_met = rule.expires_at > now and rule.takes(facts)
             if is_met and (rule.percent >= 100 or self._draw() * 100 < rule.percent):
                 yield rule
@@ -127,3 +159,7 @@ class Faults:
     def release(self) -> None:
         """Count it no longer."""
         self.held -= 1
+
+
+def _chaos_action(chaos: Chaos) -> Action:
+    return Action(reply=f"{chaos.code} {chaos.code // 100}.0.0 Refused by chaos")

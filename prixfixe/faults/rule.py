@@ -17,8 +17,17 @@ if TYPE_CHECKING:
     from prixfixe.smtp.hindrance import Facts
     from prixfixe.smtp.replies import Reply
 
-__all__ = ["Action", "Match", "Rule", "is_mailbox_pattern", "read_network", "read_reply"]
+__all__ = [
+    "MAX_DELAY_SECONDS",
+    "Action",
+    "Match",
+    "Rule",
+    "is_mailbox_pattern",
+    "read_network",
+    "read_reply",
+]
 
+MAX_DELAY_SECONDS = 300.0  # RFC 5321 4.5.3.2: most clients wait no longer
 MAX_REPLY_CHARACTERS = 510  # with its CRLF a line of RFC 5321 4.5.3.1.5
 _REPLY = re.compile(r"[45][0-9][0-9](?:| [ -~]*)")
 _ENHANCED = re.compile(r"... ([245])\.[0-9]{1,3}\.[0-9]{1,3}(?: |\Z)")

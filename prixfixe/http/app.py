@@ -17,6 +17,7 @@ from prixfixe.http.api.events import Events
 from prixfixe.http.api.faults import FaultPaths
 from prixfixe.http.api.feed import Feed
 from prixfixe.http.api.routes import Api
+from prixfixe.http.api.send import SendPath
 from prixfixe.http.api.sessions import SessionPaths
 from prixfixe.http.api.waits import WaitPaths
 from prixfixe.http.guard import Guard, Hosts, with_own_host
@@ -82,6 +83,8 @@ def _guarded(context: HttpContext, mailbox: Mailbox, access: Access) -> Router:
             Route(f"{message}/part/{{part}}", api.part),
             Route("/api/v1/attempts", AttemptPaths(context).attempts),
             Route("/api/v1/sessions", SessionPaths(context.sessions).sessions),
+            Route("/api/v1/send", SendPath(context).send, methods=["POST"]),
+            Route("/api/v1/webui", api.webui),
             *_fault_routes(FaultPaths(context)),
             Route(f"{message}/tree", api.tree),
             Route("/api/v1/events", Events(feed, mailbox).events),
@@ -104,4 +107,6 @@ def _fault_routes(faults: FaultPaths) -> list[Route]:
         Route("/api/v1/faults", faults.add, methods=["POST"]),
         Route("/api/v1/faults/{id}", faults.fault, methods=["GET"]),
         Route("/api/v1/faults/{id}", faults.remove, methods=["DELETE"]),
+        Route("/api/v1/chaos", faults.chaos, methods=["GET"]),
+        Route("/api/v1/chaos", faults.set_chaos, methods=["PUT"]),
     ]

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from prixfixe.faults.registry import Faults
+    from prixfixe.mail.message import IdSource
+    from prixfixe.smtp.offer import Offer
     from prixfixe.stores.arrivals import Arrivals
     from prixfixe.stores.base import Reader, Store
     from prixfixe.stores.index import Index
@@ -38,6 +40,8 @@ class HttpContext:
     version: str
     store_url: str
     attempts: Attempts
+    offer: Offer
+    ids: IdSource
     sessions: Callable[[], list[OpenSession]]
     smtp: str
     index: Index | None = None

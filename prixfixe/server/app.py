@@ -262,6 +262,8 @@ class Server:
                 faults=self.faults,
                 has_page=self._settings.http_ui,
                 attempts=self.attempts,
+                offer=offer_of(self._settings),
+                ids=self._ids,
                 sessions=self.roster.seen,
                 smtp=smtp,
             )

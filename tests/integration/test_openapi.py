@@ -212,6 +212,15 @@ async def _ask_of_faults(ask):
         400,
         json={"match": {}, "stage": "never", "action": {"drop": True}},
     )
+    trigger = {"Recipient": {"ErrorCode": 451, "Probability": 1}}
+    await ask("PUT", "/api/v1/chaos", json=trigger)
+    await ask("PUT", "/api/v1/chaos", 400, json={"Recipient": 1})
+    await ask("PUT", "/api/v1/chaos", json={})
+    await ask("GET", "/api/v1/chaos")
+    await ask("GET", "/api/v1/webui")
+    person = {"Name": "Ann", "Email": "ann@y.test"}
+    await ask("POST", "/api/v1/send", json={"From": person, "To": [person], "Text": "x"})
+    await ask("POST", "/api/v1/send", 400, json={"From": person})
     await ask("GET", "/api/v1/attempts", params={"to": "@example.com", "limit": "1"})
     await ask("GET", "/api/v1/sessions")
     await ask("GET", "/api/v1/faults")

@@ -2,12 +2,18 @@
 
 import asyncio
 import json
+import re
 import time
+from typing import ClassVar
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.exceptions import HTTPException
 
 from prixfixe.faults.registry import MAX_RULES
+from prixfixe.http.api.fault_request import read_fault
 from tests.conftest import PATIENCE, until
 from tests.unit.test_auth import cheap_hash
 from tests.unit.test_connection import START, GatedStore, client_context
@@ -25,7 +31,7 @@ def serve(start):
 
 @pytest.fixture
 async def client():
-    async with httpx.AsyncClient(timeout=PATIENCE) as client:
+    async with httpx.AsyncClient(timeout=PATIENCE, verify=False) as client:
         yield client
 
 
@@ -345,32 +351,33 @@ async def test_a_large_envelope_gives_its_memory_back_when_it_is_stalled(serve, 
 # --- scope
 
 
-@pytest.mark.parametrize(
-    ("match", "is_met"),
-    [
-        ({}, True),
-        ({"to": "B@Y.test"}, True),
-        ({"to": "@y.test"}, True),
-        ({"to": "@test"}, False),
-        ({"to": "c@y.test"}, False),
-        ({"from": "a@x.test"}, True),
-        ({"from": ""}, False),
-        ({"to": "b@y.test", "from": "z@x.test"}, False),
-        ({"peer": "127.0.0.1"}, True),
-        ({"peer": "127.0.0.0/8"}, True),
-        ({"peer": "::1"}, False),
-        ({"peer": "127.0.0.1:1"}, False),
-        ({"helo": "C.TEST"}, True),
-        ({"helo": "d.test"}, False),
-    ],
-)
-async def test_a_fault_is_for_what_it_matches_alone(serve, client, match, is_met):
+MATCHES = [
+    ({}, True),
+    ({"to": "B@Y.test"}, True),
+    ({"to": "@y.test"}, True),
+    ({"to": "@test"}, False),
+    ({"to": "c@y.test"}, False),
+    ({"from": "a@x.test"}, True),
+    ({"from": ""}, False),
+    ({"to": "b@y.test", "from": "z@x.test"}, False),
+    ({"peer": "127.0.0.1"}, True),
+    ({"peer": "127.0.0.0/8"}, True),
+    ({"peer": "::1"}, False),
+    ({"peer": "127.0.0.1:1"}, False),
+    ({"helo": "C.TEST"}, True),
+    ({"helo": "d.test"}, False),
+]
+
+
+async def test_a_fault_is_for_what_it_matches_alone(serve, client):
     running = await serve()
-    hits = await add(client, running, "rcpt", {"reply": "450 4.2.1 busy"}, match)
-    wire = await running.say_hello()
-    codes = await wire.ask(b"MAIL FROM:<a@x.test>\r\nRCPT TO:<b@y.test>\r\n", 2)
-    assert codes == [250, 450 if is_met else 250]
-    assert await hits() == is_met
+    for match, is_met in MATCHES:
+        hits = await add(client, running, "rcpt", {"reply": "450 4.2.1 busy"}, match)
+        wire = await running.say_hello()
+        codes = await wire.ask(b"MAIL FROM:<a@x.test>\r\nRCPT TO:<b@y.test>\r\n", 2)
+        assert codes == [250, 450 if is_met else 250], match
+        assert await hits() == is_met
+        running.server.faults._rules.clear()
 
 
 async def test_commands_out_of_place_or_malformed_meet_no_fault(serve, client):
@@ -445,6 +452,21 @@ async def test_faults_are_listed_and_removed(serve, client):
     assert (await client.get(url)).json() == {"faults": []}
 
 
+NAMES = st.sampled_from(
+    [
+        *("match", "stage", "action", "times", "ttl", "to", "from", "peer", "helo", "Match", "x"),
+        *("reply", "delay", "drop", "stall", "close_after"),
+    ]
+)
+JSON = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.sampled_from(["rcpt", "data", "eod", "451 x", "250 x", "451 x\r\n", "3s", "1h", "a@b"])
+    | st.fixed_dictionaries({"reply": st.text("45 .x\r\n", max_size=9)})
+)
 REPLY = {"reply": "451 4.2.1 busy"}
 GOOD = {"match": {}, "stage": "rcpt", "action": REPLY}
 WRONG = [
@@ -495,36 +517,51 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("asked", "told"), WRONG)
-async def test_wrong_use_is_told_what_to_write(serve, client, asked, told):
+async def test_wrong_use_is_told_what_to_write(serve, client):
     running = await serve()
-    answer = await client.post(
-        f"{running.http}/api/v1/faults",
-        content=json.dumps(asked),
-        headers={"Content-Type": "application/json"},
-    )
-    assert answer.status_code == 400
-    assert told in answer.json()["Error"]
-    assert (await client.get(f"{running.http}/api/v1/faults")).json() == {"faults": []}
+    url = f"{running.http}/api/v1/faults"
+    for asked, told in WRONG:
+        answer = await client.post(url, content=json.dumps(asked))
+        assert answer.status_code == 400, asked
+        assert told in answer.json()["Error"], asked
+    for octets in (b"", b"{", b"[]", b"null", b"\xff", b'{"stage":1,"Stage":2}', b"[" * 100_000):
+        answer = await client.post(url, content=octets)
+        assert answer.status_code == 400, octets
+        assert 'such as {"match": {"to": "ann@example.com"}' in answer.json()["Error"], octets
+    assert (await client.get(url)).json() == {"faults": []}
 
 
-@pytest.mark.parametrize(
-    "octets", [b"", b"{", b"[]", b"null", b"\xff", b'{"stage":1,"Stage":2}', b"[" * 100_000]
-)
-async def test_what_is_no_object_is_told_an_example(serve, client, octets):
+@given(st.recursive(JSON, lambda one: st.lists(one) | st.dictionaries(NAMES, one), max_leaves=12))
+def test_any_json_is_a_fault_or_told_why_not(value):
+    """A request is understood, or is a 400 of one line; a reply is one line of 4xx or 5xx."""
+
+    class Asked:
+        headers: ClassVar = {}
+
+        async def stream(self):
+            yield json.dumps(value).encode()
+
+    try:
+        fault = asyncio.run(read_fault(Asked()))
+    except HTTPException as error:
+        assert error.status_code == 400
+        assert "\n" not in error.detail
+        assert len(error.detail) < 500
+        return
+    hindrance = fault.action.hindrance("x")
+    assert 0 < fault.seconds <= 3600
+    assert fault.times is None or 0 < fault.times <= 1_000_000
+    if hindrance.reply is not None:
+        assert re.fullmatch(rb"[45][0-9][0-9](| [ -~]*)\r\n", hindrance.reply.wire)
+
+
+async def test_replies_of_4xx_and_5xx_are_sent_as_they_are_written(serve, client):
     running = await serve()
-    answer = await client.post(f"{running.http}/api/v1/faults", content=octets)
-    assert answer.status_code == 400
-    assert 'such as {"match": {"to": "ann@example.com"}' in answer.json()["Error"]
-
-
-@pytest.mark.parametrize("reply", ["451", "451 ", "599 x", "421 4.3.2 bye", "450 mailbox busy"])
-async def test_replies_of_4xx_and_5xx_are_sent_as_they_are_written(serve, client, reply):
-    running = await serve()
-    await add(client, running, "ehlo", {"reply": reply})
     wire = await running.connect()
-    await wire.send(b"EHLO c\r\n")
-    assert await wire.reply() == reply.encode() + b"\r\n"
+    for reply in ("451", "451 ", "599 x", "450 mailbox busy", "550 5.1.1 no"):
+        await add(client, running, "ehlo", {"reply": reply}, times=1)
+        await wire.send(b"EHLO c\r\n")
+        assert await wire.reply() == reply.encode() + b"\r\n"
 
 
 async def test_there_is_a_bound_on_faults(serve, client):

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.exceptions import HTTPException
 
-from prixfixe.faults.rule import Action, Match, is_mailbox_pattern, read_network, read_reply
+from prixfixe.faults.registry import CHAOS_STAGES, Chaos
+from prixfixe.faults.rule import (
+    MAX_DELAY_SECONDS,
+    Action,
+    Match,
+    is_mailbox_pattern,
+    read_network,
+    read_reply,
+)
 from prixfixe.http.api.delete_request import body_of
 from prixfixe.settings.parse import duration
 from prixfixe.smtp.hindrance import STAGES
@@ -20,11 +28,10 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-__all__ = ["DEFAULT_TTL_SECONDS", "FaultRequest", "json_body", "read_fault"]
+__all__ = ["DEFAULT_TTL_SECONDS", "FaultRequest", "json_body", "read_chaos", "read_fault"]
 
 DEFAULT_TTL_SECONDS = 60.0
 MAX_TTL_SECONDS = 3600.0
-MAX_DELAY_SECONDS = 300.0  # RFC 5321 4.5.3.2: most clients wait no longer
 MAX_TIMES = 1_000_000
 MAX_CLOSE_AFTER = 2**30
 MAX_TEXT = 1000
@@ -91,6 +98,26 @@ async def read_fault(request: Request) -> FaultRequest:
     ttl = fields.get("ttl")
     seconds = DEFAULT_TTL_SECONDS if ttl is None else _seconds("ttl", ttl, MAX_TTL_SECONDS)
     return FaultRequest(stage, match, action, times, seconds)
+
+
+async def read_chaos(request: Request) -> dict[str, Chaos]:
+    """Return Mailpit's triggers by name, as far as they are given; or answer 400."""
+    example = 'such as {"Sender": {"ErrorCode": 451, "Probability": 50}}'
+    fields = await json_body(request, example)
+    known = {name.lower(): name for name in CHAOS_STAGES}
+    _known_names("chaos", fields, tuple(known))
+    return {known[name]: _chaos(known[name], value) for name, value in fields.items()}
+
+
+def _chaos(name: str, value: object) -> Chaos:
+    if not isinstance(value, dict) or set(value) != {"errorcode", "probability"}:
+        raise _wrong(name, value, '{"ErrorCode": 451, "Probability": 50}')
+    code, percent = value["errorcode"], value["probability"]
+    if not _is_whole(code, 400, 599):
+        raise _wrong(f"{name}.ErrorCode", code, "a whole number from 400 to 599")
+    if not _is_whole(percent, 0, 100):
+        raise _wrong(f"{name}.Probability", percent, "a whole number from 0 to 100")
+    return Chaos(code, percent)
 
 
 def _wrong(name: str, value: object, expected: str) -> HTTPException:

@@ -11,13 +11,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from prixfixe.faults.registry import MAX_RULES, TooManyFaultsError
-from prixfixe.http.api.fault_request import read_fault
+from prixfixe.http.api.fault_request import read_chaos, read_fault
 from prixfixe.http.responses import Json, only
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from prixfixe.faults.registry import Faults
+    from prixfixe.faults.registry import Chaos, Faults
     from prixfixe.faults.rule import Action, Match, Rule
     from prixfixe.http.context import HttpContext
 
@@ -67,6 +67,18 @@ class FaultPaths:
                 return Json(_record(rule, seconds))
         raise _no_such_fault()
 
+    async def chaos(self, request: Request) -> Response:
+        """Return Mailpit's triggers."""
+        faults = self._faults
+        only(request)
+        return Json(_triggers(faults.chaos))
+
+    async def set_chaos(self, request: Request) -> Response:
+        """Set Mailpit's triggers; those that are not named are reset."""
+        faults = self._faults
+        only(request)
+        return Json(_triggers(faults.set_chaos(await read_chaos(request))))
+
     async def remove(self, request: Request) -> Response:
         """Remove a fault."""
         faults = self._faults
@@ -74,6 +86,12 @@ class FaultPaths:
         if not faults.remove(request.path_params["id"]):
             raise _no_such_fault()
         return Response(b"ok", media_type="text/plain")
+
+
+def _triggers(chaos: dict[str, Chaos]) -> dict[str, Any]:
+    return {
+        name: {"ErrorCode": one.code, "Probability": one.percent} for name, one in chaos.items()
+    }
 
 
 def _no_such_fault() -> HTTPException:

@@ -187,6 +187,29 @@ class Api:
             }
         )
 
+    async def webui(self, request: Request) -> Response:
+        """Return what Mailpit's page is told: here is no relay and no spam filter."""
+        only(request)
+        relay = {
+            "Enabled": False,
+            "SMTPServer": "",
+            "ReturnPath": "",
+            "AllowedRecipients": "",
+            "BlockedRecipients": "",
+            "OverrideFrom": "",
+            "PreserveMessageIDs": False,
+        }
+        return Json(
+            {
+                "Label": "",
+                "MessageRelay": relay,
+                "SpamAssassin": False,
+                "ChaosEnabled": self._context.faults is not None,
+                "DuplicatesIgnored": False,
+                "HideDeleteAllButton": False,
+            }
+        )
+
     # --- tags
 
     async def tags(self, request: Request) -> Response:
