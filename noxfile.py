@@ -261,11 +261,14 @@ def differential(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Compare the speed with other servers' and run the micro-benchmarks: [--quick] [--write].
 
+    Without another option than --write, reading a full store is measured too.
     Needs smtp-source of Debian's postfix; Postfix itself, OpenSMTPD and the image are compared
     where root, Docker and the image are.
     """
     _install(session, "bench")
     session.run("python", "-m", "tests.bench", *session.posargs)
+    if not session.posargs or "--write" in session.posargs:
+        session.run("python", "-m", "tests.bench.search", *session.posargs)
     micro = ("-p", "no:randomly", "--benchmark-columns=median,iqr,rounds", "--benchmark-sort=name")
     report = EVIDENCE / "micro.json"
     session.run("pytest", "-q", "tests/bench", *micro, f"--benchmark-json={report}")

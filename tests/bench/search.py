@@ -1,7 +1,7 @@
 """How long lists, searches and waits take in a store that is full, and what the index costs.
 
-`python -m tests.bench.search --store sqlite --messages 100000 --folder DIR`: mail of 2 KiB of random
-words is put in a store, a server is started on it, and its HTTP is asked. Prints a table.
+`python -m tests.bench.search`: mail of 2 KiB of random words is put in a store, a server is started
+on it, and its HTTP is asked. Prints tables; `--write` writes them into docs/performance.md.
 """
 
 from __future__ import annotations
@@ -12,21 +12,30 @@ import http.client
 import json
 import os
 import random
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from prixfixe.mail.message import Envelope, IdSource, Message, Recipient
 from prixfixe.stores.registry import index_path, open_store
+from tests.bench import search_document, search_rival
+from tests.bench.document import DOCUMENT, filled
+from tests.bench.rivals.base import NotStartedError
+from tests.bench.rivals.ours import commit
 
+EVIDENCE = Path(__file__).parents[2] / "evidence" / "search.json"
 GROUP = 500
 ROUNDS = 40
 WORDS = 5000
 LETTERS = "etaoinshrdlucmfwypvbgkjqxz"
+SHARES = {"p50": 0.5, "p95": 0.95}
 
 
 def say(text: str) -> None:
@@ -82,7 +91,7 @@ async def fill(url: str, mail: Mail, messages: int) -> float:
 class Served:
     """A server on the store, in a process of its own."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, **settings: str) -> None:
         environ = os.environ | {
             "SMTP_STORE": url,
             "SMTP_BIND": "127.0.0.1",
@@ -90,6 +99,7 @@ class Served:
             "SMTP_HTTP_BIND": "127.0.0.1",
             "SMTP_HTTP_PORT": "0",
             "SMTP_LOG_LEVEL": "error",
+            **settings,
         }
         began = time.perf_counter()
         self.process = subprocess.Popen(
@@ -97,17 +107,23 @@ class Served:
         )
         words = self.process.stdout.readline().split()
         self.ready_seconds = time.perf_counter() - began
-        self.address = dict(word.split("=", 1) for word in words if "=" in word)["http"]
+        bound = dict(word.split("=", 1) for word in words if "=" in word)
+        self.smtp, self.address = bound["smtp"], bound["http"]
 
     def connection(self) -> http.client.HTTPConnection:
         """Return a connection that is kept open."""
         return http.client.HTTPConnection(self.address, timeout=600)
 
-    def memory(self) -> str:
-        """Return resident memory now and at its peak, in MiB."""
+    def peak(self) -> float:
+        """Return the most resident memory so far, in MiB."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         fields = dict(line.split(":", 1) for line in status.splitlines())
-        return " / ".join(f"{int(fields[name].split()[0]) >> 10}" for name in ("VmRSS", "VmHWM"))
+        return round(int(fields["VmHWM"].split()[0]) / 1024, 1)
+
+    def busy_seconds(self) -> float:
+        """Return the processor time it took."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def stop(self) -> None:
         """Stop it."""
@@ -163,17 +179,22 @@ def paths(mail: Mail, messages: int) -> dict[str, object]:
     }
 
 
-def measure(served: Served, mail: Mail, messages: int) -> None:
-    connection = served.connection()
+def measure(served: Served, mail: Mail, messages: int) -> dict[str, dict[str, float]]:
+    """Return p50 and p95 in milliseconds by what was asked, and how many messages were found."""
+    connection, found = served.connection(), {}
     for name, path in paths(mail, messages).items():
         rounds = ROUNDS if "letter" not in name else 6
         took = [get(connection, path()) for _ in range(rounds)]
-        times, found = [ms for ms, _ in took], took[-1][1]["messages_count"]
-        say(f"| {name} | {percentile(times, 0.5):.1f} | {percentile(times, 0.95):.1f} | {found} |")
-    _measure_beside(served, paths(mail, messages))
+        found[name] = _times([ms for ms, _ in took], took[-1][1]["messages_count"])
+    return found | {"a list while searches run": _beside(served, paths(mail, messages))}
 
 
-def _measure_beside(served: Served, asked: dict) -> None:
+def _times(values: list[float], count: int = 0) -> dict[str, float]:
+    shares = {name: round(percentile(values, share), 1) for name, share in SHARES.items()}
+    return {**shares, "found": count}
+
+
+def _beside(served: Served, asked: dict[str, Any]) -> dict[str, float]:
     """Measure lists while searches run."""
     is_over = threading.Event()
 
@@ -188,43 +209,131 @@ def _measure_beside(served: Served, asked: dict) -> None:
     times = [get(connection, "/api/v1/messages")[0] for _ in range(100)]
     is_over.set()
     thread.join()
-    say(
-        f"| a list while searches run | {percentile(times, 0.5):.1f} | {percentile(times, 0.95):.1f} | |"
-    )
+    return _times(times)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--store", choices=("sqlite", "maildir"), default="sqlite")
-    parser.add_argument("--messages", type=int, default=100_000)
-    parser.add_argument("--folder", type=Path, default=None)
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        run(f"{args.store}:{folder}/{'x.db' if args.store == 'sqlite' else 'm'}", args.messages)
-
-
-def run(url: str, messages: int) -> None:
+def run(url: str, messages: int) -> dict[str, Any]:
+    """Fill a store, ask a server on it, and return the figures."""
     mail = Mail()
-    say(f"stored: {asyncio.run(fill(url, mail, messages)):.0f} messages/s")
+    record: dict[str, Any] = {"store": url.partition(":")[0], "messages": messages}
+    record["stored"] = asyncio.run(fill(url, mail, messages))
     served = Served(url)
     try:
         seconds = until(served, lambda detail: detail.startswith("ok"))
-        say(f"summaries: {messages / seconds:.0f} messages/s; MiB {served.memory()}")
+        record["summaries"] = messages / seconds
+        say(f"{url}: summaries after {seconds:.0f} s")
         seconds = until(served, lambda detail: detail.startswith("ok") and "to come" not in detail)
-        say(f"words: {messages / seconds:.0f} messages/s; MiB {served.memory()}")
-        size = sum(
-            each.stat().st_size for each in index_path(url).parent.glob(index_path(url).name + "*")
-        )
-        say(f"index: {size / mail.bytes:.2f} of the mail\n\n| asked | p50 ms | p95 ms | found |")
-        say("|---|---|---|---|")
-        measure(served, mail, messages)
-        say(f"\nMiB {served.memory()}")
+        record["words"] = messages / seconds
+        place = index_path(url)
+        size = sum(each.stat().st_size for each in place.parent.glob(place.name + "*"))
+        record["index"] = size / mail.bytes
+        say(f"{url}: words after {seconds:.0f} s; asking")
+        record["times"] = measure(served, mail, messages)
+        record["peak"] = served.peak()
     finally:
         served.stop()
     served = Served(url)
     until(served, lambda detail: detail.startswith("ok"))
-    say(f"ready again after {served.ready_seconds:.2f} s; MiB {served.memory()}")
+    record["ready"], record["peak again"] = served.ready_seconds, served.peak()
     served.stop()
+    return record
+
+
+# --- what receiving costs with the index
+
+
+def receiving(folder: Path, messages: int, rounds: int) -> dict[str, list[float]]:
+    """Return what receiving a message of 1 KiB takes in microseconds of processor time."""
+    servers = {}
+    for name, more in (("with", {}), ("without", {"SMTP_HTTP_PORT": "off"})):
+        (folder / name).mkdir()
+        servers[name] = Served(f"sqlite:{folder / name / 'x.db'}", **more)
+    costs: dict[str, list[float]] = {name: [] for name in servers}
+    try:
+        for number in range(rounds + 1):
+            for name in sorted(servers, reverse=bool(number % 2)):
+                _rest(servers[name])
+                cost = _cost(servers[name], messages)
+                if number:  # the first one warms up
+                    costs[name].append(cost)
+    finally:
+        for served in servers.values():
+            served.stop()
+    return costs
+
+
+def _cost(served: Served, messages: int) -> float:
+    count = ("-s", "20", "-m", str(messages), "-l", "1024", "-f", "a@b.test", "-t", "c@d.test")
+    before = served.busy_seconds()
+    subprocess.run(
+        ["smtp-source", "-d", *count, f"inet:{served.smtp}"], check=True, capture_output=True
+    )
+    return (served.busy_seconds() - before) / messages * 1e6
+
+
+def _rest(served: Served) -> None:
+    """Wait until it does nothing any more."""
+    while True:
+        before = served.busy_seconds()
+        time.sleep(0.5)
+        if served.busy_seconds() - before <= 0.02:
+            return
+
+
+# --- the command
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.search", description=__doc__)
+    parser.add_argument("--stores", default="sqlite,maildir")
+    parser.add_argument("--messages", type=int, default=100_000)
+    parser.add_argument("--million", action="store_true", help="also 1,000,000 with sqlite")
+    parser.add_argument("--folder", type=Path, help="where the stores are; some GiB")
+    parser.add_argument("--rival", type=int, default=2000, help="messages for MailDev, or 0")
+    parser.add_argument("--write", action="store_true", help="write docs/performance.md")
+    parser.add_argument("--record", type=Path, help="measure nothing, take this record")
+    args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped
+    record = json.loads(args.record.read_text()) if args.record else measured(args)
+    found = search_document.parts(record)
+    say("\n\n".join(found.values()))
+    if args.write:
+        DOCUMENT.write_text(filled(DOCUMENT.read_text(), found))
+
+
+def measured(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure all, and keep the record."""
+    wanted = [(store, args.messages) for store in args.stores.split(",") if store]
+    wanted += [("sqlite", 1_000_000)] if args.million else []
+    record: dict[str, Any] = {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "machine": f"{os.cpu_count()} processors, Python {sys.version.split()[0]}",
+        "commit": commit(),
+        "load": [round(os.getloadavg()[0], 1)],
+        "runs": [],
+    }
+    for store, messages in wanted:
+        with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+            name = f"{folder}/{'x.db' if store == 'sqlite' else 'm'}"
+            record["runs"].append(run(f"{store}:{name}", messages))
+    record["receiving"] = {}
+    if shutil.which("smtp-source"):
+        with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+            record["receiving"] = receiving(Path(folder), 20_000, 5)
+    record["rival"] = _beside_maildev(args.rival)
+    record["load"].append(round(os.getloadavg()[0], 1))
+    EVIDENCE.parent.mkdir(exist_ok=True)
+    EVIDENCE.write_text(json.dumps(record, indent=1))
+    return record
+
+
+def _beside_maildev(messages: int) -> dict[str, Any]:
+    if not messages:
+        return {"missing": "not asked for"}
+    try:
+        return search_rival.compared(Mail, Served, messages)
+    except (NotStartedError, OSError, subprocess.SubprocessError) as error:
+        return {"missing": str(error)}
 
 
 if __name__ == "__main__":

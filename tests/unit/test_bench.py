@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.bench import comparison, document, plots, stacks
+from tests.bench import comparison, document, plots, search_document, stacks
 from tests.bench.generator import CONNECTIONS, WORKLOADS, GeneratorError, command, messages_for
 from tests.bench.summary import (
     CLAIMS,
@@ -218,3 +218,41 @@ def test_stacks_become_a_table_of_what_a_message_costs():
         "| sending (kernel) | 30.0 | 0.0 |",
         "| other | 10.0 | 10.0 |",
     ]
+
+
+@pytest.fixture
+def reading():
+    figures = {"summaries": 2000, "words": 1500, "index": 1.05, "ready": 0.5, "peak": 70}
+    times = {"to:": {"p50": 1, "p95": 30, "found": 1}}
+    return {
+        "date": "2026-01-02",
+        "machine": "2 processors",
+        "commit": "abc",
+        "load": [2.0, 1.0],
+        "runs": [
+            {"store": store, "messages": messages, "times": times, **figures}
+            for store, messages in (("sqlite", 100_000), ("sqlite", 1_000_000))
+        ],
+        "receiving": {"with": [105, 100, 101], "without": [100, 99, 98]},
+        "rival": {"missing": "npm is not installed"},
+    }
+
+
+def test_the_tables_about_reading_tell_the_record(reading):
+    found = search_document.parts(reading)
+    assert found["reading-run"] == "2 processors, commit abc, 2026-01-02; load average 1.0 to 2.0."
+    assert "| to: | 20 | **30** | 30 |" in found["reading"]  # twice as long at a million
+    assert "| a list page | 10 | – | – |" in found["reading"]
+    assert "| index, times the mail | at most 1.5 | 1.05 | 1.05 |" in found["index"]
+    assert "101 us of processor time with HTTP and the index, and 99 us" in found["receiving"]
+    assert "98% of the speed" in found["receiving"]
+    assert found["maildev"] == "MailDev was not compared: npm is not installed."
+    figures = {"received": 164.2, "a list page": 12.34, "a word": 34.56, "memory": 99.9}
+    rival = search_document.parts({**reading, "rival": {"messages": 2000, "MailDev": figures}})
+    assert "| 2,000 messages | MailDev |" in rival["maildev"]
+    assert "| a search for a word, ms | 34.6 |" in rival["maildev"]
+
+
+def test_the_document_has_every_mark_about_reading(reading):
+    text = document.DOCUMENT.read_text()
+    assert document.filled(text, search_document.parts(reading)) != text

@@ -556,4 +556,6 @@ def test_a_burst_after_a_quiet_time_is_busy_at_once(monkeypatch):
     now += 3600
     assert busy.is_busy(100)  # not a hundred in an hour
     now += follower.LOOK_SECONDS
+    assert busy.is_busy(100)  # senders pause now and then
+    now += follower.CALM_SECONDS
     assert not busy.is_busy(100)

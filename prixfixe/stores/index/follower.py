@@ -38,8 +38,10 @@ T = TypeVar("T")
 
 BUSY_RATE = 200.0  # messages a second; a server that takes more has no time for the index
 LOOK_SECONDS = 0.1  # between two looks at how busy the server is
+CALM_SECONDS = 0.5  # without so much mail, until the server is no longer busy: senders pause
 RETRY_SECONDS = 5.0  # after trouble with the store or the disk
-FEED = 1000  # messages whose words are fed in one transaction
+FEED = 1000  # messages whose words are fed in one transaction, at most
+PURGE = 128  # messages whose words are taken out in one
 CLOSE_SECONDS = 2.0
 # The index stops while so much more than the store's reserve is free.
 SPARE_BYTES = 64 << 20
@@ -217,7 +219,8 @@ class Index:
         if asked or not self._is_in_step:
             return True
         catalog = steps.catalog
-        return bool(catalog.feed(FEED, self._is_unasked) or catalog.purge(FEED) or self._asked)
+        fed = catalog.feed(FEED, self._has_time)
+        return bool(fed or catalog.purge(PURGE) or self._asked)
 
     def _may_go_on(self, asked: list[Future[Any]]) -> bool:
         """Whether somebody waits, or nobody would be kept waiting."""
@@ -225,6 +228,10 @@ class Index:
             return False
         if any(not future.cancelled() for future in asked):
             return True
+        return self._has_time()
+
+    def _has_time(self) -> bool:
+        """Whether nobody waits for an answer, and mail does not come fast."""
         return self._is_unasked() and self._is_calm()
 
     def _is_unasked(self) -> bool:
@@ -317,7 +324,7 @@ class _Busy:
     """How fast messages come, from their number now and then."""
 
     def __init__(self) -> None:
-        self._at, self._count, self._is_busy = time.monotonic(), 0, False
+        self._at, self._count, self._until = time.monotonic(), 0, float("-inf")
 
     def is_busy(self, count: int) -> bool:
         """Whether more came lately than leaves time for the index."""
@@ -325,6 +332,7 @@ class _Busy:
         if now - self._at >= LOOK_SECONDS:
             # After a quiet time what came is taken to have come lately: a burst begins.
             seconds = min(now - self._at, 2 * LOOK_SECONDS)
-            self._is_busy = count - self._count > BUSY_RATE * seconds
+            if count - self._count > BUSY_RATE * seconds:
+                self._until = now + CALM_SECONDS
             self._at, self._count = now, count
-        return self._is_busy
+        return now < self._until
