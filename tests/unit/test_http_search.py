@@ -8,6 +8,13 @@ from datetime import UTC, datetime
 import pytest
 
 from prixfixe.cli.main import main
+from prixfixe.http.api.stored_mail import SlowSearching
+from prixfixe.mail.message import Envelope, IdSource, Message
+from prixfixe.mail.query import parse_query
+from prixfixe.stores import in_process
+from prixfixe.stores.base import StoreOptions
+from prixfixe.stores.index import SearchGivenUpError
+from prixfixe.stores.memory import MemoryReader, MemoryStore
 from tests.conftest import PATIENCE, until
 from tests.unit.test_http import client, deliver, serve
 
@@ -271,3 +278,90 @@ async def test_delete_deletes_what_matches(api, capsys):
 def test_a_command_says_that_no_server_answers(capsys, closed_port):
     assert main(["delete", "x", "--http", f"http://127.0.0.1:{closed_port}"]) == 1
     assert "no answer from http://127.0.0.1" in capsys.readouterr().err
+
+
+# --- a store of another package, without an index
+
+
+class Plain(MemoryReader):
+    """A reader that lists and reads, and nothing more; `gate` holds up who reads."""
+
+    gate = None
+    waiting = 0
+
+    def get(self, message_id):
+        if Plain.gate is not None and threading.current_thread().name == "prixfixe-search":
+            Plain.waiting += 1
+            Plain.gate.wait(PATIENCE)
+        return super().get(message_id)
+
+
+@pytest.fixture
+async def plain(serve, client, monkeypatch):
+    """An API on a store in memory that nothing follows."""
+    monkeypatch.setattr(in_process, "MEMORY", in_process.MEMORY._replace(index_path=None))
+    monkeypatch.setattr("prixfixe.stores.memory.MemoryReader", Plain)
+    monkeypatch.setattr(Plain, "gate", None)
+    return Api(await serve(SMTP_STORE="memory:"), client)
+
+
+async def test_a_store_without_an_index_answers_the_same(plain):
+    names = [await deliver(plain.running, letter(f"n{n}", body=f"word{n}")) for n in range(3)]
+    assert await plain.found("word1") == await plain.found("subject:n1") == [names[1]]
+    assert await plain.found("-word1") == [names[2], names[0]]
+    page = await plain.get("search", query="word", start=1, limit=1)
+    assert (page["messages_count"], [one["ID"] for one in page["messages"]]) == (3, [names[1]])
+    assert "NotIndexed" not in page
+    assert (await plain.get("message/latest", query="word0"))["ID"] == names[0]
+    created = datetime.fromisoformat(page["messages"][0]["Created"]).timestamp()
+    assert await plain.ids("messages", before=int(created * 1000) + 60_000) == names[::-1]
+    assert await plain.ids("messages", before=1_000_000_000_000) == []
+    assert await plain.ids("wait", query="word2", timeout=0) == [names[2]]
+    assert await plain.ids("wait", subject="n0", since="2001-01-01T00:00:00Z") == [names[0]]
+    await plain.ask("DELETE", "search", params={"query": "word0"})
+    assert await plain.ids("messages") == [names[2], names[1]]
+    await plain.ask("PUT", "messages", 501, json={"Read": True})
+    assert await plain.get("tags") == []
+
+
+async def test_a_search_without_an_index_holds_up_no_list(plain):
+    names = [await deliver(plain.running, letter(f"n{n}")) for n in range(3)]
+    Plain.gate, Plain.waiting = threading.Event(), 0
+    asked = asyncio.create_task(plain.found("hello"))
+    await until(lambda: Plain.waiting == 1)
+    assert await plain.ids("messages") == names[::-1]
+    Plain.gate.set()
+    assert await asked == names[::-1]
+
+
+async def test_a_search_without_an_index_ends_when_nobody_waits_for_it():
+    store, ids, gate, read = MemoryStore(StoreOptions()), IdSource(), threading.Event(), []
+    await store.open()
+    for _ in range(3):
+        made, at = ids()
+        await store.put(Message(made, at, Envelope("a@x.test", ()), b"Subject: x\r\n\r\n"))
+
+    class Slow(MemoryReader):
+        def get(self, message_id):
+            read.append(message_id)
+            gate.wait(PATIENCE)
+            return super().get(message_id)
+
+    searching = SlowSearching(lambda: Slow(store))
+    query = parse_query("subject:x")
+
+    def work(mail, is_over):
+        return [one.id for one in mail.matching(query, mail.reader.ids(), is_over)]
+
+    first, second = (asyncio.create_task(searching.ask(work)) for _ in range(2))
+    await until(lambda: len(read) == 1)
+    first.cancel()
+    second.cancel()
+    await asyncio.gather(first, second, return_exceptions=True)
+    gate.set()
+    assert len(await searching.ask(work)) == 3
+    assert len(read) == 3  # one of the first search, which is remembered, and two
+    searching.close()
+    with pytest.raises(SearchGivenUpError):
+        await searching.ask(work)
+    await store.close()

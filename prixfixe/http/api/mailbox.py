@@ -16,19 +16,19 @@ from starlette.exceptions import HTTPException
 
 from prixfixe.http.api import mailpit
 from prixfixe.http.api.index_threads import IndexView, Searching
-from prixfixe.http.api.mailpit import Entry, Listing
-from prixfixe.http.api.summaries import Listed, Summaries
-from prixfixe.mail.mime import parse_message
+from prixfixe.http.api.mailpit import Listing
+from prixfixe.http.api.stored_mail import SlowSearching, StoredMail
+from prixfixe.mail.query import Query, Term
 from prixfixe.runtime.worker import Worker
-from prixfixe.stores.base import DamagedError, StoreError
+from prixfixe.stores.base import StoreError
 from prixfixe.stores.index import Counts, SearchGivenUpError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
+    from prixfixe.http.api.mailpit import Entry
     from prixfixe.http.api.wait_condition import WaitCondition
     from prixfixe.mail.message import Message
-    from prixfixe.mail.query import Query
     from prixfixe.stores.base import Reader, Totals
     from prixfixe.stores.index import Index, IndexReader
     from prixfixe.stores.index.catalog import Catalog
@@ -72,18 +72,17 @@ class _Page:
 class Mailbox:
     """The messages of a store as HTTP asks for them; every coroutine works in a thread.
 
-    Lists come from the index where it is in step with the store, else from the store. Searches ask
-    the index, in a thread of their own; without an index they look at all mail.
+    Lists come from the index where it is in step with the store, else from the store. Searches have
+    a thread of their own: they ask the index, or look at all mail where there is none.
     """
 
     def __init__(self, open_reader: Callable[[], Reader], index: Index | None = None) -> None:
-        self._open = open_reader
-        self._opened: Reader | None = None
+        self._mail = StoredMail(open_reader)
         self._thread = Worker("prixfixe-read")
-        self._summaries = Summaries()
         self._index = index
         self._view = None if index is None else IndexView(index)
         self._searching = None if index is None else Searching(index)
+        self._slow = SlowSearching(open_reader) if index is None else None
         self.is_stopping = False
 
     def _asked(self, work: Callable[[], T]) -> asyncio.Future[T]:
@@ -107,11 +106,16 @@ class Mailbox:
                 raise HTTPException(503, "the server is shutting down") from None
             raise
 
+    async def _looked(self, work: Callable[[StoredMail, Callable[[], bool]], T]) -> T:
+        """Look at all mail; there is no index."""
+        if self._slow is None:
+            raise RuntimeError("expected no index")
+        with self._explained():
+            return await self._slow.ask(work)
+
     @property
     def _reader(self) -> Reader:
-        if self._opened is None:
-            self._opened = self._open()
-        return self._opened
+        return self._mail.reader
 
     async def totals(self) -> Totals:
         """Return the counts of what is kept."""
@@ -157,6 +161,9 @@ class Mailbox:
 
         `is_sure` is what `can_list` said. Without `before` the store can list too.
         """
+        if self._index is None and before is not None:
+            earlier = Query((Term("after", before, is_negated=True),))
+            return await self._looked(_slow_page(earlier, start, limit))
 
         def work() -> Listing:
             page = self._indexed_page(start, limit, before, is_sure=is_sure)
@@ -185,7 +192,7 @@ class Mailbox:
     async def search(self, query: Query, start: int, limit: int, *, is_sure: bool) -> Listing:
         """Return a page of what matches, newest first; `is_sure` is what `can_search` said."""
         if self._index is None or self._searching is None:
-            return await self._run(lambda: self._slow_search(query, start, limit))
+            return await self._looked(_slow_page(query, start, limit))
         kept = 0 if is_sure else (await self.totals()).messages
         with contextlib.suppress(StoreError):
             found, counts, all_counts, tags = await self._searched(
@@ -208,8 +215,10 @@ class Mailbox:
     async def matching_ids(self, query: Query) -> list[str]:
         """Return the ids of all messages that match; 503 while not all can be looked at."""
         if self._index is None or self._searching is None:
-            return await self._run(
-                lambda: [entry.id for entry in self._matching(query, self._reader.ids())]
+            return await self._looked(
+                lambda mail, is_over: [
+                    entry.id for entry in mail.matching(query, mail.reader.ids(), is_over)
+                ]
             )
         if not await self.can_search():
             raise HTTPException(503, NOT_INDEXED)
@@ -221,7 +230,7 @@ class Mailbox:
         Where fields are compared exactly, `limit` bounds what is compared.
         """
         if self._index is None or self._searching is None:
-            return await self._run(lambda: self._slow_newest(condition, limit)), True
+            return await self._looked(_slow_newest(condition, limit)), True
         is_sure = await self.can_search()
         takes = condition.takes if condition.looks_at_entries else None
         with contextlib.suppress(StoreError):
@@ -234,7 +243,7 @@ class Mailbox:
 
     async def match(self, query: Query, message_id: str) -> Entry | None:
         """Return the message's entry if it matches."""
-        return await self._run(lambda: next(self._matching(query, [message_id]), None))
+        return await self._run(lambda: next(self._mail.matching(query, [message_id]), None))
 
     async def catch_up(self, seconds: float) -> bool:
         """Wait until a search can look at all that is kept."""
@@ -262,8 +271,9 @@ class Mailbox:
 
     async def close(self) -> None:
         """Give up what was asked, release the reader and end the thread, unless it is busy."""
-        if self._searching is not None:
-            self._searching.close()
+        for searching in (self._searching, self._slow):
+            if searching is not None:
+                searching.close()
         self._thread.give_up()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
@@ -308,16 +318,12 @@ class Mailbox:
             some = names[at : at + _LOOKED_UP]
             known = self._known(some)
             for name in some:
-                entry = known.get(name) or self._entry(name)
+                entry = known.get(name) or self._mail.entry(name)
                 if entry is not None:
                     page.add(entry)
                 if page.is_full:
                     return page.entries
         return page.entries
-
-    def _entry(self, name: str) -> Entry | None:
-        summary = self._summary(name)
-        return None if summary is None else summary.entry
 
     def _known(self, names: list[str]) -> dict[str, Entry]:
         found = self._asked_index(lambda index: index.entries(names)) or {}
@@ -345,54 +351,32 @@ class Mailbox:
     def _release(self) -> None:
         if self._view is not None:
             self._view.close()
-        if self._opened is not None:
-            self._opened.close()
+        self._mail.close()
 
-    def _summary(self, message_id: str) -> Listed | None:
-        known = self._summaries.get(message_id)
-        if known is not None:
-            return known
-        message = self._whole(message_id)
-        if message is None:
-            return None
-        parsed = parse_message(message.body)
-        made = mailpit.taken_apart(message, parsed, with_body=False)
-        summary = Listed(Entry(message.id, made.record), made.text)
-        self._summaries.add(summary)
-        return summary
 
-    def _whole(self, message_id: str) -> Message | None:
-        try:
-            return self._reader.get(message_id)
-        except DamagedError:  # Listed nowhere, an error when asked for by its id.
-            return None
-
-    def _slow_search(self, query: Query, start: int, limit: int) -> Listing:
+def _slow_page(
+    query: Query, start: int, limit: int
+) -> Callable[[StoredMail, Callable[[], bool]], Listing]:
+    def work(mail: StoredMail, is_over: Callable[[], bool]) -> Listing:
         page, count = _Page(), 0
-        for entry in self._matching(query, self._reader.ids()):
+        for entry in mail.matching(query, mail.reader.ids(), is_over):
             if start <= count < start + limit:
                 page.add(entry)
             count += 1
-        total = self._reader.totals().messages
+        total = mail.reader.totals().messages
         return Listing(page.entries, total, total, count, count)
 
-    def _slow_newest(self, condition: WaitCondition, limit: int) -> list[str]:
-        matching = self._matching(condition.query, self._reader.ids())
+    return work
+
+
+def _slow_newest(
+    condition: WaitCondition, limit: int
+) -> Callable[[StoredMail, Callable[[], bool]], list[str]]:
+    def work(mail: StoredMail, is_over: Callable[[], bool]) -> list[str]:
+        matching = mail.matching(condition.query, mail.reader.ids(), is_over)
         return [entry.id for entry in islice(filter(condition.takes, matching), limit)]
 
-    def _matching(self, query: Query, ids: Iterable[str]) -> Iterator[Entry]:
-        for message_id in list(ids):
-            summary = self._summary(message_id)
-            if summary is None:
-                continue
-            text = summary.search
-            if query.needs_text:
-                message = self._whole(message_id)
-                if message is None:
-                    continue
-                text = mailpit.described(message).text
-            if query.matches(text):
-                yield summary.entry
+    return work
 
 
 def _page_of(index: IndexReader, start: int, limit: int, before: float | None) -> Listing:
