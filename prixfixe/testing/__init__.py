@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prixfixe.testing.attempts import Attempt
+    from prixfixe.testing.container import PrixFixeContainer
     from prixfixe.testing.errors import (
         ExtractError,
         KitError,
@@ -28,6 +29,7 @@ __all__ = [
     "KitError",
     "MailNotFoundError",
     "Message",
+    "PrixFixeContainer",
     "Server",
     "UnexpectedMailError",
 ]
@@ -41,6 +43,7 @@ _PLACES = {
     "Attempt": "attempts",
     "Fault": "faults",
     "Inbox": "inbox",
+    "PrixFixeContainer": "container",
     "Server": "server",
 }
 

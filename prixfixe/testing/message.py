@@ -9,10 +9,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from prixfixe.http.api.mailpit import shown_text
+from prixfixe.mail.extract import (
+    MAX_CODE_LENGTH,
+    MIN_CODE_LENGTH,
+    find_codes,
+    find_links,
+)
 from prixfixe.mail.mime import parse_message
 from prixfixe.mail.summary import contacts
-from prixfixe.testing.errors import ExtractError
-from prixfixe.testing.extract import codes, links
+from prixfixe.testing.errors import ExtractError, KitError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -201,39 +206,47 @@ class Message:
         there = ", ".join(one.name for one in files) or "none"
         raise ExtractError(f"no file named {name!r} in {self!r}; there: {there}")
 
+    @cached_property
+    def _plain(self) -> str:
+        return "\n".join(part.text() for part in self._parsed.plain_texts())
+
     def links(self) -> list[str]:
-        """Return the web links of HTML and text, each once, in their order; entities decoded."""
-        return links(self._parsed)
+        """Return the links of HTML and text, each once; entities are decoded."""
+        return find_links(self._plain, self.html)
 
     def link(self, contains: str = "") -> str:
-        """Return the only link that contains this text.
+        """Return the first link that contains this text.
 
         Raises:
-            ExtractError: there is none, or more than one; the text has all links.
+            ExtractError: there is none; the text has all links.
 
         """
         all_links = self.links()
-        found = [one for one in all_links if contains in one]
-        if len(found) == 1:
-            return found[0]
+        for one in all_links:
+            if contains in one:
+                return one
         wanted = f" that contains {contains!r}" if contains else ""
-        count = len(found) or "no"
         there = "".join(f"\n  {one}" for one in all_links) or " none"
-        raise ExtractError(f"{count} links{wanted} in {self!r}; links there:{there}")
+        raise ExtractError(f"no link{wanted} in {self!r}; links there:{there}")
+
+    def codes(self, length: int = 6) -> list[str]:
+        """Return the codes of so many characters, the most likely first. Raises `KitError`."""
+        if not MIN_CODE_LENGTH <= length <= MAX_CODE_LENGTH:
+            expected = f"expected {MIN_CODE_LENGTH} to {MAX_CODE_LENGTH}"
+            raise KitError(f"length={length!r}: {expected}")
+        return find_codes(self._plain, self.html, self.subject, length)
 
     def code(self, length: int = 6) -> str:
-        """Return the code of so many digits, such as a one-time password.
-
-        Of several, one beside a word such as "code" is taken.
+        """Return the most likely code of so many characters, such as a one-time password.
 
         Raises:
             ExtractError: there is none; the text has the beginning of the message.
 
         """
-        found = codes(self._parsed, length)
+        found = self.codes(length)
         if found:
             return found[0]
-        raise ExtractError(f"no code of {length} digits in {self!r}; it says:\n{self.text[:500]}")
+        raise ExtractError(f"no code of length {length} in {self!r}; it says:\n{self.text[:500]}")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Message) and other.id == self.id

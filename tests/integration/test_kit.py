@@ -256,12 +256,15 @@ def test_links_and_codes(either, inbox):
     assert mail.code() == "482913"
     assert mail.code(length=8) == "20261130"
     assert mail.html.startswith(html)
-    with pytest.raises(ExtractError, match=r"2 links in .*\n  https://a.example/reset"):
-        mail.link()
-    with pytest.raises(ExtractError, match="no links that contains 'nowhere'"):
-        mail.link(contains="nowhere")
-    with pytest.raises(ExtractError, match="no code of 4 digits"):
+    assert mail.link() == mail.links()[0]
+    with pytest.raises(
+        ExtractError, match=r"no link that contains 'no' .*\n  https://a.example/reset"
+    ):
+        mail.link(contains="no")
+    with pytest.raises(ExtractError, match="no code of length 4"):
         mail.code(length=4)
+    with pytest.raises(KitError, match="length=1: expected 3 to 20"):
+        mail.code(length=1)
     with pytest.raises(ExtractError, match="there: none"):
         mail.attachment("x.pdf")
 
