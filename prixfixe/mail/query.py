@@ -206,7 +206,9 @@ def parse_query(text: str, tz: str = "") -> Query:
         raise QueryError("query: a quote is not closed")
     terms = tuple(_term(match, tz) for match in _TERM.finditer(text))
     if not terms:
-        raise QueryError("query: expected words or to:, from:, subject:, message-id:")
+        raise QueryError(
+            "query: expected words, or fields such as to:, cc:, bcc:, from:, subject:, tag:"
+        )
     return Query(terms)
 
 

@@ -21,6 +21,31 @@ _HEAD = """\
 # In a container leave SMTP_STORE and SMTP_HTTP_BIND to the image, and for docker compose give ports
 # as numbers, neither 0 nor off.
 """
+# For which use, in a sentence, and what is set for it in a container.
+_EXAMPLES = {
+    "Development: any login, any line ends, and no lock-out": (
+        "SMTP_AUTH=any",
+        "SMTP_AUTH_INSECURE=true",
+        "SMTP_AUTH_MAX_FAILURES=0",
+        "SMTP_BARE_LF=accept",
+    ),
+    "Staging: mail of one domain, for a week, behind a token": (
+        "SMTP_RECIPIENTS=@staging.example.com",
+        "SMTP_STORE_MAX_AGE=7d",
+        "SMTP_HTTP_TOKEN_FILE=/run/secrets/token",
+    ),
+    "Production: see docs/public.md": (
+        "PRIXFIXE_PUBLISH=0.0.0.0",
+        "SMTP_PORT=25",
+        "SMTP_DOMAIN=mx.example.com",
+        "SMTP_RECIPIENTS=@example.com",
+        "SMTP_TLS_CERT=/run/secrets/cert.pem",
+        "SMTP_TLS_KEY=/run/secrets/key.pem",
+        "SMTP_HTTP_TOKEN_FILE=/run/secrets/token",
+        "SMTP_MAX_CONNECTIONS_PER_IP=20",
+        "SMTP_STORE_MAX_AGE=90d",
+    ),
+}
 _ADVANCED_HEAD = """
 # --- Advanced: the defaults fit nearly every server. docker-compose.yml does not pass these on:
 # name those that you set in docker-compose.override.yml, under `environment` of `smtp`.
@@ -53,7 +78,14 @@ def example() -> str:
     """Return the text of `.env.example`: every setting, its help and its default."""
     plain_rows = [setting for setting in TABLE if not setting.is_advanced]
     advanced = [setting for setting in TABLE if setting.is_advanced]
-    return _HEAD + _rows(plain_rows) + _ADVANCED_HEAD + _rows(advanced)
+    return _HEAD + _uses() + _rows(plain_rows) + _ADVANCED_HEAD + _rows(advanced)
+
+
+def _uses() -> str:
+    blocks = ["\n# --- Three examples to begin with; all settings follow.\n"]
+    for use, lines in _EXAMPLES.items():
+        blocks.append("".join([f"#\n# {use}.\n", *(f"#    {line}\n" for line in lines)]))
+    return "".join(blocks)
 
 
 def _rows(settings: list[Setting]) -> str:

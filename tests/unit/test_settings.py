@@ -457,6 +457,16 @@ def test_example_file_is_generated():
     assert (root / ".env.example").read_text() == example()
 
 
+def test_the_examples_of_uses_are_settings_that_work():
+    uses = re.findall(r"^# (\w+): .*\n((?:#    .+\n)+)", example(), re.MULTILINE)
+    assert [name for name, _ in uses] == ["Development", "Staging", "Production"]
+    for _, lines in uses:
+        pairs = [line.removeprefix("#    ").split("=", 1) for line in lines.splitlines()]
+        environ = {name: value for name, value in pairs if name.startswith("SMTP_")}
+        assert load(environ, lambda _path: "s3cret")
+        assert {name for name, _ in pairs} - set(environ) <= {"PRIXFIXE_PUBLISH"}
+
+
 def test_example_is_the_defaults():
     lines = [line[1:] for line in example().splitlines() if line.startswith("#SMTP_")]
     written = dict(line.split("=", 1) for line in lines)
