@@ -13,6 +13,9 @@ def pytest_addoption(parser):
         help="broken images: some of them, each with its own checks, or each with all",
     )
     parser.addoption(
+        "--alerts", action="store_true", help="provoke alerts until a real Prometheus fires them"
+    )
+    parser.addoption(
         "--previous", metavar="ID", help="the release to upgrade from and to roll back to"
     )
 
