@@ -17,7 +17,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--full", action="store_true", help="every seed, cut and octet that is promised"
     )
-    group.addoption("--failovers", type=int, default=4, help="so many failovers of PostgreSQL")
+    group.addoption("--failovers", type=int, default=3, help="so many failovers of PostgreSQL")
     group.addoption("--pg-seed", type=int, default=1, help="which failovers")
     group.addoption("--seeds", type=int, default=0, help="so many kills and power cuts, instead")
 

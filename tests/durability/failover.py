@@ -147,6 +147,23 @@ class Fleet:
         """Compare the ledger with the store; what was refused may be there all the same."""
         return compare(self.ledger, from_store(self.url), may_refused_stay=True)
 
+    def defects(self) -> list[str]:
+        """Return what servers say of themselves that is wrong."""
+        found = []
+        for number, server in enumerate(self.servers):
+            if "Traceback" in server.logs():
+                found.append(f"server {number} has a defect: see its log")
+            if not until(lambda server=server: self.is_ready(server), 60.0):  # type: ignore[misc]
+                found.append(f"server {number} is not ready, or its index has stopped")
+        return found
+
+    def is_ready(self, server: Running) -> bool:
+        """Whether a server is ready, and its index goes on."""
+        server.http.close()  # an idle one may have been ended
+        server.http.request("GET", "/readyz")
+        answer = server.http.getresponse()
+        return b"stopped" not in answer.read() and answer.status == 200
+
     def close(self) -> None:
         """End everything."""
         self.stop()

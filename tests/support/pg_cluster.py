@@ -24,7 +24,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Cluster", "Node", "binaries", "require_binaries", "running"]
+__all__ = ["Cluster", "Node", "binaries", "require_binaries", "running", "why_missing"]
 
 SETTINGS = """
 listen_addresses = '127.0.0.1'
@@ -63,12 +63,18 @@ def _version(initdb: Path) -> float:
     return 0.0
 
 
+def why_missing() -> str:
+    """Return why no cluster can be made here, or ""."""
+    if binaries() is None:
+        return "no PostgreSQL in /usr/lib/postgresql (Debian: postgresql)"
+    if os.geteuid() == 0 and _user() is None:
+        return "initdb refuses root, and there is no user postgres"
+    return ""
+
+
 def require_binaries() -> Path:
     """Return the folder; skip, or fail in CI, where there is none or no user to run it."""
-    folder = binaries()
-    why = "" if folder else "no PostgreSQL in /usr/lib/postgresql"
-    if not why and os.geteuid() == 0 and _user() is None:
-        why = "initdb refuses root, and there is no user postgres"
+    folder, why = binaries(), why_missing()
     if why or folder is None:
         if os.environ.get("CI"):
             pytest.fail(why)

@@ -180,6 +180,7 @@ def test_a_fault_names_its_remedy(change, quorum, word):
         (asyncpg.TooManyConnectionsError("x"), "io", True),
         (asyncpg.AdminShutdownError("x"), "io", True),
         (asyncpg.InterfaceError("x"), "io", True),
+        (asyncpg.InternalClientError("cannot switch to state 12"), "io", True),
         (ConnectionResetError("x"), "io", True),
         (ValueError("x"), "conflict", False),
     ],

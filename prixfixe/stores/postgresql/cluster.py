@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import asyncpg
 
+from prixfixe.stores.postgresql.errors import FAULTS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -212,7 +214,7 @@ def _sort(
 ) -> None:
     try:
         sessions.append(task.result())
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+    except FAULTS as error:
         state = getattr(error, "sqlstate", None) or ""
         is_for_good = state.startswith(_FOR_GOOD) or isinstance(error, asyncpg.InterfaceError)
         text = f"{host}: {error or type(error).__name__}"

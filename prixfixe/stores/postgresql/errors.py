@@ -8,7 +8,8 @@ from prixfixe.stores.base import StoreError
 
 __all__ = ["FAULTS", "is_passing", "store_error"]
 
-FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError)
+_OF_LINK = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+FAULTS = (asyncpg.PostgresError, *_OF_LINK, ValueError)
 _FULL = ("53100",)
 _OF_A_ROW = ("22", "23", "54")
 # Connections that end or cannot be had, a server that starts, stops or became a standby, a
@@ -21,8 +22,8 @@ def is_passing(error: BaseException) -> bool:
     state = getattr(error, "sqlstate", None) or ""
     if isinstance(error, asyncpg.PostgresError):
         return state.startswith(_PASSING) and not state.startswith(_FULL)
-    is_of_link = isinstance(error, (OSError, asyncpg.InterfaceError))
-    return is_of_link and not isinstance(error, ValueError)  # which a value was
+    # The driver calls a lost connection an internal error at times; a value is a `ValueError`.
+    return isinstance(error, _OF_LINK) and not isinstance(error, ValueError)
 
 
 def store_error(error: BaseException) -> StoreError:

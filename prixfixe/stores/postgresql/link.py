@@ -12,8 +12,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from prixfixe.stores.postgresql.cluster import Cluster, NoPrimaryError
-from prixfixe.stores.postgresql.errors import FAULTS
+from prixfixe.stores.postgresql.cluster import Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -72,7 +71,7 @@ class Link:
 
     async def _run(self) -> None:
         while True:
-            with contextlib.suppress(NoPrimaryError, *FAULTS):
+            with contextlib.suppress(Exception):  # of the driver; the link never ends
                 session = await self._cluster.primary()
                 try:
                     await self._serve(session.connection)
@@ -129,4 +128,6 @@ async def _in_time(connection: Any, work: Any) -> None:  # noqa: ANN401 - the dr
             await asyncio.wait({sent}, timeout=ANSWER_SECONDS)
         if sent.done() and not sent.cancelled():
             sent.exception()  # nobody may be there to take it
+    if not sent.done():
+        raise TimeoutError("the database does not answer")
     sent.result()

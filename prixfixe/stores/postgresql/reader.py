@@ -197,7 +197,7 @@ class PostgresqlReader:
                 raise StoreError("the reader is closed", kind="closed")
             try:
                 return self._run(self._tried_twice(question))
-            except FAULTS as error:
+            except Exception as error:
                 raise store_error(error) from error
 
     async def _tried_twice(self, question: Callable[[Any], Awaitable[T]]) -> T:
@@ -207,7 +207,11 @@ class PostgresqlReader:
             if not is_passing(error):
                 raise
             self._drop()
-        return await self._answer(question)
+        try:
+            return await self._answer(question)
+        except BaseException:
+            self._drop()
+            raise
 
     async def _answer(self, question: Callable[[Any], Awaitable[T]]) -> T:
         """Ask; a connection without an answer in time is dropped. Raises `OSError` and others."""

@@ -305,9 +305,13 @@ class _Database:
             return sent.result()
         except FAULTS as error:
             self._judge(error)
+        except Exception:
+            self._drop()  # whatever it is, nothing else is asked over this connection
+            raise
 
     def _judge(self, error: BaseException) -> NoReturn:
         if not is_passing(error):
+            self._drop_unused()
             raise store_error(error) from error
         raise _Again(store_error(error), was_sent=True) from error
 

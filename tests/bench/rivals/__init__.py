@@ -9,6 +9,7 @@ from tests.bench.rivals.image import Image
 from tests.bench.rivals.opensmtpd import OpenSmtpd
 from tests.bench.rivals.ours import PrixFixe
 from tests.bench.rivals.postfix import Postfix
+from tests.bench.rivals.replicated import Replicated
 from tests.bench.rivals.sink import Sink
 from tests.bench.rivals.stock import Stock
 
@@ -23,6 +24,7 @@ RIVALS: dict[str, Rival] = {
         PrixFixe("discard"),
         PrixFixe("sqlite"),
         PrixFixe("maildir"),
+        Replicated(),
         Image("discard"),
         Image("sqlite"),
         Stock("asyncio"),

@@ -18,11 +18,17 @@ if TYPE_CHECKING:
 __all__ = ["STORES", "PrixFixe", "commit"]
 
 READY = re.compile(r"^prixfixe ready smtp=127\.0\.0\.1:(\d+) ", re.MULTILINE)
-STORES = {"discard": "discard:", "sqlite": "sqlite:{}/mail.db", "maildir": "maildir:{}/mail"}
+STORES = {
+    "discard": "discard:",
+    "sqlite": "sqlite:{}/mail.db",
+    "maildir": "maildir:{}/mail",
+    "postgresql": "",
+}
 TITLES = {
     "discard": "PrixFixe, `discard`",
     "sqlite": "PrixFixe, `sqlite` (fsynced)",
     "maildir": "PrixFixe, `maildir` (fsynced)",
+    "postgresql": "PrixFixe, `postgresql` (fsynced on a primary and a standby)",
 }
 
 

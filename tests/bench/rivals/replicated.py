@@ -1,0 +1,39 @@
+"""PrixFixe on a PostgreSQL with two synchronous standbys, all on this machine and one disk.
+
+Owns: a cluster of three, made at the first start and ended with the program. Promises: each start
+has an empty store. Refuses: to count the database's processor time as the server's.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+from typing import TYPE_CHECKING
+
+from tests.bench.rivals.ours import PrixFixe
+from tests.support import pg_cluster
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.bench.rivals.base import Running
+
+__all__ = ["Replicated"]
+
+
+class Replicated(PrixFixe):
+    """The store `postgresql`."""
+
+    def __init__(self) -> None:
+        super().__init__("postgresql")
+        self._cluster: pg_cluster.Cluster | None = None
+
+    def missing(self) -> str:
+        return pg_cluster.why_missing()
+
+    def start(self, folder: Path, **settings: str) -> Running:
+        if self._cluster is None:
+            stack = contextlib.ExitStack()
+            self._cluster = stack.enter_context(pg_cluster.running())
+            atexit.register(stack.close)
+        return super().start(folder, SMTP_STORE=self._cluster.new_url(), **settings)
