@@ -203,6 +203,18 @@ def floods(session: nox.Session) -> None:
     session.run("pytest", *_tests(session, "tests/floods"), *order, f"--junitxml={report}")
 
 
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Use the inbox page in a real browser, and open hostile mail in it; needs chromium.
+
+    [--all] for the figures with 100,000 messages, [--pictures] to write those of docs/page.
+    """
+    _install(session, "browser")
+    report = EVIDENCE / "browser.xml"
+    order = ("-p", "no:randomly")  # one browser, one server
+    session.run("pytest", *_tests(session, "tests/browser"), *order, f"--junitxml={report}")
+
+
 # --- for releases, the weekly run, and by hand
 
 
@@ -339,5 +351,15 @@ def announce(session: nox.Session) -> None:
 
 
 nox.options.sessions = [
-    *("lint", "typecheck", "unit", "durability", "container", "load", "floods", "package"),
+    *(
+        "lint",
+        "typecheck",
+        "unit",
+        "durability",
+        "container",
+        "load",
+        "floods",
+        "browser",
+        "package",
+    ),
 ]

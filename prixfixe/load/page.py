@@ -1,9 +1,10 @@
-"""Results as one self-contained HTML page, without scripts."""
+"""Results as one self-contained HTML page, without scripts, in the look of the inbox page."""
 
 from __future__ import annotations
 
 import base64
 import datetime as dt
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from prixfixe.load.outcome import merged
@@ -25,11 +26,13 @@ _TEMPLATE = """\
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ title }}</title>
 <style>
-body { font: 15px/1.5 sans-serif; max-width: 60rem; margin: 2rem auto; color: #222 }
-table { border-collapse: collapse; margin: 1rem 0 } img { max-width: 100% }
-th, td { padding: .2rem .6rem; border-bottom: 1px solid #ddd; text-align: right }
-th:first-child, td:first-child { text-align: left } .fault { color: #b00 }
-.fact { margin: 0; color: #555 }
+{{ look }}
+body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+table { margin: 1rem 0; }
+th, td { text-align: end; font-variant-numeric: tabular-nums; }
+th:first-child, td:first-child { text-align: start; }
+img { max-width: 100%; padding: 0.5rem; border-radius: 8px; background: #fff; }
+.fact { margin: 0; color: var(--muted); }
 </style>
 <h1>{{ title }}</h1>
 {% for line in facts %}<p class="fact">{{ line }}</p>
@@ -66,7 +69,9 @@ def as_html(
 
     """
     from jinja2 import Environment  # of an extra
+    from markupsafe import Markup  # of the same one
 
+    look = (files("prixfixe.http") / "web" / "look.css").read_text()
     total = merged(outcome for _, outcome in named)
     drawings = [(one.title, _base64(one.svg(lines or named))) for one in DRAWINGS]
     page = Environment(autoescape=True).from_string(_TEMPLATE)
@@ -77,6 +82,7 @@ def as_html(
         drawings=drawings,
         faults=faults,
         facts=facts,
+        look=Markup(look),  # noqa: S704 - a file of the package
     )
 
 

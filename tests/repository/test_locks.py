@@ -49,6 +49,7 @@ GROUPS = {
     "image.txt": [],
     "dev.txt": ["lint", "typecheck", "test", "container", "nox"],
     "bench.txt": ["bench"],
+    "browser.txt": ["browser"],
     "fuzz.txt": ["fuzz"],
     "release.txt": ["release"],
 }

@@ -6,7 +6,7 @@ import pytest
 
 from tests.repository.workflows import ROOT
 
-SESSIONS = ("container", "load", "floods", "docs", "package", "durability", "unit")
+SESSIONS = ("container", "load", "floods", "docs", "package", "durability", "unit", "browser")
 
 
 @pytest.fixture(scope="module")

@@ -79,7 +79,7 @@ def test_every_file_of_the_page_has_a_route_and_is_within_the_bound():
     names = {path.name for path in WEB.iterdir()}
     assert names == set(FILES.values())
     weighed = [path for path in WEB.iterdir() if path.suffix in (".html", ".css", ".js")]
-    assert sum(path.stat().st_size for path in weighed) <= 68_000
+    assert sum(path.stat().st_size for path in weighed) <= 60_000
 
 
 def test_no_file_of_the_page_writes_markup_or_names_another_host():

@@ -24,7 +24,7 @@ _CID = re.compile(r"\bcid:([^\s\"'<>()\\]{1,1000})", re.IGNORECASE)
 _IMAGE = re.compile(r"image/(?:png|jpe?g|gif|webp|avif|bmp|svg\+xml|x-icon)")
 _LINK = re.compile(r"<(a|area)(?=[\s/>])", re.IGNORECASE)
 _HINT = re.compile(r"<(link)(?=[\s/>])", re.IGNORECASE)
-_FRAME = re.compile(r"<(iframe)(?=[\s/>])", re.IGNORECASE)
+_FRAME = re.compile(r"<(i?frame|object|embed|portal|fencedframe)(?=[\s/>])", re.IGNORECASE)
 _REMOTE = " https: http:"
 
 
@@ -53,8 +53,8 @@ def viewed_html(parsed: Parsed, *, is_remote: bool = False) -> str | None:
         return None
     html = _with_pictures(shown.text(MAX_SHOWN), parsed)
     html = _LINK.sub(r'<\1 target="_blank" rel="noopener noreferrer"', html)
-    html = _FRAME.sub(r'<\1 srcdoc=""', html)
-    # A hint opens connections that no policy forbids.
+    # A frame whose load is forbidden, and a hint, may still open a connection.
+    html = _FRAME.sub(r'<\1 src="about:blank" srcdoc="" data=""', html)
     return html if is_remote else _HINT.sub(r'<\1 rel="none"', html)
 
 

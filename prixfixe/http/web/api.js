@@ -11,15 +11,8 @@ let cookieSince = 0;
 export const hasToken = () => token !== "";
 export const headers = () => (token ? { Authorization: `Bearer ${token}` } : {});
 
-export class ApiError extends Error {
-	constructor(status, message) {
-		super(message);
-		this.status = status;
-	}
-}
-
 /** Ask for the token, once for all who wait for it. */
-export function askForToken() {
+function askForToken() {
 	asking ??= (async () => {
 		const wrong = token !== "";
 		const input = el("input", { id: "token", type: "password", autocomplete: "off", required: true, spellcheck: "false" });
@@ -41,59 +34,36 @@ export function askForToken() {
 }
 
 /** Return an answer that is good, or throw what went wrong in words. */
-export async function request(path, { method = "GET", body, signal, more = {} } = {}) {
+export async function request(path, { method, body, signal, more } = {}) {
 	for (;;) {
-		const sent = { ...headers(), ...more, ...(body === undefined ? {} : { "Content-Type": "application/json" }) };
 		const used = token;
-		const answer = await fetch(path, {
-			method,
-			body: body === undefined ? undefined : JSON.stringify(body),
-			headers: sent,
-			signal,
-			cache: "no-store",
-			credentials: "same-origin",
-			redirect: "error",
+		const kind = body && { "Content-Type": "application/json" };
+		const options = { method, signal, body: body && JSON.stringify(body), headers: { ...headers(), ...kind, ...more }, cache: "no-store", redirect: "error" };
+		const answer = await fetch(path, options).catch(() => {
+			throw new Error("The server cannot be reached.");
 		});
-		if (answer.status === 401) {
-			if (used === token) await askForToken();
-			continue;
-		}
 		if (answer.ok) return answer;
-		let words = answer.statusText;
-		try {
-			words = (await answer.json()).Error || words;
-		} catch {
-			// Not from this server: a proxy's words are of no use here.
+		if (answer.status !== 401) {
+			const { Error: words = answer.statusText } = await answer.json().catch(() => ({}));
+			throw Object.assign(new Error(words), { status: answer.status });
 		}
-		throw new ApiError(answer.status, words);
+		if (used === token) await askForToken(); // Another request may have asked meanwhile.
 	}
 }
 
 export const json = async (path, options) => (await request(path, options)).json();
 
-/** Read the beginning of an answer as bytes; `isWhole` says whether that is all. */
+/** Read the beginning of an answer as text; `isWhole` says whether that is all. */
 export async function beginning(path, most, signal) {
-	const answer = await request(path, { signal });
-	const reader = answer.body.getReader();
-	const pieces = [];
-	let length = 0;
-	for (;;) {
+	const reader = (await request(path, { signal })).body.pipeThrough(new TextDecoderStream()).getReader();
+	for (let text = ""; ; ) {
 		const { done, value } = await reader.read();
-		if (done) break;
-		pieces.push(value);
-		length += value.length;
-		if (length > most) {
-			reader.cancel().catch(() => {});
-			break;
-		}
+		if (done) return { text, isWhole: true };
+		text += value;
+		if (text.length <= most) continue;
+		reader.cancel().catch(() => {});
+		return { text: text.slice(0, most), isWhole: false };
 	}
-	const bytes = new Uint8Array(Math.min(length, most));
-	let at = 0;
-	for (const piece of pieces) {
-		bytes.set(piece.subarray(0, bytes.length - at), at);
-		at += Math.min(piece.length, bytes.length - at);
-	}
-	return { text: new TextDecoder().decode(bytes), isWhole: length <= most };
 }
 
 /** Let frames load mail: they send no header, so the token is exchanged for a cookie. */

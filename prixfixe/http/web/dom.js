@@ -1,5 +1,7 @@
 // Elements without markup: text goes in as text, and there is no other way in.
 
+import { visible } from "./text.js";
+
 export const $ = (id) => document.getElementById(id);
 
 /** Make an element, as `el("p.class", {attributes}, children)`; `on…` are listeners, children text or nodes. */
@@ -31,7 +33,6 @@ const PATHS = {
 	link: "M8.500 11.500a3 3 0 0 0 4.300 0l2.400-2.400a3 3 0 0 0-4.300-4.300l-1 1m1.600 2.700a3 3 0 0 0-4.300 0l-2.400 2.400a3 3 0 0 0 4.300 4.300l1-1",
 	open: "M3 6h14v9H3zM3 6.500l7 5 7-5",
 	save: "M10 3v9m-3.500-3.500L10 12l3.500-3.500M4 16h12",
-	alert: "M10 7v4m0 2.500v.01M10 3l8 14H2z",
 };
 
 export function icon(name) {
@@ -48,6 +49,19 @@ export function button(label, { icon: name, ...attributes } = {}) {
 	return el("button", { type: "button", ...attributes }, name && icon(name), el("span", label));
 }
 
+/** A table of names and what they are; all of it is a stranger's text. */
+export const table = (rows) => el("table", el("tbody", rows.map(([name, value]) => el("tr", el("th", { scope: "row" }, visible(name)), el("td", el("bdi", visible(`${value}`)))))));
+
+/** Make a listener that says what went wrong. */
+export const tried = (work) => async () => {
+	try {
+		return await work();
+	} catch (error) {
+		toast(error.message);
+		return null;
+	}
+};
+
 let fading;
 export function toast(text) {
 	$("toast").textContent = text;
@@ -55,17 +69,16 @@ export function toast(text) {
 	fading = setTimeout(() => $("toast").replaceChildren(), 4000);
 }
 
-/** Ask in a dialog; the promise is true for yes. `fill` may add to it, and gets what closes it. */
-export function ask(title, body, { yes, isDanger = false, no = "Cancel", onYes } = {}) {
+/** Ask in a dialog; the promise is true for yes. */
+export function ask(title, body, { yes, isDanger = false, no = "Cancel" }) {
 	return new Promise((done) => {
 		const before = document.activeElement;
 		const form = el("form", { method: "dialog" }, el("h2", { id: "asked" }, title), body);
 		const dialog = el("dialog", { "aria-labelledby": "asked" }, form);
-		const accept = el("button", { type: "submit", class: isDanger ? "main danger" : "main", autofocus: true }, yes);
-		form.append(el("div.actions", no && el("button", { type: "button", onclick: () => dialog.close() }, no), accept));
+		const accept = el("button", { type: "submit", class: isDanger ? "main danger" : "main" }, yes);
+		form.append(el("div.actions", no && button(no, { onclick: () => dialog.close() }), accept));
 		form.addEventListener("submit", (event) => {
 			event.preventDefault();
-			if (onYes && onYes(form) === false) return;
 			dialog.close("yes");
 		});
 		dialog.addEventListener("close", () => {
@@ -75,6 +88,7 @@ export function ask(title, body, { yes, isDanger = false, no = "Cancel", onYes }
 		});
 		document.body.append(dialog);
 		dialog.showModal();
+		(form.querySelector("input") || accept).focus({ preventScroll: true });
 	});
 }
 

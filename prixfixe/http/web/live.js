@@ -1,6 +1,6 @@
 // Events by a streaming fetch, since an EventSource cannot send the token in a header.
 
-import { askForToken, headers } from "./api.js";
+import { request } from "./api.js";
 
 const SILENCE_MS = 40000; // the server says something every 15 seconds
 const FIRST_MS = 500;
@@ -14,32 +14,25 @@ export async function listen(on) {
 	for (;;) {
 		let words = "The connection is lost.";
 		const stop = new AbortController();
-		let silence = setTimeout(() => stop.abort(), SILENCE_MS);
+		const alive = () => {
+			clearTimeout(silence);
+			silence = setTimeout(() => stop.abort(), SILENCE_MS);
+		};
+		let silence;
+		alive();
 		try {
-			const answer = await fetch("/api/v1/events", {
-				headers: { Accept: "text/event-stream", ...headers(), ...(last && { "Last-Event-ID": last }) },
-				cache: "no-store",
-				redirect: "error",
-				signal: stop.signal,
-			});
-			if (answer.status === 401) {
-				clearTimeout(silence);
-				await askForToken();
-				continue;
-			}
-			if (answer.status === 400) last = "";
-			if (!answer.ok) throw new Error(answer.status === 503 ? "The server takes no more listeners." : `The server answered ${answer.status}.`);
+			const answer = await request("/api/v1/events", { signal: stop.signal, more: last && { "Last-Event-ID": last } });
 			on.up(wasDown);
 			wasDown = false;
 			wait = FIRST_MS;
 			for await (const event of events(answer.body)) {
-				clearTimeout(silence);
-				silence = setTimeout(() => stop.abort(), SILENCE_MS);
-				if (event.id) last = event.id;
+				alive();
+				last = event.id || last;
 				if (event.name) on.event(event.name, JSON.parse(event.data));
 			}
 		} catch (error) {
-			if (error.message?.startsWith("The server")) words = error.message;
+			if (error.status === 400) last = "";
+			if (error.status === 503) words = "The server takes no more listeners.";
 		}
 		clearTimeout(silence);
 		wasDown = true;

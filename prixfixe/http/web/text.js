@@ -12,7 +12,7 @@ export function visible(text) {
 }
 
 /** One line for lists and headings. */
-export const line = (text) => visible(text.replace(/[\r\n\t]+/g, " ")).trim();
+export const line = (text) => visible(text.slice(0, 4096).replace(/[\r\n\t]+/g, " ")).trim();
 
 export function size(bytes) {
 	if (bytes < 1000) return `${bytes} B`;
@@ -23,7 +23,10 @@ export function size(bytes) {
 const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hour12: false });
 const DAY = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 const FULL = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
-export const full = (when) => FULL.format(when);
+export function full(when) {
+	const time = new Date(when);
+	return Number.isNaN(+time) ? line(when) : FULL.format(time);
+}
 
 export function short(when, now = new Date()) {
 	if (when.toDateString() === now.toDateString()) return CLOCK.format(when);
@@ -49,8 +52,8 @@ export function findCode(text) {
 
 /** The link that a mail is about: the first that says so, else the first. */
 export function findLink(text, html) {
-	const found = [...text.slice(0, 200000).matchAll(/https?:\/\/[^\s<>"')\]]+/g)].map((one) => one[0].replace(/[.,;:!?]+$/, ""));
-	for (const one of html.slice(0, 400000).matchAll(/<a\s[^>]*?href\s*=\s*["']?(https?:[^"'\s>]+)/gi)) found.push(one[1].replaceAll("&amp;", "&"));
+	const found = [...text.slice(0, 200000).matchAll(/https?:\/\/[^\s<>"')\]]{1,2000}/g)].map((one) => one[0].replace(/[.,;:!?]+$/, ""));
+	for (const one of html.slice(0, 400000).matchAll(/<a\s[^>]{0,500}?href\s*=\s*["']?(https?:[^"'\s>]{1,2000})/gi)) found.push(one[1].replaceAll("&amp;", "&"));
 	const wanted = found.filter((one) => !/unsubscribe|w3\.org/i.test(one));
 	return wanted.find((one) => LINK_WORDS.test(one)) || wanted[0] || "";
 }
