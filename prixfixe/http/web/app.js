@@ -203,9 +203,8 @@ route();
 listen({
 	up(isBack) {
 		tell({ lost: "" });
-		if (!isBack) return;
-		state.look();
-		list.refresh();
+		list.refresh(); // Mail may have come before the first event could.
+		if (isBack) state.look();
 	},
 	down(words) {
 		tell({ lost: `${words} Trying again…` });
