@@ -13,7 +13,7 @@ from prixfixe.faults.rule import MAX_DELAY_SECONDS, Action, Match, Rule
 from prixfixe.smtp.address import comparable
 
 if TYPE_CHECKING:
-    from prixfixe.smtp.hindrance import Facts
+    from prixfixe.faults.rule import Known
 
 __all__ = ["MAX_ADDRESSES", "MEMORY_SECONDS", "Magic"]
 
@@ -33,12 +33,12 @@ class Magic:
     def __init__(self) -> None:
         self._rules: OrderedDict[str, Rule] = OrderedDict()
 
-    def rule(self, facts: Facts, now: float) -> Rule | None:
+    def rule(self, known: Known, now: float) -> Rule | None:
         """Return the fault that a recipient is at this stage, if one is."""
-        for address in facts.recipients:
+        for address in known.facts.recipients:
             if address[:6].lower() in ("fault-", "delay-"):
                 rule = self._rule(comparable(address), now)
-                if rule is not None and rule.takes(facts):
+                if rule is not None and rule.takes(known):
                     return rule
         return None
 

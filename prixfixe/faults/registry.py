@@ -13,7 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from prixfixe.faults.magic import Magic
-from prixfixe.faults.rule import Action, Match, Rule
+from prixfixe.faults.rule import Action, Match, Rule, known
 from prixfixe.smtp import replies
 from prixfixe.smtp.hindrance import Hindrance
 
@@ -141,9 +141,10 @@ class Faults:
 
     def _taking(self, facts: Facts) -> Iterator[Rule]:
         now = self._clock()
-        magic = self._magic.rule(facts, now) if facts.recipients else None
+        session = known(facts)
+        magic = self._magic.rule(session, now) if facts.recipients else None
         for rule in chain((magic,) if magic else (), self._rules.values(), self._chaotic):
-            is_met = rule.expires_at > now and rule.takes(facts)
+            is_met = rule.expires_at > now and rule.takes(session)
             if is_met and (rule.percent >= 100 or self._draw() * 100 < rule.percent):
                 yield rule
 

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_DELAY_SECONDS",
     "Action",
+    "Known",
     "Match",
     "Rule",
     "is_mailbox_pattern",
+    "known",
     "read_network",
     "read_reply",
 ]
@@ -72,23 +74,43 @@ class Match(NamedTuple):
     peer: str | None = None
     helo: str | None = None
 
-    def takes(self, facts: Facts) -> bool:
-        """Whether a fault is for what is known of a session."""
+    def comparable(self) -> Match:
+        """Return it with addresses as `Known` has them."""
+        to, sender = self.to, self.sender
+        return self._replace(
+            to=None if to is None else comparable(to),
+            sender=None if sender is None else comparable(sender),
+        )
+
+    def takes(self, known: Known) -> bool:
+        """Whether a fault is for a session; addresses are in their comparable form."""
+        facts = known.facts
         return (
-            (self.helo is None or self.helo.lower() == facts.helo.lower())
+            (self.to is None or self.to in known.recipients)
+            and (self.sender is None or self.sender in known.senders)
+            and (self.helo is None or self.helo.lower() == facts.helo.lower())
             and (self.peer is None or _is_peer(self.peer, facts.peer))
-            and (self.sender is None or _is_mailbox(self.sender, facts.sender))
-            and (self.to is None or any(_is_mailbox(self.to, one) for one in facts.recipients))
         )
 
 
-def _is_mailbox(pattern: str, address: str | None) -> bool:
-    if address is None:
-        return False
-    wanted, given = comparable(pattern), comparable(address)
-    if wanted.startswith("@"):
-        return given.rpartition("@")[2] == wanted[1:]
-    return wanted == given
+class Known(NamedTuple):
+    """What is known of a session, once for all faults: addresses, and `@` and their domains."""
+
+    facts: Facts
+    senders: frozenset[str]
+    recipients: frozenset[str]
+
+
+def known(facts: Facts) -> Known:
+    """Return what all faults compare."""
+    senders = () if facts.sender is None else (facts.sender,)
+    return Known(facts, _patterns(senders), _patterns(facts.recipients))
+
+
+def _patterns(addresses: tuple[str, ...]) -> frozenset[str]:
+    compared = [comparable(one) for one in addresses]
+    domains = [f"@{one.rpartition('@')[2]}" for one in compared if one]
+    return frozenset((*compared, *domains))
 
 
 def _is_peer(pattern: str, peer: str) -> bool:
@@ -125,6 +147,7 @@ class Rule:
     """
 
     __slots__ = (
+        "_wanted",
         "action",
         "expires_at",
         "hindrance",
@@ -156,12 +179,14 @@ class Rule:
         self.percent = percent
         self.hits = 0
         self.hindrance = action.hindrance(name)
+        self._wanted = match.comparable()
 
     @property
     def is_used_up(self) -> bool:
         """Whether it was met as often as it may be."""
         return self.times is not None and self.hits >= self.times
 
-    def takes(self, facts: Facts) -> bool:
+    def takes(self, known: Known) -> bool:
         """Whether it is for this stage of this session."""
-        return self.stage == facts.stage and not self.is_used_up and self.match.takes(facts)
+        is_now = self.stage == known.facts.stage and not self.is_used_up
+        return is_now and self._wanted.takes(known)
