@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +16,8 @@ from prixfixe.testing.inbox import Inbox
 try:
     from testcontainers.core.container import DockerContainer
 except ImportError as error:  # an extra of this package
-    raise KitError(
-        "PrixFixeContainer needs testcontainers: pip install 'prixfixe[container]'"
-        " (in a checkout: pip install '.[container]')"
-    ) from error
+    command = f"{shlex.quote(sys.executable)} -m pip install testcontainers"
+    raise KitError(f"PrixFixeContainer needs testcontainers: {command}") from error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

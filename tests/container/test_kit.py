@@ -3,6 +3,7 @@
 Its judges are testcontainers' own module for Mailpit and pytest-mailpit's functions, unchanged.
 """
 
+import inspect
 import smtplib
 import ssl
 import warnings
@@ -12,13 +13,17 @@ from email.message import EmailMessage
 import pytest
 import requests
 from pytest_mailpit._container import CONTAINER_ENV
+from pytest_mailpit.chaos import Chaos
 from pytest_mailpit.client import MailpitClient
 from pytest_mailpit.errors import MailpitAPIError
 from testcontainers.community.mailpit import MailpitContainer, MailpitUser
+from testcontainers.core.container import DockerContainer
+from testcontainers.core.waiting_utils import wait_for_logs
 
 from prixfixe.testing import KitError, PrixFixeContainer
 from tests.container import engine
 from tests.container.builder import ROOT
+from tests.integration.mailpit_clients.table import PYTEST_MAILPIT
 
 pytestmark = [
     pytest.mark.timeout(240),  # the first one builds
@@ -164,20 +169,21 @@ def test_a_certificate_of_another_user_is_an_error_that_says_what_to_do(mailpit)
     ],
 )
 def test_its_variables_are_read_and_others_are_told(mailpit, environ, told):
-    from testcontainers.core.container import DockerContainer
-
     container = DockerContainer(mailpit, labels=engine.labels()).with_exposed_ports(8025)
     for name, value in environ.items():
         container.with_env(name, value)
     with container:
-        lines = container.get_wrapped_container().logs(stream=True, follow=True)
-        seen = b""
-        while b"accessible via http://localhost:8025/" not in seen:
-            seen += next(lines)
-        assert told.encode() in seen
+        quiet(lambda: wait_for_logs(container, "accessible via http://localhost:8025/"))
+        assert told.encode() in container.get_logs()[0]
 
 
 # --- what pytest-mailpit has
+
+
+def test_every_function_is_in_the_table_of_clients():
+    own = {name for name, each in vars(MailpitClient).items() if inspect.isfunction(each)}
+    no_requests = {"close", "view_url", "search_url"}
+    assert {name for name in own if name[0] != "_"} - no_requests == set(PYTEST_MAILPIT)
 
 
 def test_it_reads_what_there_is(running, client):
@@ -222,6 +228,16 @@ def test_it_changes(running, client):
     client.delete_search("to:bob@example.com")
     client.delete_messages([first.id])
     assert client.messages().messages == ()
+
+
+def test_it_causes_chaos(running, client):
+    chaos = Chaos(client)
+    chaos.reject_recipients(451)
+    assert chaos.triggers.recipient.error_code == 451
+    with pytest.raises(smtplib.SMTPRecipientsRefused):
+        send(running, letter())
+    chaos.reset()
+    send(running, letter())
 
 
 @pytest.mark.parametrize("check", ["check_links", "check_html"])

@@ -112,10 +112,38 @@ PYPI_CLIENT = {
     "delete_messages": [ALL],
     "put_messages": [FORM],
 }
+# `is_ready` and `server_time` ask for /readyz and /livez; tests/container/test_kit.py calls them all.
+PYTEST_MAILPIT = {
+    "info": ["GET /api/v1/info"],
+    "is_ready": [],
+    "server_time": [],
+    "messages": [LIST],
+    "search": [SEARCH],
+    "search_all": [SEARCH],
+    "get_message": [ONE],
+    "get_headers": [f"GET {MESSAGE}/headers"],
+    "get_raw": [f"GET {MESSAGE}/raw"],
+    "get_part": [f"GET {MESSAGE}/part/{{}}"],
+    "check_links": [f"GET {MESSAGE}/link-check"],
+    "check_html": [f"GET {MESSAGE}/html-check"],
+    "get_attachment": [f"GET {MESSAGE}/part/{{}}"],
+    "html_url": [HTML],
+    "wait_for_message": [SEARCH, ONE],
+    "wait_for_messages": [SEARCH, ONE],
+    "assert_no_message": [SEARCH],
+    "delete_messages": [ALL],
+    "delete_search": [FOUND],
+    "delete_all": [ALL],
+    "mark_read": [READ],
+    "set_tags": ["PUT /api/v1/tags"],
+    "chaos": ["GET /api/v1/chaos"],
+    "set_chaos": ["PUT /api/v1/chaos"],
+}
 CLIENTS = {
     "npm mailpit-api 2.1.0": MAILPIT_API,
     "npm cypress-mailpit 2.0.0": CYPRESS_MAILPIT,
     "PyPI mailpit-api-client 1.0.0": PYPI_CLIENT,
+    "PyPI pytest-mailpit 0.4.1": PYTEST_MAILPIT,
 }
 
 
