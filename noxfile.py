@@ -86,11 +86,12 @@ def lint(session: nox.Session) -> None:
 
 
 def _lint_github(session: nox.Session) -> None:
-    session.run("zizmor", "--offline", "--quiet", "--no-progress", ".github")
+    session.run("zizmor", "--offline", "--quiet", "--no-progress", ".github", "action.yml")
     session.run("actionlint", "-shellcheck=", "-pyflakes=")
     for schema, files in (
         ("github-workflows", WORKFLOWS),
         ("github-actions", ".github/actions/*/action.yml"),
+        ("github-actions", "action.yml"),
         ("dependabot", ".github/dependabot.yml"),
     ):
         session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *_files(files))

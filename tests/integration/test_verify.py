@@ -268,3 +268,77 @@ def test_two_runs_with_one_seed_send_the_same(verify):
         verify(target("cuts"), *words, contract=GROUPS)[1]["PF-DUR-03"]["why"] for _ in range(2)
     )
     assert first == second
+
+
+def test_the_action_s_step_writes_every_report_and_ends_as_the_command_does(tmp_path):
+    """What `action.yml` runs in a workflow, with the package that is installed here."""
+    import yaml
+
+    action = yaml.safe_load((Path(__file__).parents[2] / "action.yml").read_text())
+    step = action["runs"]["steps"][-1]
+    (tmp_path / "prixfixe-verify" / "bin").mkdir(parents=True)
+    command = tmp_path / "prixfixe-verify" / "bin" / "prixfixe"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m prixfixe "$@"\n')
+    command.chmod(0o755)
+    (tmp_path / "contract.toml").write_text(CONTRACT)
+    given = {"target": target("twice"), "contract": "contract.toml", "expression": "D06"}
+    inputs = {name: one.get("default", "") for name, one in action["inputs"].items()} | given
+    environ = {name: inputs[text.split(".")[1].rstrip(" }")] for name, text in step["env"].items()}
+    environ |= {"RUNNER_TEMP": str(tmp_path), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
+    done = subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", step["run"]],
+        cwd=tmp_path,
+        env={**os.environ, **environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    written = {path.name for path in (tmp_path / "verify-report").iterdir()}
+    assert written == {"verify.xml", "verify.json", "verify.html", "verify.md"}
+    assert "PF-SMTP-D06" in (tmp_path / "summary").read_text()
+
+
+# What others than a Maildir are read by: a program for the adapter `command`, and an API.
+LISTED = """
+import base64, json, pathlib, sys
+for path in sorted(pathlib.Path(sys.argv[1]).glob("new/*")):
+    raw = path.read_bytes()
+    sender, recipient = (one.decode().partition(": ")[2] for one in raw.split(b"\\n", 2)[:2])
+    facts = {"sender": sender.strip("<>"), "recipients": [recipient]}
+    print(json.dumps({**facts, "raw": base64.b64encode(raw).decode()}))
+"""
+
+
+def test_a_command_of_the_user_s_reads_back(verify, tmp_path):
+    reader = tmp_path / "reader.py"
+    reader.write_text(LISTED)
+    mail = tmp_path / "mail"
+    contract = (
+        f'version = 1\n[readback]\nkind = "command"\ncommand = "{sys.executable} {reader} {mail}"\n'
+    )
+    where = f"cmd://{sys.executable} {PEER} {{port}} {mail}"
+    code, results, _ = verify(where, "-k", "D06", "--level", "smoke", contract=contract)
+    assert (code, results["PF-SMTP-D06"]["outcome"]) == (0, "pass")
+    broken = contract.replace(str(reader), "/nowhere.py")
+    code, results, _ = verify(where, "-k", "D06", "--level", "smoke", contract=broken)
+    assert code == 4
+    assert "ended with 2" in results["PF-SMTP-D06"]["why"]
+
+
+def test_prixfixe_as_a_command_is_read_back_by_its_api(verify):
+    env = (
+        'SMTP_BIND = "127.0.0.1", SMTP_PORT = "{port}", SMTP_HTTP_PORT = "{http_port}",'
+        ' SMTP_STORE = "sqlite:{volume}/mail.db", SMTP_STORE_MIN_FREE = "0"'
+    )
+    contract = f'version = 1\nprofile = "prixfixe"\n[target]\nenv = {{ {env} }}\n'
+    words = (
+        "-k",
+        "SMTP-T01 or SMTP-A02 or SMTP-N26 or D06 or LIM or TLS or OBS or HLT-06 or SEC-06",
+    )
+    where = f"cmd://{sys.executable} -m prixfixe serve"
+    code, results, told = verify(where, *words, contract=contract)
+    bad = {name: one["why"] for name, one in results.items() if one["outcome"] == "fail"}
+    assert (code, bad) == (0, {}), told.out
+    assert results["PF-SMTP-D06"]["outcome"] == "pass"
+    assert results["PF-LIM-04"]["outcome"] == "pass"

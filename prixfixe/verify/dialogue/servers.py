@@ -112,14 +112,18 @@ class Server(abc.ABC):
 
     def greeted(self, window: int = 0) -> Wire:
         """Open a connection and read the greeting."""
-        wire = self.connect(window=window)
-        wire.reply()
+        with contextlib.ExitStack() as stack:  # a server that dies now leaves no open socket
+            wire = stack.enter_context(self.connect(window=window))
+            wire.reply()
+            stack.pop_all()
         return wire
 
     def hello(self, window: int = 0) -> Wire:
         """Open a connection up to the answer to EHLO."""
-        wire = self.greeted(window)
-        wire.ask(b"EHLO c.test\r\n")
+        with contextlib.ExitStack() as stack:
+            wire = stack.enter_context(self.greeted(window))
+            wire.ask(b"EHLO c.test\r\n")
+            stack.pop_all()
         return wire
 
     def keywords(self) -> list[str]:

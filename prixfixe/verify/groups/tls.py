@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cases"]
 
-WEAK = "aNULL:eNULL:RC4:3DES:MD5:EXPORT:@SECLEVEL=0"
+WEAK = "eNULL:RC4:3DES:MD5:EXPORT:@SECLEVEL=0"
 
 
 def cases() -> Iterator[Case]:

@@ -26,18 +26,26 @@ class MailDev(Readback):
         self.web = Web(place)
         self._old: set[str] = set()
         self._seen: dict[str, Stored] = {}
+        self._paths = ["/api/email", "/email"]  # of version 3, and of those before
+
+    def _path(self) -> str:
+        """Return the path of the list, found out once."""
+        if len(self._paths) > 1 and self.web.ask("GET", self._paths[0])[0] == 404:
+            self._paths.pop(0)
+        self._paths = self._paths[:1]
+        return self._paths[0]
 
     def probe(self) -> bool:
         """Whether the API is this one."""
-        status, body = self.web.ask("GET", "/email")
+        status, body = self.web.ask("GET", self._path())
         return status == 200 and body[:1] == b"["
 
     def _listed(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.web.json("/email")
+        found: list[dict[str, Any]] = self.web.json(self._path())
         return found
 
     def clear(self) -> None:
-        self.web.ask("DELETE", "/email/all")
+        self.web.ask("DELETE", f"{self._path()}/all")
         self._old = {one["id"] for one in self._listed()}
 
     def read(self) -> list[Stored]:
@@ -46,7 +54,7 @@ class MailDev(Readback):
     def _message(self, facts: dict[str, Any]) -> Stored:
         name = facts["id"]
         if name not in self._seen:
-            raw = self.web.get(f"/email/{name}/source")
+            raw = self.web.get(f"{self._path()}/{name}/source")
             envelope = facts["envelope"]
             sender = envelope["from"]["address"] if envelope["from"] else ""
             recipients = [one["address"] for one in envelope["to"]]

@@ -76,6 +76,7 @@ class CmdMachine(Machine):
                     start_new_session=True,
                 )
             except OSError as error:
+                shutil.rmtree(self.folder, ignore_errors=True)
                 msg = f"{self.words[0]}: {error.strerror}"
                 raise EnvironmentFault(msg) from error
 

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from prixfixe.verify.dialogue.script import ENVELOPE
-from prixfixe.verify.dialogue.servers import UnseenError
+from prixfixe.verify.dialogue.servers import NotOfferedError, UnseenError
 from prixfixe.verify.dialogue.specials.dialogues import DATA, keywords, only
 from prixfixe.verify.dialogue.wire import ClosedError
 
@@ -58,7 +58,10 @@ def endless_line(target: Target) -> None:
 def tiny_lines(target: Target) -> None:
     server = target.using("D")
     with server.growth() as grown, server.greeted() as wire:
-        limit = int(keywords(wire)[b"SIZE"])
+        offered = keywords(wire)
+        if b"SIZE" not in offered:
+            raise NotOfferedError("SIZE")
+        limit = int(offered[b"SIZE"] or 0) or 32 * MIB
         assert wire.ask(DATA, 3) == [250, 250, 354]
         total = min(limit, 32 * MIB) // MIB * MIB
         _pour(wire, b"\r\n" * (MIB // 2), total)

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from prixfixe.verify.dialogue.script import ENVELOPE
-from prixfixe.verify.dialogue.specials.dialogues import DATA
+from prixfixe.verify.dialogue.specials.dialogues import DATA, only
 from prixfixe.verify.dialogue.specials.pulse import undisturbed
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def slow_but_steady(target: Target) -> None:
             assert not wire.has_more(0.25), wire.rest()
             wire.send(b"a line\r\n")
         assert wire.ask(b".\r\n") == [250]
-    assert server.messages()[-1].has_body(b"a line\r\n" * 12)
+    assert only(server).has_body(b"a line\r\n" * 12)
 
 
 @undisturbed(STALL_SECONDS)
@@ -64,7 +64,7 @@ def slow_but_steady_chunk(target: Target) -> None:
             assert not wire.has_more(0.25), wire.rest()
             wire.send(b"a line\r\n")
         assert wire.replies(1) == [250]
-    assert server.messages()[-1].has_body(b"Subject: x\r\n\r\n" + b"a line\r\n" * 8)
+    assert only(server).has_body(b"Subject: x\r\n\r\n" + b"a line\r\n" * 8)
 
 
 @undisturbed(STALL_SECONDS)
