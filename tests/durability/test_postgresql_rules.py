@@ -6,14 +6,16 @@ import asyncio
 
 import pytest
 
-from tests.durability.pg_rules import CHECKS, MUTANTS
+from tests.durability.pg_rules import CHECKS, MUTANTS, SHORT
 from tests.support.pg_fixture import cluster, whole_cluster  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.mark.parametrize("rule", CHECKS)
-def test_rule_holds(cluster, rule):  # noqa: F811
+def test_rule_holds(cluster, rule, request):  # noqa: F811
+    if rule not in SHORT and not request.config.getoption("--full"):
+        pytest.skip("the session `cluster` has this rule (--full)")
     asyncio.run(CHECKS[rule](cluster, cluster.new_url()))
 
 
