@@ -82,7 +82,7 @@ def lint(session: nox.Session) -> None:
         session.run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", path)
         session.run("docker-compose", "-f", path, "config", "--quiet")
     session.run("python", "-m", "pytest", "-q", "tests/repository", "tests/unit/test_imports.py")
-    session.run("python", "-m", "pytest", "-q", "tests/kubernetes")
+    session.run("python", "-m", "pytest", "-q", "-n", "auto", "tests/kubernetes")
 
 
 def _lint_github(session: nox.Session) -> None:
