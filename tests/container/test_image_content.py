@@ -17,8 +17,8 @@ from prixfixe.verify.tree import (
 from tests.container.builder import ROOT
 from tests.container.tree import layers_of, tree_of
 
-EXPORTED_OCTETS = 45_000_000
-COMPRESSED_OCTETS = 16_000_000
+EXPORTED_OCTETS = 47_000_000
+COMPRESSED_OCTETS = 17_000_000
 LIBRARY = "usr/lib/python3.13"
 WHEELS = "usr/local/lib/python3.13/dist-packages"
 
