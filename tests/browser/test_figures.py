@@ -8,6 +8,7 @@ import json
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
+from urllib.request import urlopen
 
 import pytest
 
@@ -20,8 +21,13 @@ BATCH = 500
 LIST_MS, MESSAGE_MS, NEW_MS = 300, 150, 200
 HEAP_OCTETS = 3 * 1024 * 1024
 # From the navigation or the key to the frame in which it is painted.
-PAINTED = """part => new Promise(done => {
-  const look = () => document.querySelector(part) ? requestAnimationFrame(() => done(performance.now())) : requestAnimationFrame(look);
+PAINTED = """part => new Promise((done, failed) => {
+  const until = performance.now() + 30000;
+  const look = () => {
+    if (document.querySelector(part)) requestAnimationFrame(() => done(performance.now()));
+    else if (performance.now() > until) failed(new Error(`no ${part}`));
+    else requestAnimationFrame(look);
+  };
   look();
 })"""
 
@@ -56,7 +62,21 @@ def filled(pytestconfig, tmp_path_factory):
     with ThreadPoolExecutor(1) as pool:  # the browser's driver has the loop of this thread
         pool.submit(fill, url, count).result()
     with serving(SMTP_STORE=url) as served:
+        wait_for_index(served, count)
         yield served, count
+
+
+def wait_for_index(served, count):
+    """Wait until all is indexed: the server is at nothing else then."""
+    deadline = time.monotonic() + 600
+    wanted = f"ok: {count} messages indexed"
+    while True:
+        with urlopen(f"{served.http}/readyz") as answer:
+            told = json.load(answer)["checks"]["index"]["detail"]
+        if told == wanted:
+            return
+        assert time.monotonic() < deadline, told
+        time.sleep(0.2)
 
 
 def measured(record_property, name, times, most, is_judged):
