@@ -122,6 +122,21 @@ def unit(session: nox.Session) -> None:
         )
 
 
+@nox.session
+def peers(session: nox.Session) -> None:
+    """Run aiosmtpd's own tests and programs built on it on our controllers; all cases by a handler.
+
+    It writes docs/aiosmtpd-tests.md, and fails below 90 % of the tests that drive a controller.
+    """
+    _lock(session)
+    session.install("--no-deps", "--require-hashes", "-r", "requirements/peers.txt")
+    session.install("--no-deps", ".")
+    session.run("python", "-m", "tests.peers", "docs/aiosmtpd-tests.md")
+    session.run("pytest", "tests/peers/test_programs.py", "-W", "ignore")
+    whole = {"PRIXFIXE_WHOLE_TABLE": "1"}
+    session.run("pytest", "tests/conformance/test_handler.py", "-n", "auto", env=whole)
+
+
 def _play_table(session: nox.Session, *args: str) -> None:
     session.run("pytest", "tests/conformance", *args)
 

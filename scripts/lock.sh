@@ -39,9 +39,10 @@ lock build.txt 3.13 "$work/build.in" --no-annotate "$@"
 lock dev.txt 3.11 pyproject.toml --group lint --group typecheck --group test \
     --group container --group nox "$@"
 lock ci.txt 3.11 --group=pyproject.toml:ci "$@"
+lock peers.txt 3.11 --group=pyproject.toml:peers --no-deps "$@"
 lock kubernetes.txt 3.11 --group=pyproject.toml:kubernetes --no-deps "$@"
 for group in bench browser fuzz release; do lock $group.txt 3.11 pyproject.toml --group $group "$@"; done
-[ -z "$check" ] || for file in image build ci dev kubernetes bench browser fuzz release; do
+[ -z "$check" ] || for file in image build ci dev peers kubernetes bench browser fuzz release; do
     diff -u "requirements/$file.txt" "$work/$file.txt" >&2 || fail "$file.txt does not fit pyproject.toml: run scripts/lock.sh"
 done
 good "The locks fit pyproject.toml"

@@ -326,6 +326,9 @@ class Connection(asyncio.Protocol):
         self._expect_no_header()
         if self._farewell is not None:
             self._flow.abort()
+        elif self.phase is Phase.ARRIVING and self._services.is_silent_to_proxies:
+            self._services.metrics.connection(self._listener, "bad_proxy")
+            self._flow.transport.close()
         elif self.phase is Phase.ARRIVING:
             self._refuse("bad_proxy", replies.BAD_PROXY_HEADER)
 

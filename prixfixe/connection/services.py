@@ -76,4 +76,5 @@ class Services:
     proxy_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     faults: Faults | None = None
     header_seconds: float = 30.0  # for a PROXY header
+    is_silent_to_proxies: bool = False  # that send no valid header: closed without a reply
     hooks: Hooks | None = None  # of a handler

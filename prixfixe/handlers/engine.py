@@ -25,7 +25,8 @@ from prixfixe.limits.admission import Admission
 from prixfixe.limits.memory import Budget
 from prixfixe.limits.timing import Limits, Shedding
 from prixfixe.mail.message import IdSource
-from prixfixe.smtp.offer import Offer
+from prixfixe.smtp import replies
+from prixfixe.smtp.offer import Offer, Wording
 from prixfixe.stores.arrivals import Arrivals
 from prixfixe.stores.base import StoreOptions
 from prixfixe.stores.discard import DiscardStore
@@ -46,6 +47,12 @@ CLOSE_SECONDS: Final = 2.0
 MAX_SIZE: Final = 2**30  # of a message in bytes, where aiosmtpd has no limit
 _INFLIGHT: Final = 2**28
 _STUFFED: Final = 2  # a body may be so many times as large while its dots are stuffed
+# aiosmtpd's codes where a client cannot tell the difference, or where the RFCs list both.
+_WORDING = Wording(
+    parameter_after_helo=replies.BAD_PARAMETER,
+    long_line=replies.DATA_LINE_TOO_LONG,
+    no_tls=replies.TLS_NOT_AVAILABLE,
+)
 _LOGGER = "mail.log"  # aiosmtpd's
 _ALL = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
@@ -132,6 +139,7 @@ class Engine:
             certificates=_Given(template.tls_context) if template.tls_context else None,
             proxy_networks=_ALL if proxy_seconds is not None else (),
             header_seconds=proxy_seconds or 0.0,
+            is_silent_to_proxies=True,
             hooks=HandlerHooks(table),
         )
 
@@ -160,6 +168,7 @@ def offer_of(template: SMTP) -> Offer:
         offers_utf8=template.enable_SMTPUTF8,
         is_strict=True,
         read_path=read_path,
+        wording=_WORDING,
         offers_tls=template.tls_context is not None,
         requires_tls=bool(template.require_starttls),
         offers_auth=True,

@@ -116,7 +116,8 @@ def _auth(known: dict[str, Any], state: State, argument: bytes) -> Outcome:
 def _check_class(server: type[SMTP]) -> None:
     """Refuse a subclass whose own protocol methods would never be called."""
     for name, value in inspect.getmembers(server, inspect.isfunction):
-        is_wire = name.startswith("smtp_") or name in (*OWN_METHODS, "push", "challenge_auth")
+        is_verb = name.startswith("smtp_") and name != "smtp_STARTTLS"  # TLS is ours anyway
+        is_wire = is_verb or name in (*OWN_METHODS, "push", "challenge_auth")
         if is_wire and value is not getattr(SMTP, name, None):
             msg = (
                 f"{server.__module__}.{server.__qualname__}.{name} is not offered:"

@@ -220,7 +220,7 @@ def starttls(state: State, argument: bytes) -> Outcome:
     if state.tls is not None:
         return replies.TLS_ACTIVE
     if not state.offer.offers_tls:
-        return replies.TLS_NOT_OFFERED
+        return state.offer.wording.no_tls
     return BeginTls()
 
 

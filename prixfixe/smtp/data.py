@@ -191,7 +191,7 @@ def check_body(body: bytes, *, strict: bool, takes_lf: bool = False) -> Reply | 
             return replies.BARE_LINE_END
         if not takes_lf:
             return replies.BARE_LF
-    if strict and _longest_line(body) > MAX_LINE_OCTETS:
+    if strict and _has_long_line(body):
         return replies.MESSAGE_LINE_TOO_LONG
     if len(body) > MAX_HOPS * len("Received:\r\n") and _hops(body) > MAX_HOPS:
         return replies.TOO_MANY_HOPS
@@ -215,14 +215,15 @@ def _newlines(body: bytes) -> Any:  # noqa: ANN401 - None, a line end, or a tupl
     return decoder.newlines
 
 
-def _longest_line(body: bytes) -> int:
-    longest = start = 0
-    while start < len(body):
-        end = body.find(b"\r\n", start)
-        end = len(body) if end < 0 else end
-        longest = max(longest, end - start)
+def _has_long_line(body: bytes) -> bool:
+    """Whether a line is longer than MAX_LINE_OCTETS; one line end is sought for each such piece."""
+    start = 0
+    while len(body) - start > MAX_LINE_OCTETS:
+        end = body.rfind(b"\r\n", start, start + MAX_LINE_OCTETS + 2)
+        if end < 0:
+            return True
         start = end + 2
-    return longest
+    return False
 
 
 def _hops(body: bytes) -> int:

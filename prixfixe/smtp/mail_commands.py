@@ -159,5 +159,5 @@ def _parameters(
     state: State, text: str, known: Mapping[str, Callable[[str | None], bool]]
 ) -> Params:
     if text and not state.is_extended:  # HELO sessions have no parameters.
-        raise ParameterError(replies.UNKNOWN_PARAMETER)
+        raise ParameterError(state.offer.wording.parameter_after_helo)
     return parse_parameters(text, known)

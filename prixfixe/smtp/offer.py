@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from prixfixe.smtp import replies, sasl
 from prixfixe.smtp.address import parse_path
 from prixfixe.smtp.recipients import RecipientPolicy
+from prixfixe.smtp.replies import Reply  # noqa: TC001 - a NamedTuple reads its annotations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from prixfixe.smtp.replies import Reply
-
-__all__ = ["RECIPIENT_OCTETS", "Offer"]
+__all__ = ["RECIPIENT_OCTETS", "Offer", "Wording"]
 
 RECIPIENT_OCTETS: Final = 1024  # of memory on average; few recipients take over a quarter of it
 _MECHANISMS = tuple(name.decode("ascii") for name in sasl.EXCHANGES)
 _SCRAM = sasl.SCRAM.decode("ascii")  # offered only while every user has keys
+
+
+class Wording(NamedTuple):
+    """Replies where the RFCs leave a choice, or where programs count on another one."""
+
+    parameter_after_helo: Reply = replies.UNKNOWN_PARAMETER
+    long_line: Reply = replies.MESSAGE_LINE_TOO_LONG
+    no_tls: Reply = replies.TLS_NOT_OFFERED
+
+
+_USUAL: Final = Wording()
 
 
 @dataclass(slots=True)
@@ -43,6 +53,7 @@ class Offer:
     offers_utf8: bool = True
     announces_size: bool = True
     read_path: Callable[[str], tuple[str, str]] = parse_path
+    wording: Wording = _USUAL
     ident: str = "ESMTP PrixFixe"
     mechanisms: tuple[str, ...] = _MECHANISMS
     max_envelope_octets: int = field(init=False)

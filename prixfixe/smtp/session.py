@@ -418,6 +418,8 @@ class Session:
         if self.state.transcript is not None:
             self._noted(f"{len(body)} bytes of message data")
         refusal = check_body(body, strict=offer.is_strict, takes_lf=offer.takes_bare_lf)
+        if refusal is replies.MESSAGE_LINE_TOO_LONG:
+            refusal = offer.wording.long_line
         if refusal is not None or transaction is None:
             self._refuse_body(refusal or replies.NEED_MAIL)
             return

@@ -1,0 +1,1 @@
+"""aiosmtpd's own tests, and programs that are built on it, with our controllers in their place."""
