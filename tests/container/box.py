@@ -48,6 +48,7 @@ class Answer(NamedTuple):
 
     status: int
     body: bytes
+    headers: Mapping[str, str]
 
     @property
     def json(self) -> Any:
@@ -278,9 +279,14 @@ def moment(text: str) -> dt.datetime:
     return dt.datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", text))
 
 
+def headers_of(answer: http.client.HTTPResponse) -> dict[str, str]:
+    """Return the header fields, by names in lower case."""
+    return {name.lower(): value for name, value in answer.getheaders()}
+
+
 def _ask(
     connection: http.client.HTTPConnection, method: str, path: str, headers: Mapping[str, str]
 ) -> Answer:
     connection.request(method, path, headers=dict(headers))
     answer = connection.getresponse()
-    return Answer(answer.status, answer.read())
+    return Answer(answer.status, answer.read(), headers_of(answer))

@@ -20,7 +20,7 @@ from docker.errors import NotFound
 
 from prixfixe.verify.dialogue.wire import Wire
 from tests.container import engine
-from tests.container.box import PYTHON, Answer
+from tests.container.box import PYTHON, Answer, headers_of
 from tests.container.mailbox import Kept, read_all
 from tests.container.staging import staged
 from tests.container.waiting import is_greeted, published
@@ -136,7 +136,7 @@ class Deployment(Shell):
         with contextlib.closing(connection):
             connection.request("GET", path, headers=headers)
             answer = connection.getresponse()
-            return Answer(answer.status, answer.read())
+            return Answer(answer.status, answer.read(), headers_of(answer))
 
     def messages(self, port: int = 8025) -> list[Kept]:
         return read_all(lambda path: self.http(path, port))

@@ -81,6 +81,8 @@ RESTS = {
     "smtp_connections_limit": "a setting",
     "inflight_limit_bytes": "a setting",
     "store_min_free_bytes": "a setting",
+    "store_standbys": "only postgresql has standbys",
+    "store_standby_lag_bytes": "only postgresql has standbys",
     "store_size_bytes": "nobody makes the file system larger",
     "store_free_inodes": "a database is one file, however much is in it",
     "store_retries": "whether messages meet in a group that fails is chance",

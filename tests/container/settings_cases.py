@@ -411,6 +411,13 @@ def store_max_age(box: Box, _trust: ssl.SSLContext) -> None:
     eventually(lambda: not box.messages(), what="the end of an old message")
 
 
+@respects("SMTP_STORE_QUORUM", {"SMTP_STORE_QUORUM": "2"})
+def store_quorum(box: Box, _trust: ssl.SSLContext) -> None:
+    """A store of one machine has no standbys, and says so."""
+    [record] = box.logged("setting without effect")
+    assert "SMTP_STORE_QUORUM" in record["reason"]
+
+
 @respects("SMTP_STORE_MIN_FREE", {"SMTP_STORE_MIN_FREE": "1000TiB"})
 def store_min_free(box: Box, _trust: ssl.SSLContext) -> None:
     with box.hello() as wire:
@@ -418,6 +425,25 @@ def store_min_free(box: Box, _trust: ssl.SSLContext) -> None:
         wire.send(b"x\r\n.\r\n")
         assert wire.reply().startswith(b"452 4.3.1 ")
     assert box.http("/readyz").status == 503
+
+
+# --- handlers and faults
+
+HANDLER = {"SMTP_HANDLER": "refuser:Refuser", "SMTP_HANDLER_PATH": "/run/secrets"}
+
+
+@respects("SMTP_HANDLER", HANDLER)
+@respects("SMTP_HANDLER_PATH", HANDLER)
+def handler(box: Box, _trust: ssl.SSLContext) -> None:
+    with box.hello() as wire:
+        assert wire.ask(b"MAIL FROM:<a@x.test>\r\nRCPT TO:<b@y.test>\r\n", 2) == [250, 550]
+
+
+@respects("SMTP_FAULTS", {"SMTP_FAULTS": "true"})
+def faults(box: Box, _trust: ssl.SSLContext) -> None:
+    assert box.http("/api/v1/faults").status == 200
+    with box.hello() as wire:
+        assert wire.ask(b"MAIL FROM:<a@x.test>\r\nRCPT TO:<fault-451@y.test>\r\n", 2) == [250, 451]
 
 
 # --- what it tells

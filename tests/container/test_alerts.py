@@ -51,6 +51,7 @@ NOT_PROVOKED = {
     *("PrixFixeAckSlow", "PrixFixeLoopStalled"),  # they need a machine that is slow for minutes
     *("PrixFixeNoMail", "PrixFixeRestartLoop"),  # they need hours, and a port that stays
     *("PrixFixeQuarantinedOnRecovery", "PrixFixeMetricsDefect"),  # a lying disk, and a defect
+    "PrixFixeStandbyMissing",  # it needs a postgresql with standbys
 }
 
 

@@ -13,4 +13,4 @@ def test_the_image_serves_the_page(start_box):
     for path, name in FILES.items():
         answer = box.http(path)
         assert (answer.status, answer.body) == (200, (WEB / name).read_bytes()), path
-    assert box.http("/").headers["Content-Security-Policy"] == PAGE_POLICY
+    assert box.http("/").headers["content-security-policy"] == PAGE_POLICY

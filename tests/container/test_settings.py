@@ -29,6 +29,13 @@ def authority():
     return trustme.CA()
 
 
+REFUSER = b"""
+class Refuser:
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        return "550 5.7.1 no"
+"""
+
+
 @pytest.fixture(scope="session")
 def secrets(authority, tmp_path_factory):
     """A folder of files that settings name, as the option that mounts it."""
@@ -42,6 +49,7 @@ def secrets(authority, tmp_path_factory):
         "token": b"secret-token\n",
         "empty": b"",
         "rubbish": bytes(range(256)),
+        "refuser.py": REFUSER,
     }
     for name, octets in files.items():
         (folder / name).write_bytes(octets)

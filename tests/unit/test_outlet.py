@@ -108,9 +108,12 @@ def test_what_is_held_is_bounded_and_what_is_beyond_is_counted_and_told(pipe):
     found = lines_until(reader, "first")
     found += [reader.read(1) and "x"]
     assert found == ["first", "x"]
-    threading.Thread(target=reader.readall, daemon=True).start()
+    rest = threading.Thread(target=reader.readall)
+    rest.start()
     assert output.drain(20)
     assert resumed == [200]
+    writer.close()  # the reader meets the end, before the pipe is closed under it
+    rest.join()
 
 
 def test_a_reader_that_went_away_holds_nothing(pipe):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from tests.conformance.targets import Stored
+from prixfixe.verify.dialogue.servers import Stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
