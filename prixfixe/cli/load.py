@@ -15,13 +15,13 @@ from prixfixe.cli.arguments import address, mailbox, many, rate, seconds, sizes
 from prixfixe.cli.environment import Failure, complain
 from prixfixe.load import SCENARIOS, Outcome, Plan, Run
 from prixfixe.load import run as carry_out
-from prixfixe.load.extras import MissingExtraError, need
 from prixfixe.load.kept import faults, listing
 from prixfixe.load.outcome import merged
 from prixfixe.load.plan import CLIENTS, divided
 from prixfixe.load.progress import shown
 from prixfixe.load.report import as_table
 from prixfixe.load.results import FormatError, as_json, read
+from prixfixe.runtime.extras import MissingExtraError, need
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from prixfixe.cli.arguments import many
 from prixfixe.cli.environment import Failure, complain
+from prixfixe.runtime.extras import MissingExtraError, need
 from prixfixe.verify.cases import LEVELS
 from prixfixe.verify.contract import PROFILES, ContractError, load_contract, merged
-from prixfixe.verify.extras import MissingExtraError, need
 from prixfixe.verify.groups import all_cases
 from prixfixe.verify.interrupts import handle, shielded
 from prixfixe.verify.play import EXIT_NOTHING, EXIT_TROUBLE, EXIT_USAGE, Run, chosen

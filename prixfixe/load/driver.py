@@ -11,9 +11,9 @@ import time
 from typing import TYPE_CHECKING
 
 from prixfixe.load.client import Client, ReplyError
-from prixfixe.load.extras import need
 from prixfixe.load.outcome import Outcome
 from prixfixe.load.post import END, PlainPost
+from prixfixe.runtime.extras import need
 
 if TYPE_CHECKING:
     from collections.abc import Callable

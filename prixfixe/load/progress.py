@@ -7,7 +7,7 @@ import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from prixfixe.load.extras import has
+from prixfixe.runtime.extras import has
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from prixfixe import __version__
-from prixfixe.load.extras import has
 from prixfixe.load.histogram import Histogram
 from prixfixe.load.outcome import Outcome, merged
+from prixfixe.runtime.extras import has
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,30 +1,15 @@
 """What clients tried in vain: remembered, bounded, told by the API and by a wait that ends."""
 
-import httpx
 import pytest
 
 from prixfixe.smtp.transcript import MAX_LINES, Transcript
 from prixfixe.stores.base import StoreError
 from prixfixe.telemetry.attempts import MAX_AGE_SECONDS, MAX_ATTEMPTS, Attempts, Tried
-from tests.conftest import PATIENCE, until
+from tests.conftest import until
 from tests.unit.test_auth import cheap_hash
 from tests.unit.test_connection import START, GatedStore
 
 BODY = b"Subject: x\r\n\r\nhello\r\n.\r\n"
-
-
-@pytest.fixture
-def serve(start):
-    async def serve(store=None, **variables):
-        return await start(store, SMTP_HTTP_PORT="0", **variables)
-
-    return serve
-
-
-@pytest.fixture
-async def client():
-    async with httpx.AsyncClient(timeout=PATIENCE, verify=False) as client:
-        yield client
 
 
 async def attempts(client, running, **asked):

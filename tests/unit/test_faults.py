@@ -6,7 +6,6 @@ import re
 import time
 from typing import ClassVar
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,12 +26,6 @@ def serve(start):
         return await start(store, SMTP_HTTP_PORT="0", SMTP_FAULTS="true", **variables)
 
     return serve
-
-
-@pytest.fixture
-async def client():
-    async with httpx.AsyncClient(timeout=PATIENCE, verify=False) as client:
-        yield client
 
 
 async def add(client, running, stage, action, match=None, **more):

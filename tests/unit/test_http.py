@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 
-import httpx
 import pytest
 
 from tests.conftest import PATIENCE, until
@@ -23,20 +22,6 @@ MAIL = (
     b"--b\r\nContent-Type: application/x-test\r\nContent-Disposition: attachment; filename=a.bin\r\n"
     b"Content-Transfer-Encoding: base64\r\n\r\nAAEC\r\n--b--\r\n"
 )
-
-
-@pytest.fixture
-def serve(start):
-    async def serve(**variables):
-        return await start(SMTP_HTTP_PORT="0", **variables)
-
-    return serve
-
-
-@pytest.fixture
-async def client():
-    async with httpx.AsyncClient(timeout=PATIENCE) as client:
-        yield client
 
 
 async def deliver(running, body=MAIL, *, to=(b"b@y.test", b"hidden@y.test")):

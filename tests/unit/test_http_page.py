@@ -6,7 +6,6 @@ import http.cookies
 import re
 from pathlib import Path
 
-import httpx
 import pytest
 
 import prixfixe.http
@@ -29,20 +28,6 @@ MAIL = (
     b"Content-Transfer-Encoding: base64\r\n\r\n" + PNG + b"\r\n--b--\r\n"
 )
 BEARER = {"Authorization": "Bearer secret"}
-
-
-@pytest.fixture
-def serve(start):
-    async def serve(**variables):
-        return await start(SMTP_HTTP_PORT="0", **variables)
-
-    return serve
-
-
-@pytest.fixture
-async def client():
-    async with httpx.AsyncClient(timeout=PATIENCE) as client:
-        yield client
 
 
 # --- files

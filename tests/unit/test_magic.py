@@ -3,13 +3,12 @@
 import asyncio
 import time
 
-import httpx
 import pytest
 
 from prixfixe.faults.magic import MAX_ADDRESSES, MEMORY_SECONDS, Magic
 from prixfixe.faults.rule import known
 from prixfixe.smtp.hindrance import Facts
-from tests.conftest import PATIENCE, until
+from tests.conftest import until
 
 BODY = b"Subject: x\r\n\r\nhello\r\n.\r\n"
 
@@ -20,12 +19,6 @@ def serve(start):
         return await start(SMTP_HTTP_PORT="0", **{"SMTP_FAULTS": "true", **variables})
 
     return serve
-
-
-@pytest.fixture
-async def client():
-    async with httpx.AsyncClient(timeout=PATIENCE, verify=False) as client:
-        yield client
 
 
 async def send(running, to):

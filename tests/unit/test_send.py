@@ -3,10 +3,8 @@
 import asyncio
 import base64
 
-import httpx
 import pytest
 
-from tests.conftest import PATIENCE
 from tests.unit.test_connection import GatedStore
 
 MAIL = {
@@ -30,20 +28,6 @@ MAIL = {
     "Headers": {"X-Case": "Kept"},
 }
 LEAST = {"From": {"Email": "a@x.test"}, "To": [{"Email": "b@y.test"}]}
-
-
-@pytest.fixture
-def serve(start):
-    async def serve(store=None, **variables):
-        return await start(store, SMTP_HTTP_PORT="0", **variables)
-
-    return serve
-
-
-@pytest.fixture
-async def client():
-    async with httpx.AsyncClient(timeout=PATIENCE, verify=False) as client:
-        yield client
 
 
 async def test_a_mail_is_stored_and_found(serve, client):

@@ -2,7 +2,6 @@
 
 import asyncio
 
-import httpx
 import pytest
 
 from tests.conftest import PATIENCE, until
@@ -16,20 +15,6 @@ RESET = (
     b'<a href="https://x.test/reset?t=1&amp;u=2">reset</a>\r\n'
 )
 PLAIN = b"From: app@x.test\r\nTo: b@y.test\r\nSubject: Hello\r\n\r\nhello\r\n"
-
-
-@pytest.fixture
-def serve(start):
-    async def serve(store=None, **variables):
-        return await start(store, SMTP_HTTP_PORT="0", **variables)
-
-    return serve
-
-
-@pytest.fixture
-async def client():
-    async with httpx.AsyncClient(timeout=PATIENCE, verify=False) as client:
-        yield client
 
 
 async def get(client, running, what, **asked):

@@ -16,7 +16,6 @@ from prixfixe.verify.targets.base import EnvironmentFault, Launch
 from prixfixe.verify.targets.docker import DockerSource
 
 if TYPE_CHECKING:
-    from prixfixe.verify.contract import Contract
     from prixfixe.verify.targets.base import Machine
 
 __all__ = ["ComposeSource"]
@@ -46,8 +45,10 @@ class ComposeSource(DockerSource):
             msg = f"{file} has no service {service!r}; it has {', '.join(sorted(services))}"
             raise EnvironmentFault(msg)
         self.service: dict[str, Any] = services[service]
-        super().__init__(self._image(file, service))
-        self.name = f"compose://{file}#{service}"
+        volumes = [one["target"] for one in self.service.get("volumes") or () if "target" in one]
+        super().__init__(
+            self._image(file, service), f"compose://{file}#{service}", "".join(volumes[:1])
+        )
 
     def _image(self, file: str, service: str) -> str:
         if "build" in self.service and not self.service.get("image"):
@@ -58,23 +59,14 @@ class ComposeSource(DockerSource):
             _compose(file, "build", service)
         return str(self.service["image"])
 
-    def complete(self, contract: Contract) -> dict[str, Any]:
-        tables = super().complete(contract)
-        volumes = [one["target"] for one in self.service.get("volumes") or () if "target" in one]
-        if volumes and not self.volume_path:
-            self.volume_path = tables["target"]["volume"] = volumes[0]
-        return tables
-
     def launch(self, launch: Launch) -> Machine:
         given = {
             name: value or "" for name, value in (self.service.get("environment") or {}).items()
         }
         env = {**given, **launch.env}
         args = launch.args or tuple(self.service.get("command") or ())
-        names = {"user": "user", "read_only": "read_only", "cap_drop": "cap_drop", "tmpfs": "tmpfs"}
-        hardening = {
-            name: self.service[key] for key, name in names.items() if self.service.get(key)
-        }
+        names = ("user", "read_only", "cap_drop", "tmpfs")
+        hardening = {name: self.service[name] for name in names if self.service.get(name)}
         if isinstance(hardening.get("tmpfs"), list):
             pairs = (one.partition(":") for one in hardening["tmpfs"])
             hardening["tmpfs"] = {path: options for path, _, options in pairs}

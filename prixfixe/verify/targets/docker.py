@@ -160,14 +160,18 @@ class DockerMachine(Machine):
 
 
 class DockerSource(Source):
-    """An image of an engine."""
+    """An image of an engine; `name` is what the target is called, by default docker://IMAGE.
+
+    `volume` is where its mail is, if the contract does not say it.
+    """
 
     can_start = has_image = True
 
-    def __init__(self, image: str) -> None:
+    def __init__(self, image: str, name: str = "", volume: str = "") -> None:
         from docker.errors import APIError, ImageNotFound
 
-        self.name = f"docker://{image}"
+        self.name = name or f"docker://{image}"
+        self._volume = volume
         self.client = engine()
         try:
             self.image = self.client.images.get(image)
@@ -202,6 +206,8 @@ class DockerSource(Source):
         tables: dict[str, Any] = {"target": {"smtp_port": smtp[0]}}
         if http:
             tables["target"]["http_port"] = http[0]
+        if self._volume:
+            tables["target"]["volume"] = self._volume
         tables["target"] |= target
         if not contract.table("readback"):
             tables["readback"] = {"kind": "auto"}
@@ -210,7 +216,7 @@ class DockerSource(Source):
             for name in ("smtp_port", "http_port", "smtps_port")
             if name in tables["target"]
         ]
-        self.volume_path = str(target.get("volume", ""))
+        self.volume_path = str(tables["target"].get("volume", ""))
         self.files_path = str(target.get("files", "/run/verify"))
         return tables
 

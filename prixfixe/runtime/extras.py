@@ -1,4 +1,4 @@
-"""Packages of the extra `load`, looked for when they are needed."""
+"""Packages of the extras, looked for when they are needed."""
 
 from __future__ import annotations
 
