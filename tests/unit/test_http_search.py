@@ -16,9 +16,7 @@ from prixfixe.stores.base import StoreOptions
 from prixfixe.stores.index import SearchGivenUpError
 from prixfixe.stores.memory import MemoryReader, MemoryStore
 from tests.conftest import PATIENCE, until
-from tests.unit.test_http import client, deliver, serve
-
-__all__ = ["client", "serve"]
+from tests.unit.test_http import deliver
 
 
 def letter(subject="x", *, to="b@y.test", body="hello", more=""):
