@@ -600,9 +600,7 @@ class Session:
         if then is not None and self.mode is _WAITING:
             self.mode = _COMMAND
             then()
-            transaction = self.state.transaction
-            if transaction is None or transaction.octets > FREE_OCTETS:
-                self._account_for_memory()
+            self._account_for_memory()
             if self.mode is _COMMAND:
                 self._resume()
 
