@@ -559,3 +559,31 @@ def test_a_burst_after_a_quiet_time_is_busy_at_once(monkeypatch):
     assert busy.is_busy(100)  # senders pause now and then
     now += follower.CALM_SECONDS
     assert not busy.is_busy(100)
+
+
+async def test_a_page_is_the_same_from_either_end_of_the_list(rig):
+    names = [await rig.keep() for _ in range(7)]
+    await rig.delete([names.pop(3)])
+    assert await rig.listed() == names[::-1]
+    with contextlib.closing(rig.index.reading()) as reader:
+        for start in range(8):
+            for limit in (0, 1, 2, 10):
+                page = [one.id for one in reader.page(start, limit)]
+                assert page == names[::-1][start : start + limit], (start, limit)
+
+
+async def test_a_count_of_what_much_mail_has_reads_the_narrow_rows_only(rig, monkeypatch):
+    monkeypatch.setattr(search, "_LEAST", 0)  # everything is common
+    await rig.keep()
+    await rig.listed()
+    with contextlib.closing(rig.index.reading()) as reader:
+        said = []
+        reader._db.set_trace_callback(said.append)
+        for field in ("to", "subject", "message-id"):
+            reader.search(parse_query(f"{field}:xyz"), 0, 10)
+        reader._db.set_trace_callback(None)
+        counts = [sql for sql in said if sql.startswith("SELECT count(*), ")]
+        assert len(counts) == 3
+        for sql in counts:
+            plan = reader._db.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()
+            assert "COVERING INDEX narrow" in str(plan), (sql, plan)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["IndexFile", "close", "is_damage"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION_ID = 0x50724978  # "PrIx"
 PAGE_BYTES = 8192
 CACHE_KIB = 4096
@@ -42,6 +42,8 @@ _CLOSED = "closed"
 # them; `fed` is the last document that is in it. `era` says how many words had a number when a
 # document and those after it were fed. `gone` names documents that are in it, and no more in the
 # store.
+# `narrow` has the columns that most searches look at: a walk over all of them reads a third of the
+# bytes of `message`.
 # `large` names documents that have too many words for it: each search looks at their texts.
 _QUOTED_TOKENIZER = "'" + TOKENIZER.replace("'", "''") + "'"
 _SCHEMA = f"""
@@ -65,6 +67,7 @@ CREATE TABLE message(
     message_id TEXT NOT NULL
 );
 CREATE INDEX arrival ON message(key, doc);
+CREATE INDEX narrow ON message(doc, is_read, rcpt, subject, message_id);
 CREATE INDEX seen ON message(doc) WHERE is_read;
 CREATE INDEX tagged ON message(tags) WHERE tags <> '';
 CREATE TABLE record(doc INTEGER PRIMARY KEY, packed BLOB NOT NULL);

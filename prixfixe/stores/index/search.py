@@ -122,6 +122,8 @@ class IndexReader:
         octets: int = MAX_PAGE_OCTETS,
     ) -> list[Found]:
         """Return entries, newest first, as many as `octets` hold; `before` is in seconds."""
+        if before is None and start > self._one("SELECT messages FROM state") // 2:
+            return self._page(self._from_the_oldest(start, limit), octets)
         where = "1" if before is None else "received_at < ?"
         values = () if before is None else (before,)
         rows = self._db.execute(
@@ -130,6 +132,16 @@ class IndexReader:
             (*values, limit, start),
         ).fetchall()
         return self._page([row[0] for row in rows], octets)
+
+    def _from_the_oldest(self, start: int, limit: int) -> list[int]:
+        """Return the documents of a page, newest first, counted from the nearer end of the list."""
+        rest = "(SELECT messages FROM state) - ?"
+        rows = self._db.execute(
+            "SELECT doc FROM message ORDER BY key, doc "  # noqa: S608
+            f"LIMIT max(0, min(?, {rest})) OFFSET max(0, {rest} - ?)",
+            (limit, start, start, limit),
+        ).fetchall()
+        return [row[0] for row in reversed(rows)]
 
     def entries(self, ids: Sequence[str]) -> dict[str, Found]:
         """Return the entries of those that are in the index, by id."""
