@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["add_verify", "verify"]
 
 EXIT_INTERRUPTED = 130
+JOBS = 6  # most cases wait; what is played does not depend on it
 REPORTS = ("html", "json", "junit", "markdown")
 _EPILOG = """\
 TARGET is docker://IMAGE or a bare image name, compose://FILE#SERVICE, cmd://COMMAND (with {port},
@@ -55,6 +56,7 @@ def add_verify(parser: argparse.ArgumentParser) -> None:
     add("--explain", metavar="ID", help="say what a case asks, and end")
     add("--list", action="store_true", help="list the cases, and end")
     add("--keep", action="store_true", help="leave containers and volumes for a look")
+    add("--jobs", type=many, default=JOBS, metavar="N", help=f"servers at a time (default: {JOBS})")
     add("--seed", type=int, default=1, metavar="N", help="of what is random (default: 1)")
     add("--rounds", type=many, default=2, metavar="N", help="of each crash (default: 2)")
 
@@ -130,7 +132,7 @@ def _played(
     with shielded():
         bench = Bench(source, contract, seed=args.seed, rounds=args.rounds)
     try:
-        run = Run(bench, args.level)
+        run = Run(bench, args.level, args.jobs)
         with progress(len(cases)) as tell:
             run.play(cases, tell)
         if args.discover:

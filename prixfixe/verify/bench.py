@@ -10,6 +10,7 @@ import ssl
 import tempfile
 import time
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from prixfixe.verify.dialogue.outcomes import CaseError
@@ -17,13 +18,14 @@ from prixfixe.verify.dialogue.script import CONFIGURATIONS
 from prixfixe.verify.dialogue.servers import NotOfferedError, Server, Stored, Target, UnseenError
 from prixfixe.verify.dialogue.wire import ClosedError, Wire
 from prixfixe.verify.evidence import Evidence
+from prixfixe.verify.interrupts import pause
 from prixfixe.verify.readback.base import Nothing, Place
 from prixfixe.verify.readback.delivered import PREFACE
 from prixfixe.verify.readback.kinds import adapters
 from prixfixe.verify.targets.base import EnvironmentFault, Launch, cannot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from prixfixe.verify.contract import Contract
     from prixfixe.verify.readback.base import Readback
@@ -81,7 +83,7 @@ class Running(Server):
                         return time.monotonic() - start
             except (OSError, ClosedError, ValueError) as error:
                 said = repr(error)
-            time.sleep(POLL_SECONDS)
+            pause(POLL_SECONDS)
         raise CaseError(f"no greeting within {limit:g} s, but {said}: {self._last_words()}")
 
     def _last_words(self) -> str:
@@ -124,13 +126,13 @@ class Running(Server):
             lines = (b"EHLO c.test", b"MAIL FROM:<" + sender + b">", b"RCPT TO:<b@y.test>", b"DATA")
             codes = [wire.ask(line + b"\r\n")[0] for line in lines]
             if codes[-1] != 354 or wire.ask(PREFACE + b"canary\r\n.\r\n") != [250]:
-                time.sleep(0.5)  # it takes none now; others may still be on their way
+                pause(0.5)  # it takes none now; others may still be on their way
                 return
             until = time.monotonic() + DEADLINE
             while time.monotonic() < until:
                 if any(one.sender.encode() == sender for one in self.mailbox.messages()):
                     return
-                time.sleep(POLL_SECONDS)
+                pause(POLL_SECONDS)
 
     def logs(self) -> str:
         return self.machine.logs()
@@ -223,9 +225,17 @@ class Bench:
         self.folder = Path(tempfile.mkdtemp(prefix="prixfixe-verify-"))
         self.folder.chmod(0o755)
         self._started: list[Running] = []
+        self._above: Bench | None = None
         self._kind = ""
         self._made: dict[str, Any] = {}
         self.target = _Configured(self, self.folder)
+
+    def another(self) -> Bench:
+        """Return a bench with servers of its own ; closing it leaves the source."""
+        bench = Bench(self.source, self.contract, seed=self.seed, rounds=self.rounds)
+        bench.is_full, bench.is_crash = self.is_full, self.is_crash
+        bench._above, bench._kind = self, self._kind
+        return bench
 
     # --- the contract
 
@@ -259,8 +269,13 @@ class Bench:
 
     # --- servers
 
-    def launch(self, names: list[str] | None = None, volume: str = "") -> Launch:
-        """Return how a server of these configurations is started."""
+    def launch(
+        self,
+        names: list[str] | None = None,
+        volume: str = "",
+        also: Mapping[str, str] = MappingProxyType({}),
+    ) -> Launch:
+        """Return how a server of these configurations is started, `also` with these variables."""
         tables = [self.contract.table("target")]
         tables += [self.contract.table("configurations").get(one, {}) for one in names or ()]
         env: dict[str, str] = {}
@@ -268,6 +283,7 @@ class Bench:
         for table in tables:
             env |= table.get("env", {})
             args = table.get("args", args)
+        env |= also
         smtps = str(self.contract.get("target", "smtps_port", ""))
         if self.source.has_image:
             env = {name: value.replace("{smtps_port}", smtps) for name, value in env.items()}
@@ -346,6 +362,8 @@ class Bench:
         kind = self._kind or str(options.get("kind", "none"))
         if kind == "auto":
             kind = self._kind = self._found(place)
+            if self._above is not None:
+                self._above._kind = kind  # noqa: SLF001 - what is asked of it is told there
         if kind not in known:
             msg = f"readback.kind {kind!r}: expected one of auto, {', '.join(sorted(known))}"
             raise EnvironmentFault(msg)
@@ -362,7 +380,7 @@ class Bench:
                 with contextlib.suppress(UnseenError), contextlib.closing(adapter):
                     if adapter.probe():
                         return kind
-            time.sleep(0.2)
+            pause(POLL_SECONDS)
         return "none"
 
     @property
@@ -407,9 +425,12 @@ class Bench:
         return [*([Evidence("transcript", moves)] if moves else []), *self.evidence]
 
     def close(self) -> None:
-        """End what was started."""
+        """End what was started; unless this is `another`, the source too."""
         for running in self._started:
             with contextlib.suppress(Exception):  # the source removes what is left
                 running.mailbox.close()
-        self.source.close()
+        if self._above is None:
+            self.source.close()
+        elif not self.source.is_kept:
+            self.target.close()
         shutil.rmtree(self.folder, ignore_errors=True)

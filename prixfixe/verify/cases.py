@@ -50,7 +50,8 @@ class Case:
 
     `source` is an RFC's section or a line of the contract, `evidence` says how it is seen, `level`
     is the first level at which the case is played. `check` raises `CaseError`, `NotOfferedError` or
-    `UnseenError`; if it returns, the case passed.
+    `UnseenError`; if it returns, the case passed. Cases with one `track` are played one after the
+    other on the same servers, others beside each other. `is_alone`: others would disturb it.
     """
 
     id: str
@@ -61,6 +62,8 @@ class Case:
     check: Callable[[Bench], None]
     level: str = "smoke"
     text: str = ""  # what is sent and expected, where that can be told
+    track: str = ""
+    is_alone: bool = False
 
     @property
     def group(self) -> str:

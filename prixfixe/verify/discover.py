@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["discovered"]
 
-_PLAIN = ("target", "readback", "promise", "health", "image", "logs", "protocol")
+_PLAIN = ("target", "readback", "promise", "start", "health", "image", "logs", "protocol")
 
 
 def discovered(run: Run) -> str:

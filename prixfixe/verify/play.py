@@ -2,70 +2,141 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import re
+import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from prixfixe.verify import interrupts
 from prixfixe.verify.cases import LEVELS, Outcome, Result
 from prixfixe.verify.dialogue.outcomes import CaseError
 from prixfixe.verify.dialogue.servers import NotOfferedError, UnseenError
 from prixfixe.verify.dialogue.wire import ClosedError
 from prixfixe.verify.targets.base import EnvironmentFault
+from prixfixe.verify.tracks import Track, tracks_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from prixfixe.verify.bench import Bench
     from prixfixe.verify.cases import Case
 
 __all__ = ["EXIT_FAILED", "EXIT_NOTHING", "EXIT_OK", "EXIT_TROUBLE", "EXIT_USAGE", "Run"]
 
+JOIN_SECONDS = 30.0  # for threads whose servers are gone
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_TROUBLE, EXIT_NOTHING = range(5)
 _WORD = re.compile(r"\(|\)|[^\s()]+")
 
 
 @dataclass
 class Run:
-    """One run: what was asked, and every result so far."""
+    """One run: what was asked, and every result so far.
+
+    `jobs` is how many tracks of cases are played at once, where servers can be started for them.
+    """
 
     bench: Bench
     level: str
+    jobs: int = 1
     results: list[Result] = field(default_factory=list)
     seconds: float = 0.0
     is_interrupted: bool = False
 
-    def play(self, cases: Iterable[Case], tell: Callable[[Result], None]) -> None:
-        """Play cases one by one; `tell` gets each result as it comes."""
+    def play(self, cases: Sequence[Case], tell: Callable[[Result], None]) -> None:
+        """Play the cases; `tell` gets each result as it comes."""
         start = time.monotonic()
         self.bench.is_crash = self.level == "crash"
         self.bench.is_full = LEVELS.index(self.level) >= LEVELS.index("full")
+        interrupts.begin()
         try:
-            for case in cases:
-                self.results.append(self._judged(case))
-                tell(self.results[-1])
+            if self.bench.source.is_many:
+                self._play_tracks(tracks_of(cases), tell)
+            else:
+                for case in cases:
+                    self._note(self._judged(case, self.bench), tell)
         except KeyboardInterrupt:
             self.is_interrupted = True
         finally:
+            order = {one.id: number for number, one in enumerate(cases)}
+            self.results.sort(key=lambda one: order[one.case.id])
             self.seconds = time.monotonic() - start
 
-    def _judged(self, case: Case) -> Result:
+    def _note(self, result: Result, tell: Callable[[Result], None]) -> None:
+        self.results.append(result)
+        tell(result)
+
+    def _play_tracks(self, tracks: list[Track], tell: Callable[[Result], None]) -> None:
+        """Play tracks beside each other, then those that are to be alone one by one."""
+        beside = [one for one in tracks if not one.is_alone]
+        self._play_at_once(beside, min(self.jobs, len(beside)), tell)
+        self._play_at_once([one for one in tracks if one.is_alone], 1, tell)
+
+    def _play_at_once(self, tracks: list[Track], jobs: int, tell: Callable[[Result], None]) -> None:
+        found: queue.SimpleQueue[Result | BaseException | None] = queue.SimpleQueue()
+        todo = deque(tracks)
+        threads = [
+            threading.Thread(target=self._work, args=(todo, found), daemon=True)
+            for _ in range(jobs)
+        ]
+        for one in threads:
+            one.start()
+        left = len(threads)
+        try:
+            while left:
+                told = found.get()
+                if isinstance(told, BaseException):
+                    raise told  # noqa: TRY301 - as if it had happened here
+                if told is None:
+                    left -= 1
+                else:
+                    self._note(told, tell)
+        except BaseException:
+            interrupts.end()
+            self.bench.source.halt()
+            raise
+        finally:
+            for one in threads:
+                one.join(JOIN_SECONDS)
+
+    def _work(self, todo: deque[Track], found: queue.SimpleQueue[Any]) -> None:
+        """Play tracks while there are any; the results, an error, and the end go to `found`."""
+        try:
+            while todo and not interrupts.is_over():
+                with contextlib.suppress(IndexError):  # another thread took the last
+                    self._play_track(todo.popleft(), found)
+        except BaseException as error:  # noqa: BLE001 - raised again where the results are read
+            if not interrupts.is_over():
+                found.put(error)
+        found.put(None)
+
+    def _play_track(self, track: Track, found: queue.SimpleQueue[Any]) -> None:
+        with contextlib.closing(self.bench.another()) as bench:
+            for case in track.cases:
+                result = self._judged(case, bench)
+                if interrupts.is_over():
+                    return  # its servers were taken away
+                found.put(result)
+
+    def _judged(self, case: Case, bench: Bench) -> Result:
         start = time.monotonic()
-        self.bench.begin_case(case.id)
-        severity = self.bench.contract.severity(case.id, case.severity)
+        bench.begin_case(case.id)
+        severity = bench.contract.severity(case.id, case.severity)
         result = Result(case, severity, Outcome.PASS)
-        result.outcome, result.why = self._played(case)
+        result.outcome, result.why = self._played(case, bench)
         self._split(result)
         self._waive(result)
         if result.outcome not in (Outcome.PASS, Outcome.SKIP):
-            result.evidence = self.bench.told()
+            result.evidence = bench.told()
         result.seconds = time.monotonic() - start
         return result
 
-    def _played(self, case: Case) -> tuple[Outcome, str]:
+    def _played(self, case: Case, bench: Bench) -> tuple[Outcome, str]:
         try:
-            case.check(self.bench)
+            case.check(bench)
         except NotOfferedError as error:
             return Outcome.SKIP, str(error)
         except UnseenError as error:

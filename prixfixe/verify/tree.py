@@ -61,6 +61,11 @@ class Tree:
             raise KeyError(name)
         return found.read()
 
+    def head(self, name: str, size: int = 64) -> bytes:
+        """Return the first octets of a regular file."""
+        found = self._tar.extractfile(self.members[name])
+        return b"" if found is None else found.read(size)
+
     def text(self, name: str) -> str:
         """Return a file's text."""
         return self.read(name).decode()

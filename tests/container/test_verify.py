@@ -23,6 +23,12 @@ def made_with(token):
     return runs.pop() if runs else None
 
 
+def sweep(run):
+    """Remove what a run of the verifier has in the engine."""
+    for one in left(run):
+        one.remove(**({"force": True} if hasattr(one, "status") else {}))
+
+
 def left(run):
     """What a run of the verifier has in the engine now."""
     mine = {"label": f"{LABEL}={run}"}
@@ -55,7 +61,7 @@ def test_the_image_keeps_what_its_profile_promises(image, tmp_path, contract):
     bad = {name: one["why"] for name, one in results.items() if one["outcome"] != "pass"}
     assert bad == {}
     assert code == 0
-    assert len(results) == 20
+    assert len(results) == 33
     assert told["target"]["image"] == image
     assert told["readback"] == "mailpit"
     assert left(told["target"]["run"]) == []
@@ -74,6 +80,38 @@ def test_an_interrupt_leaves_nothing_in_the_engine(image, number, contract):
         process.communicate(timeout=120)
     assert process.returncode == 130
     assert left(run) == []
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(image, contract):
+    path, token = contract
+    words = ["verify", f"docker://{image}", f"--contract={path}", "-k", "DUR"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "prixfixe", *words], env=os.environ, stdout=subprocess.DEVNULL
+    ) as process:
+        while (run := made_with(token)) is None:
+            assert process.poll() is None
+        process.kill()
+    assert left(run) != []
+    assert main(["verify", f"docker://{image}", "--profile=prixfixe", "-k", "IMG-01"]) == 0
+    assert left(run) == []
+
+
+def test_what_is_kept_for_a_look_stays_until_its_owner_removes_it(image, tmp_path):
+    report = tmp_path / "report.json"
+    words = ["--profile=prixfixe", "-k", "SMTP-G02", "--keep", f"--report=json={report}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "prixfixe", "verify", f"docker://{image}", *words],
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    run = json.loads(report.read_text())["target"]["run"]
+    try:
+        assert main(["verify", f"docker://{image}", "--profile=prixfixe", "-k", "IMG-01"]) == 0
+        assert {type(one).__name__ for one in left(run)} == {"Container", "Network", "Volume"}
+    finally:
+        sweep(run)
 
 
 def test_an_image_that_is_not_there_is_the_environments_fault(capsys):

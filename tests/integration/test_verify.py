@@ -270,6 +270,80 @@ def test_two_runs_with_one_seed_send_the_same(verify):
     assert first == second
 
 
+def test_how_many_are_played_at_once_changes_nothing(verify):
+    words = ("-k", "DUR-03 or D0 or P1 or RUN-04", "--level", "full", "--seed", "3")
+    first, second = (
+        verify(target("cuts"), *words, "--jobs", jobs, contract=GROUPS)[1] for jobs in ("1", "5")
+    )
+    assert list(first) == list(second)
+    for name, one in first.items():
+        assert (one["outcome"], one["why"]) == (second[name]["outcome"], second[name]["why"])
+
+
+ADAPTER = """
+from pathlib import Path
+from prixfixe.verify.readback.files import Maildir
+
+class Shelf(Maildir):
+    def __init__(self, place):
+        super().__init__(place)
+        Path(place.options["note"]).write_text("asked")
+"""
+
+
+def installed(folder, name, code, entry):
+    """A distribution that somebody installed: its module, its record, its entry point."""
+    record = folder / f"{name}-1.0.dist-info"
+    record.mkdir(parents=True)
+    (folder / f"{name}.py").write_text(code)
+    (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (record / "entry_points.txt").write_text(f"[prixfixe.readback]\n{entry}\n")
+
+
+@pytest.fixture
+def with_packages(tmp_path):
+    """Verify one case by the adapter of a kind, with two packages that have adapters."""
+    site, contract, report = (tmp_path / name for name in ("site", "contract.toml", "report.json"))
+    installed(site, "shelves", ADAPTER, "shelf = shelves:Shelf")
+    installed(site, "rotten", "raise RuntimeError('it is rotten')", "rotten = rotten:Adapter")
+
+    def run(kind):
+        contract.write_text(
+            f'version = 1\n[readback]\nkind = "{kind}"\npath = "{{volume}}"\n'
+            f'note = "{tmp_path / "note"}"\n'
+        )
+        words = ["verify", target(), f"--contract={contract}", "-k", "D06", "--level", "smoke"]
+        done = subprocess.run(
+            [sys.executable, "-m", "prixfixe", *words, f"--report=json={report}"],
+            env={**os.environ, "PYTHONPATH": str(site)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return done, json.loads(report.read_text())["results"][0] if report.exists() else None
+
+    return run
+
+
+def test_another_package_s_adapter_is_found_by_its_entry_point(with_packages, tmp_path):
+    done, result = with_packages("shelf")
+    assert (done.returncode, result["outcome"]) == (0, "pass"), done.stderr
+    assert (tmp_path / "note").read_text() == "asked"
+
+
+def test_a_package_that_cannot_be_imported_disturbs_only_who_asks_for_it(with_packages):
+    done, result = with_packages("rotten")
+    assert (done.returncode, result["outcome"]) == (3, "error")
+    assert "it is rotten" in result["why"]
+
+
+def test_an_adapter_that_nobody_has_is_told_with_those_that_there_are(with_packages):
+    done, _ = with_packages("none-such")
+    assert done.returncode == 3
+    assert "maildir, mailpit, mbox, none, rotten, shelf, sink" in done.stderr
+
+
 def test_the_action_s_step_writes_every_report_and_ends_as_the_command_does(tmp_path):
     """What `action.yml` runs in a workflow, with the package that is installed here."""
     import yaml
@@ -331,11 +405,10 @@ def test_prixfixe_as_a_command_is_read_back_by_its_api(verify):
         'SMTP_BIND = "127.0.0.1", SMTP_PORT = "{port}", SMTP_HTTP_PORT = "{http_port}",'
         ' SMTP_STORE = "sqlite:{volume}/mail.db", SMTP_STORE_MIN_FREE = "0"'
     )
-    contract = f'version = 1\nprofile = "prixfixe"\n[target]\nenv = {{ {env} }}\n'
-    words = (
-        "-k",
-        "SMTP-T01 or SMTP-A02 or SMTP-N26 or D06 or LIM or TLS or OBS or HLT-06 or SEC-06",
-    )
+    ready = '[logs]\nready = "^prixfixe ready smtp=127.0.0.1:"\n'
+    contract = f'version = 1\nprofile = "prixfixe"\n{ready}[target]\nenv = {{ {env} }}\n'
+    names = "T01 A02 N26 D06 LIM TLS OBS HLT-06 SEC-06 SEC-07 SEC-08 RUN-13 RUN-15 DUR-08"
+    words = ("-k", " or ".join(names.split()))
     where = f"cmd://{sys.executable} -m prixfixe serve"
     code, results, told = verify(where, *words, contract=contract)
     bad = {name: one["why"] for name, one in results.items() if one["outcome"] == "fail"}

@@ -256,6 +256,18 @@ class Target(abc.ABC):
         paths[1].write_bytes(issued.private_key_pem.bytes())
         return paths
 
+    def renew(self) -> None:
+        """Put another certificate and key in the place of those that servers were given."""
+        issued = self._authority.issue_cert("localhost", "127.0.0.1")
+        certificate, key = self.certificate
+        whole = b"".join(one.bytes() for one in issued.cert_chain_pems)
+        # The key first: a pair that does not fit is not served.
+        for path, octets in ((key, issued.private_key_pem.bytes()), (certificate, whole)):
+            new = path.with_suffix(".new")
+            new.write_bytes(octets)
+            new.chmod(0o644)
+            new.replace(path)
+
     def trust(self) -> ssl.SSLContext:
         """Return a client's context that trusts the certificate."""
         import ssl

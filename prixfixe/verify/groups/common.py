@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from prixfixe.verify import tree as trees
 from prixfixe.verify.dialogue.outcomes import CaseError
 from prixfixe.verify.dialogue.servers import UnseenError
 from prixfixe.verify.dialogue.wire import ClosedError
+from prixfixe.verify.interrupts import pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,11 +20,27 @@ if TYPE_CHECKING:
     from prixfixe.verify.bench import Bench
     from prixfixe.verify.dialogue.servers import Stored
     from prixfixe.verify.dialogue.wire import Wire
+    from prixfixe.verify.tree import Layer, Tree
 
-__all__ = ["ENVELOPE", "deliver", "expect", "kept_of", "letter", "need_image", "noted", "until"]
+__all__ = [
+    "ENVELOPE",
+    "deliver",
+    "expect",
+    "host_file",
+    "kept_of",
+    "layers_of",
+    "letter",
+    "listening",
+    "need_image",
+    "none_of",
+    "noted",
+    "tree_of",
+    "until",
+]
 
 ENVELOPE = (b"MAIL FROM:<a@x.test>", b"RCPT TO:<b@y.test>", b"DATA")
 MARK = b"X-Verify: "
+SHOWN = 10
 
 
 def expect(is_so: object, why: str) -> None:
@@ -34,6 +53,39 @@ def need_image(bench: Bench) -> None:
     """Raise `UnseenError` unless the target is an image."""
     if not bench.source.has_image:
         raise UnseenError("only an image can show this")
+
+
+def tree_of(bench: Bench) -> Tree:
+    """Return the image's tree."""
+    return bench.once("tree", lambda: trees.tree_in(bench.source.tree()))  # type: ignore[attr-defined, no-any-return]
+
+
+def layers_of(bench: Bench) -> list[Layer]:
+    """Return the image's layers."""
+    return bench.once("layers", lambda: trees.layers_in(bench.source.layers()))  # type: ignore[attr-defined, no-any-return]
+
+
+def none_of(found: list[str], what: str) -> None:
+    """Raise `CaseError` with what was found, if anything was."""
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    expect(not found, f"{what}: {', '.join(sorted(found)[:SHOWN])}{more}")
+
+
+def host_file(running: Any, name: str) -> str:  # noqa: ANN401 - a server that was started
+    """Return a file of the first process's folder in /proc, where the engine is this machine's."""
+    pid = running.machine.facts()["State"]["Pid"]
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text(encoding="ascii")
+    except OSError as error:
+        msg = f"/proc/{pid} of the container cannot be read here: {error.strerror}"
+        raise UnseenError(msg) from error
+
+
+def listening(text: str) -> set[tuple[str, int]]:
+    """Return address and port of each listener in what /proc/PID/net/tcp says."""
+    rows = [line.split() for line in text.splitlines()]
+    pairs = [row[1].partition(":") for row in rows if len(row) > 3 and row[3] == "0A"]
+    return {(address, int(port, 16)) for address, _, port in pairs}
 
 
 def letter(bench: Bench, name: str, size: int = 600) -> bytes:
@@ -78,5 +130,5 @@ def until(is_so: Callable[[], object], seconds: float, what: str) -> None:
         with contextlib.suppress(OSError, ClosedError):
             if is_so():
                 return
-        time.sleep(0.1)
+        pause(0.1)
     raise CaseError(f"not within {seconds:g} s: {what}")

@@ -17,6 +17,7 @@ from prixfixe.verify.dialogue.outcomes import CaseError
 from prixfixe.verify.dialogue.servers import NotOfferedError, UnseenError
 from prixfixe.verify.dialogue.wire import ClosedError
 from prixfixe.verify.groups.common import ENVELOPE, deliver, expect, kept_of, letter, until
+from prixfixe.verify.interrupts import pause
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,6 +76,7 @@ def cases() -> Iterator[Case]:
         (_half, "A message whose end never came is not there."),
         (_full, "A full disk is answered by a refusal, and what was acknowledged stays."),
         (_killed_at_ack, "The message acknowledged last before SIGKILL is there."),
+        (_exclusive, "A second server on the volume of one that runs does not serve."),
     )
     for number, (check, title) in enumerate(rows, 1):
         evidence = "a ledger against what is read back, byte for byte"
@@ -144,7 +146,7 @@ def _settle(running: Running, ledger: Ledger) -> None:
         missing = ledger.acknowledged - kept.keys()
         if not missing or time.monotonic() > end:
             break
-        time.sleep(0.2)
+        pause(0.2)
     if missing == ledger.acknowledged and not kept and running.mailbox.outlives is False:
         _check_readable(running)
     wrong = ledger.faults(kept)
@@ -310,4 +312,21 @@ def _killed_at_ack(bench: Bench) -> None:
                 ledger.acknowledged.add(key)
             running.machine.wait(10)
             _again(running)
+        _settle(running, ledger)
+
+
+def _exclusive(bench: Bench) -> None:
+    if not bench.promised("promise", "exclusive"):
+        raise NotOfferedError("the contract does not promise it (promise.exclusive)")
+    with _server(bench) as (running, volume):
+        ledger = _some(bench, running, 2)
+        other = bench.begin(bench.launch(volume=volume))
+        try:
+            greeting = other.await_greeting()
+        except CaseError as error:
+            bench.note("second server", str(error))
+        else:
+            expect(False, f"a second server greets after {greeting:.1f} s")
+        finally:
+            other.stop(9)
         _settle(running, ledger)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from prixfixe.verify import tree as trees
 from prixfixe.verify.cases import Case
 from prixfixe.verify.dialogue.servers import NotOfferedError
-from prixfixe.verify.groups.common import expect, need_image
+from prixfixe.verify.groups import contents
+from prixfixe.verify.groups.common import expect, layers_of, need_image, none_of, tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,21 +22,24 @@ __all__ = ["cases"]
 
 _SHELL = re.compile(r"(^|/)(ba|da|z|k|c|a)?sh$|(^|/)busybox$")
 _LEFT = re.compile(
-    r"(^|/)\.(git|hg|svn)(/|$)|(^|/)(var/lib/apt/lists/.+_Packages.*|var/cache/apt/.+\.bin|"
+    r"(^|/)\.(git|hg|svn)(/|$)|(^|/)(var/lib/apt/lists/.+_(Packages|Sources|InRelease|Release).*|var/cache/apt/.+\.bin|"
     r"[^/]+\.deb|\.env|\.netrc|id_(rsa|ed25519|ecdsa))$|(^|/)root/\.cache/"
 )
 # Keys that packages carry as samples and for tests.
 _SAMPLES = re.compile(r"^etc/ssl/private/ssl-cert-snakeoil\.key$")
 _LIBRARIES = ("usr/share/", "usr/lib/", "usr/local/lib/", "var/lib/dpkg/")
-_SHOWN = 10
 _SECONDS = 1_000_000_000
 
 
 def cases() -> Iterator[Case]:
     """Return the cases of the group."""
-    for number, (check, title, severity, source, evidence) in enumerate(_TABLE, 1):
+    for number, (check, title, severity, source, evidence) in enumerate(
+        (*_TABLE, *contents.TABLE), 1
+    ):
         name = f"PF-IMG-{number:02}"
-        yield Case(name, title, severity, source, evidence, _of_an_image(check), "static")
+        yield Case(
+            name, title, severity, source, evidence, _of_an_image(check), "static", track="image"
+        )
 
 
 def _of_an_image(check: Callable[[Bench], None]) -> Callable[[Bench], None]:
@@ -52,19 +56,6 @@ def _config(bench: Bench) -> dict[str, Any]:
     return found
 
 
-def _tree(bench: Bench) -> trees.Tree:
-    return bench.once("tree", lambda: trees.tree_in(bench.source.tree()))  # type: ignore[attr-defined, no-any-return]
-
-
-def _layers(bench: Bench) -> list[trees.Layer]:
-    return bench.once("layers", lambda: trees.layers_in(bench.source.layers()))  # type: ignore[attr-defined, no-any-return]
-
-
-def _none(found: list[str], what: str) -> None:
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    expect(not found, f"{what}: {', '.join(sorted(found)[:_SHOWN])}{more}")
-
-
 def _user(bench: Bench) -> None:
     wanted = bench.promised("image", "user")
     user = str(_config(bench).get("User") or "")
@@ -77,21 +68,21 @@ def _user(bench: Bench) -> None:
 
 def _size(bench: Bench) -> None:
     most = bench.promised("image", "max_size")
-    size = _tree(bench).octets()
+    size = tree_of(bench).octets()
     expect(size <= most, f"its files have {size} bytes, not at most {most}")
 
 
 def _setuid(bench: Bench) -> None:
     if bench.promised("image", "setuid"):
         raise NotOfferedError("the contract lets files gain rights (image.setuid)")
-    _none(trees.gaining_rights(_tree(bench)), "files that gain rights")
+    none_of(trees.gaining_rights(tree_of(bench)), "files that gain rights")
 
 
 def _keys(bench: Bench) -> None:
     found = [
-        one for one in trees.private_keys(_layers(bench), _LIBRARIES) if not _SAMPLES.search(one)
+        one for one in trees.private_keys(layers_of(bench), _LIBRARIES) if not _SAMPLES.search(one)
     ]
-    _none(found, "private keys in its layers")
+    none_of(found, "private keys in its layers")
 
 
 def _secrets(bench: Bench) -> None:
@@ -99,14 +90,14 @@ def _secrets(bench: Bench) -> None:
     history = [str(row["CreatedBy"]) for row in bench.source.image.history()]  # type: ignore[attr-defined]
     labels = [f"{name}={value}" for name, value in (config.get("Labels") or {}).items()]
     found = trees.named_secrets([*history, *(config.get("Env") or ()), *labels])
-    _none([re.sub(r"([=:]\s*).{2,}", r"\1…", one)[:80] for one in found], "secrets")
+    none_of([re.sub(r"([=:]\s*).{2,}", r"\1…", one)[:80] for one in found], "secrets")
 
 
 def _shell(bench: Bench) -> None:
     if bench.promised("image", "shell"):
         raise NotOfferedError("the contract lets it have a shell (image.shell)")
-    names = [name for layer in _layers(bench) for name in layer.members if _SHELL.search(name)]
-    _none(names, "shells")
+    names = [name for layer in layers_of(bench) for name in layer.members if _SHELL.search(name)]
+    none_of(names, "shells")
 
 
 def _health(bench: Bench) -> None:
@@ -158,29 +149,29 @@ def _labels(bench: Bench) -> None:
 def _volumes(bench: Bench) -> None:
     if bench.promised("image", "volumes"):
         raise NotOfferedError("the contract lets it have volumes (image.volumes)")
-    _none(list(_config(bench).get("Volumes") or ()), "volumes that get no name")
+    none_of(list(_config(bench).get("Volumes") or ()), "volumes that get no name")
 
 
 def _writable(bench: Bench) -> None:
-    members = _tree(bench).members
+    members = tree_of(bench).members
     found = [
         name
-        for name in trees.writable_by_all(_tree(bench))
+        for name in trees.writable_by_all(tree_of(bench))
         if not (members[name].isdir() and members[name].mode & 0o1000)
     ]
-    _none(found, "what anybody may write")
+    none_of(found, "what anybody may write")
 
 
 def _one_layer(bench: Bench) -> None:
     if not bench.promised("image", "one_layer"):
         raise NotOfferedError("the contract promises no single layer (image.one_layer)")
-    _none(trees.hidden_or_replaced(_layers(bench)), "files that a layer hides or replaces")
-    expect(len(_layers(bench)) == 1, f"it has {len(_layers(bench))} layers")
+    none_of(trees.hidden_or_replaced(layers_of(bench)), "files that a layer hides or replaces")
+    expect(len(layers_of(bench)) == 1, f"it has {len(layers_of(bench))} layers")
 
 
 def _left_behind(bench: Bench) -> None:
-    names = [name for layer in _layers(bench) for name in layer.files() if _LEFT.search(name)]
-    _none(names, "what a build left behind")
+    names = [name for layer in layers_of(bench) for name in layer.files() if _LEFT.search(name)]
+    none_of(names, "what a build left behind")
 
 
 def _version(bench: Bench) -> None:
@@ -191,7 +182,7 @@ def _version(bench: Bench) -> None:
     version = (_config(bench).get("Labels") or {}).get(name, "")
     told = [
         one
-        for one in _tree(bench).files()
+        for one in tree_of(bench).files()
         if re.search(rf"-{re.escape(version)}\.dist-info/METADATA$", one)
         or one.startswith("var/lib/dpkg/")
     ]

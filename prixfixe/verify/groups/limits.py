@@ -31,9 +31,19 @@ def cases() -> Iterator[Case]:
         (_at_limit, "A message up to the limit is stored whole.", "must", "RFC 1870 6", "full"),
         (_recipients, "As many recipients as promised are taken, and one more is deferred.", "must", "RFC 5321 4.5.3.1.10", "full"),
         (_connections, "As many connections as promised are served, one more is told, and a freed place is used.", "must", "RFC 5321 3.8", "full"),
+        (_recipients_in_tls, "The port of implicit TLS has the same limit of recipients.", "must", "RFC 5321 4.5.3.1.10", "full"),
     )  # fmt: skip
     for number, (check, title, severity, source, level) in enumerate(rows, 1):
-        yield Case(f"PF-LIM-{number:02}", title, severity, source, "transcript", check, level)
+        yield Case(
+            f"PF-LIM-{number:02}",
+            title,
+            severity,
+            source,
+            "transcript",
+            check,
+            level,
+            track="limits",
+        )
 
 
 def _limit(bench: Bench) -> int:
@@ -104,14 +114,30 @@ def _at_limit(bench: Bench) -> None:
 def _recipients(bench: Bench) -> None:
     most = int(bench.promised("promise", "max_recipients"))
     with bench.target.using("D").hello() as wire:
-        wire.note = None
-        expect(wire.ask(ENVELOPE[0] + b"\r\n") == [250], "MAIL is not taken")
-        for number in range(most):
-            code = wire.ask(b"RCPT TO:<u%d@y.test>\r\n" % number)[0]
-            expect(code == 250, f"recipient {number + 1} of {most} is answered {code}")
-        code = wire.ask(b"RCPT TO:<more@y.test>\r\n")[0]
-        expect(code // 100 in (4, 5), f"recipient {most + 1} is answered {code}")
-        wire.ask(b"RSET\r\n")
+        _check_recipients(wire, most)
+
+
+def _check_recipients(wire: Wire, most: int) -> None:
+    wire.note = None
+    expect(wire.ask(ENVELOPE[0] + b"\r\n") == [250], "MAIL is not taken")
+    for number in range(most):
+        code = wire.ask(b"RCPT TO:<u%d@y.test>\r\n" % number)[0]
+        expect(code == 250, f"recipient {number + 1} of {most} is answered {code}")
+    code = wire.ask(b"RCPT TO:<more@y.test>\r\n")[0]
+    expect(code // 100 in (4, 5), f"recipient {most + 1} is answered {code}")
+    wire.ask(b"RSET\r\n")
+
+
+def _recipients_in_tls(bench: Bench) -> None:
+    most = int(bench.promised("promise", "max_recipients"))
+    server = bench.target.using("I")
+    if server.tls_port is None:
+        raise NotOfferedError("the contract names no port of implicit TLS (target.smtps_port)")
+    with server.connect(server.tls_port) as wire:
+        wire.start_tls(bench.target.trust())
+        wire.reply()
+        wire.ask(b"EHLO c.test\r\n")
+        _check_recipients(wire, most)
 
 
 def _connections(bench: Bench) -> None:

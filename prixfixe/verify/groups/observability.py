@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import email.utils
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -9,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from prixfixe.verify.cases import Case
 from prixfixe.verify.dialogue.servers import NotOfferedError, UnseenError
 from prixfixe.verify.dialogue.wire import ClosedError
-from prixfixe.verify.groups.common import deliver, expect, letter, until
+from prixfixe.verify.groups.api import counted, waited
+from prixfixe.verify.groups.common import deliver, expect, letter, noted, until
 from prixfixe.verify.readback.base import Place
 from prixfixe.verify.readback.web import Web
 
@@ -17,10 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from prixfixe.verify.bench import Bench
+    from prixfixe.verify.dialogue.servers import Stored
 
 __all__ = ["cases"]
 
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]")
+_TRACE = re.compile(r"^Received:.*(?:\r?\n[ \t].*)*", re.IGNORECASE | re.MULTILINE)
+APART_SECONDS = 600.0  # between clocks, and on the way
 _METRIC = re.compile(r"^[a-zA-Z_:][\w:]*(\{.*\})? [-+0-9.eENaInf]+( \d+)?$")
 
 
@@ -32,6 +38,11 @@ def cases() -> Iterator[Case]:
         (_json, "Every line of the log is a JSON object.", "must", "contract logs.json"),
         (_queue_id, "The id of the 250 is in the log.", "must", "contract logs.queue_id"),
         (_metrics, "Metrics are in the text format of Prometheus.", "must", "contract health.metrics"),
+        (_trace_time, "The time in the trace is now.", "must", "RFC 5321 4.4"),
+        (_trace_id, "The id of the 250 is in the trace.", "should", "contract logs.trace_id"),
+        (counted, "The counter of accepted messages counts each once.", "must", "contract health.accepted"),
+        (waited, "Who waits for a message by HTTP is told.", "must", "contract health.wait"),
+        (_ready_line, "The log says that it is ready, with the ports it listens on.", "must", "contract logs.ready"),
     )  # fmt: skip
     for number, (check, title, severity, source) in enumerate(rows, 1):
         yield Case(
@@ -42,6 +53,7 @@ def cases() -> Iterator[Case]:
             "the container's log, HTTP",
             check,
             "full",
+            track="observability",
         )
 
 
@@ -119,3 +131,46 @@ def _metrics(bench: Bench) -> None:
         web.close()
     wrong = [line for line in lines if line and line[0] != "#" and not _METRIC.match(line)]
     expect(lines and not wrong, f"{len(lines)} lines, of them wrong: {wrong[:3]}")
+
+
+def _traced(bench: Bench, name: str) -> tuple[str, str]:
+    """Deliver a letter; return the answer and the trace header that the server put before it."""
+    server = bench.target.using("D")
+    with server.hello() as wire:
+        answer = deliver(wire, letter(bench, name)).decode("latin-1").strip()
+    expect(answer[:3] == "250", f"a message is not taken: {answer}")
+    found = [
+        one for one in server.settled(lambda all_: name in map(_name, all_)) if _name(one) == name
+    ]
+    expect(found, "the message is not there")
+    trace = _TRACE.search((found[0].raw or b"").decode("latin-1"))
+    if trace is None:
+        raise UnseenError("no trace header can be seen")
+    return answer, re.sub(r"\s+", " ", trace[0])
+
+
+def _name(one: Stored) -> str:
+    return noted(one.body)
+
+
+def _trace_time(bench: Bench) -> None:
+    _, trace = _traced(bench, "timed")
+    told = email.utils.parsedate_to_datetime(trace.rpartition(";")[2].strip())
+    apart = abs((dt.datetime.now(dt.UTC) - told).total_seconds())
+    expect(apart < APART_SECONDS, f"{apart:.0f} s from now: {trace!r}")
+
+
+def _trace_id(bench: Bench) -> None:
+    if not bench.promised("logs", "trace_id"):
+        raise NotOfferedError("the contract does not promise it (logs.trace_id)")
+    answer, trace = _traced(bench, "traced")
+    name = answer.split()[-1]
+    expect(name in trace, f"{name} of {answer!r} is not in {trace!r}")
+
+
+def _ready_line(bench: Bench) -> None:
+    pattern = str(bench.promised("logs", "ready"))
+    for name in ("smtp_port", "http_port"):
+        pattern = pattern.replace(f"{{{name}}}", str(bench.contract.get("target", name, "")))
+    said = _logs(bench).logs()
+    expect(re.search(pattern, said, re.MULTILINE), f"no line is like {pattern!r}: {said[:300]!r}")

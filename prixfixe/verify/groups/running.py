@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prixfixe.verify.cases import Case
-from prixfixe.verify.dialogue.servers import NotOfferedError, UnseenError
+from prixfixe.verify.dialogue.servers import NotOfferedError
 from prixfixe.verify.dialogue.wire import ClosedError
+from prixfixe.verify.groups import starting
 from prixfixe.verify.groups.common import (
     ENVELOPE,
     deliver,
     expect,
+    host_file,
     kept_of,
     letter,
+    listening,
     need_image,
     until,
 )
@@ -47,8 +49,9 @@ def cases() -> Iterator[Case]:
         (_no_network, "It starts without a network.", "must", "image.no_network", "full"),
         (_listens, "It listens on the promised ports and no other.", "must", "image.ports", "full"),
         (_no_growth, "A hundred connections leave no process behind.", "should", "CWE-772", "full"),
+        (_lets_go, "A client that never finishes does not hold the stop.", "must", "image.stop_within", "full"),
     )  # fmt: skip
-    for number, (check, title, severity, source, level) in enumerate(rows, 1):
+    for number, (check, title, severity, source, level) in enumerate((*rows, *starting.TABLE), 1):
         where = source if source.startswith(("RFC", "CWE")) else f"contract {source}"
         name, evidence = f"PF-RUN-{number:02}", "the container's state and its replies"
         yield Case(name, title, severity, where, evidence, check, level)
@@ -108,22 +111,12 @@ def _hardened(bench: Bench) -> None:
         _take_one(bench, running)
 
 
-def _host_file(running: Running, name: str) -> str:
-    """Return a file of the first process's folder in /proc, where the engine is this machine's."""
-    pid = running.machine.facts()["State"]["Pid"]
-    try:
-        return Path(f"/proc/{pid}/{name}").read_text(encoding="ascii")
-    except OSError as error:
-        msg = f"/proc/{pid} of the container cannot be read here: {error.strerror}"
-        raise UnseenError(msg) from error
-
-
 def _not_root(bench: Bench) -> None:
     need_image(bench)
     if bench.promised("image", "user") == "any":
         raise NotOfferedError("the contract lets it be any user (image.user)")
     with _own(bench) as running:
-        status = _host_file(running, "status")
+        status = host_file(running, "status")
     uids = re.findall(r"^Uid:\s+(.+)$", status, re.MULTILINE)[0].split()
     expect("0" not in uids, f"its user ids are {uids}")
 
@@ -142,6 +135,16 @@ def _stops(bench: Bench) -> None:
         bench.note("stop", f"ended after {time.monotonic() - start:.1f} s with {code}")
     wanted = bench.contract.get("image", "stop_code")
     expect(wanted is None or code == wanted, f"exit code {code}, not {wanted}")
+
+
+def _lets_go(bench: Bench) -> None:
+    limit = _stop_within(bench)
+    with _own(bench) as running, running.hello() as wire:
+        for line in ENVELOPE:
+            wire.ask(line + b"\r\n")
+        wire.send(b"Subject: never ends\r\n\r\n")
+        running.machine.signal(bench.contract.get("image", "stopsignal", "SIGTERM"))
+        running.machine.wait(limit)
 
 
 def _says_goodbye(bench: Bench) -> None:
@@ -225,11 +228,9 @@ def _listens(bench: Bench) -> None:
     need_image(bench)
     wanted = set(bench.promised("image", "ports"))
     with _own(bench) as running:
-        text = _host_file(running, "net/tcp") + _host_file(running, "net/tcp6")
-    rows = [line.split() for line in text.splitlines() if ":" in line.split(" sl ")[0]]
-    listening = [row[1] for row in rows if len(row) > 3 and row[3] == "0A"]
+        text = host_file(running, "net/tcp") + host_file(running, "net/tcp6")
     # The engine's own resolver listens on 127.0.0.11.
-    ports = {int(one.rpartition(":")[2], 16) for one in listening if not one.startswith("0B00007F")}
+    ports = {port for address, port in listening(text) if address != "0B00007F"}
     expect(ports == wanted, f"it listens on {sorted(ports)}, not {sorted(wanted)}")
 
 

@@ -7,8 +7,9 @@ import time
 from typing import TYPE_CHECKING
 
 from prixfixe.verify.cases import Case
-from prixfixe.verify.dialogue.servers import UnseenError
+from prixfixe.verify.dialogue.servers import NotOfferedError, UnseenError
 from prixfixe.verify.dialogue.wire import ClosedError
+from prixfixe.verify.groups.api import guarded
 from prixfixe.verify.groups.common import ENVELOPE, deliver, expect, letter, until
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ __all__ = ["cases"]
 CROWD = 40
 SERVED_SECONDS = 15.0
 GROWTH = 128 << 20
+REQUIRED = "auth-required"
 
 
 def cases() -> Iterator[Case]:
@@ -34,6 +36,8 @@ def cases() -> Iterator[Case]:
         (_errors, "Clients that send garbage keep nobody out.", "must", "CWE-400"),
         (_big_bodies, "Many large messages at once take a bounded memory.", "should", "CWE-770"),
         (_relay_text, "Replies carry no text of the server's insides.", "should", "CWE-209"),
+        (_login_first, "Where a login is required, mail without one is refused.", "must", "RFC 4954 6"),
+        (guarded, "What the API guards asks for the token.", "must", "contract health.guarded"),
     )  # fmt: skip
     for number, (check, title, severity, source) in enumerate(rows, 1):
         evidence = "an honest client beside the others"
@@ -113,6 +117,16 @@ def _big_bodies(bench: Bench) -> None:
             risen = grown()
         expect(running.machine.is_running(), "it ended")
         expect(risen < GROWTH, f"memory rose by {risen >> 20} MiB for 160 MB of messages")
+
+
+def _login_first(bench: Bench) -> None:
+    if not bench.can_be([REQUIRED]):
+        raise NotOfferedError(f"the contract has no configuration {REQUIRED}")
+    with bench.one(bench.launch([REQUIRED])) as running, running.hello() as wire:
+        code = wire.ask(ENVELOPE[0] + b"\r\n")[0]
+        if code == 250:  # some refuse at the recipient
+            code = wire.ask(ENVELOPE[1] + b"\r\n")[0]
+        expect(code // 100 == 5, f"mail without a login is answered {code}")
 
 
 def _relay_text(bench: Bench) -> None:

@@ -24,8 +24,8 @@ FEW = ("whole", "glued")  # where each look at the mailbox takes its time
 BATCHES = ("tail", "glued")
 # Played on PrixFixe only: what others do in these was not told to those who could mend it.
 UNPUBLISHED = frozenset(("K06", "N38", "N70", "P23", "P24"))
-# They measure time, or take long: not for a first look.
-SLOW = frozenset("OW")
+# They measure what a server's neighbours disturb.
+ALONE = frozenset(("few_segments", "floods_are_fair", "never_reads"))
 
 
 def cases() -> Iterator[Case]:
@@ -41,6 +41,8 @@ def cases() -> Iterator[Case]:
             partial(_play, one),
             "smoke" if is_quick else "full",
             one.text.strip(),
+            one.config,
+            one.special in ALONE,
         )
 
 

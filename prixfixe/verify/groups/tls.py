@@ -10,12 +10,13 @@ from prixfixe.verify.cases import Case
 from prixfixe.verify.dialogue.outcomes import CaseError
 from prixfixe.verify.dialogue.servers import NotOfferedError
 from prixfixe.verify.dialogue.wire import ClosedError
-from prixfixe.verify.groups.common import expect
+from prixfixe.verify.groups.common import expect, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from prixfixe.verify.bench import Bench
+    from prixfixe.verify.dialogue.servers import Server
 
 __all__ = ["cases"]
 
@@ -29,7 +30,8 @@ def cases() -> Iterator[Case]:
         (_new, "TLS 1.2 or 1.3 is spoken.", "must", "RFC 8314 4.1"),
         (_newest, "TLS 1.3 is spoken.", "should", "RFC 9325 3.1.1"),
         (_weak, "No cipher without secrecy is taken.", "must", "RFC 9325 4.1"),
-    )
+        (_renewed, "A certificate that is renewed is served without a restart.", "should", "contract promise.renews_within"),
+    )  # fmt: skip
     for number, (check, title, severity, source) in enumerate(rows, 1):
         yield Case(
             f"PF-TLS-{number:02}",
@@ -39,6 +41,7 @@ def cases() -> Iterator[Case]:
             "handshakes after STARTTLS",
             check,
             "full",
+            track="tls",
         )
 
 
@@ -90,3 +93,21 @@ def _weak(bench: Bench) -> None:
         raise CaseError("this machine's OpenSSL has no weak cipher to try") from error
     version = _spoken(bench, context)
     expect(not version, "a weak cipher is taken")
+
+
+def _renewed(bench: Bench) -> None:
+    seconds = float(bench.promised("promise", "renews_within"))
+    if not bench.can_be(["starttls"]):
+        raise NotOfferedError("the contract has no configuration starttls")
+    with bench.one(bench.launch(["starttls"])) as running:
+        before = _certificate(running)
+        bench.target.renew()
+        until(lambda: _certificate(running) != before, seconds, "the new certificate is served")
+
+
+def _certificate(server: Server) -> bytes:
+    with server.hello() as wire:
+        expect(wire.ask(b"STARTTLS\r\n") == [220], "STARTTLS is refused")
+        wire.start_tls(_context(ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3))
+        found: bytes = wire.socket.getpeercert(binary_form=True)  # type: ignore[attr-defined] # in TLS
+        return found

@@ -13,6 +13,7 @@ from prixfixe.verify.readback import base, command, files, imap, maildev, mailpi
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from importlib.metadata import EntryPoint
 
 __all__ = ["adapters"]
 
@@ -31,5 +32,14 @@ def adapters() -> dict[str, Callable[[base.Place], base.Readback]]:
         "none": base.Nothing,
         "sink": sink.Sink,
     }
-    others = {one.name: one.load() for one in entry_points(group=GROUP)}
-    return {**others, **known}
+    return {one.name: _loaded(one) for one in entry_points(group=GROUP)} | known
+
+
+def _loaded(one: EntryPoint) -> Callable[[base.Place], base.Readback]:
+    """Return an adapter that is imported when it is first used: a broken one disturbs no other."""
+
+    def adapter(place: base.Place) -> base.Readback:
+        made: base.Readback = one.load()(place)
+        return made
+
+    return adapter

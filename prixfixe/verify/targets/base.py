@@ -126,6 +126,8 @@ class Source(abc.ABC):
     is_direct = True
     can_start = False
     has_image = False
+    is_many = False  # whether servers can be started beside each other
+    is_kept = False  # whether what was made stays for a look
 
     @abc.abstractmethod
     def launch(self, launch: Launch) -> Machine:
@@ -145,6 +147,9 @@ class Source(abc.ABC):
     def facts(self) -> dict[str, str]:
         """Return what a report says of the target: digest, engine."""
         return {}
+
+    def halt(self) -> None:
+        """End every server at once; nothing is started from now on."""
 
     def close(self) -> None:
         """End and remove all that was made."""

@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from prixfixe.verify.targets.base import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Iterator
 
     from prixfixe.verify.contract import Contract
 
@@ -45,6 +46,7 @@ class CmdMachine(Machine):
     """One process group; its output goes to a file."""
 
     def __init__(self, source: CmdSource, launch: Launch) -> None:
+        self.source = source
         self.folder = Path(tempfile.mkdtemp(prefix="prixfixe-verify-"))
         self.volume = Path(launch.volume) if launch.volume else self.folder / "volume"
         self.volume.mkdir(exist_ok=True)
@@ -110,7 +112,7 @@ class CmdMachine(Machine):
             return self.wait(10)
 
     def start_again(self) -> None:
-        with shielded():
+        with shielded(), self.source.making():
             self.process = self._started()
 
     def remove(self) -> None:
@@ -167,25 +169,43 @@ class CmdSource(Source):
         self.ports: dict[str, int] = {}
         self._machines: list[CmdMachine] = []
         self._volumes: list[str] = []
+        self._lock = threading.Lock()
+        self._is_over = False
 
     def complete(self, contract: Contract) -> dict[str, Any]:
+        text = f"{self.command} {contract.tables.get('target')}"
+        self.is_many = "{port}" in text  # otherwise all would want the same
         standard = {"smtp_port": 25, "http_port": 8025, "smtps_port": 465}
         self.ports = {**standard, **contract.table("target")}
         return {"target": {"smtp_port": self.ports["smtp_port"]}}
 
     def launch(self, launch: Launch) -> Machine:
-        with shielded():
+        with shielded(), self.making():
             machine = CmdMachine(self, launch)
             self._machines.append(machine)
         return machine
 
+    @contextlib.contextmanager
+    def making(self) -> Iterator[None]:
+        """Make and note a thing, or nothing if the run is over."""
+        with self._lock:
+            if self._is_over:
+                raise KeyboardInterrupt
+            yield
+
     def new_volume(self) -> str:
-        with shielded():
+        with shielded(), self.making():
             self._volumes.append(tempfile.mkdtemp(prefix="prixfixe-verify-"))
         return self._volumes[-1]
 
     def drop_volume(self, name: str) -> None:
         shutil.rmtree(name, ignore_errors=True)
+
+    def halt(self) -> None:
+        with self._lock:
+            self._is_over = True
+        for machine in self._machines:
+            machine.remove()
 
     def close(self) -> None:
         for machine in self._machines:

@@ -1,6 +1,7 @@
 """`docker://IMAGE`: containers of an image, on a network of their own without a way out.
 
-All that is made has one label, and `close` removes what has it. Clients reach a container at its
+All that is made has the label of its run, and `close` removes what has it; what a killed run left
+is removed by the next. Clients reach a container at its
 own address; where that cannot be reached from here, at a port that is published on 127.0.0.1.
 """
 
@@ -12,6 +13,7 @@ import os
 import socket
 import sys
 import tarfile
+import threading
 import uuid
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -25,15 +27,17 @@ from prixfixe.verify.targets.base import (
     files_below,
     stem,
 )
+from prixfixe.verify.targets.owner import is_gone, me
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Iterator
 
     from prixfixe.verify.contract import Contract
 
 __all__ = ["LABEL", "DockerSource", "engine"]
 
 LABEL = "prixfixe.verify"
+OWNER = f"{LABEL}.owner"  # the process; what is kept for a look has none
 MEMORY = "512m"
 SECONDS = 120
 SMTP_PORTS = (25, 2525, 1025, 587, 3025)
@@ -150,9 +154,13 @@ class DockerMachine(Machine):
         return found
 
     def _mounted(self, path: str) -> Path | None:
-        """Return where a path on a volume is on this machine, if it can be read here."""
+        """Return where a path on a volume or in memory is here, if it can be read."""
+        inside = PurePosixPath(path)
+        for top in self.container.attrs["HostConfig"].get("Tmpfs") or ():
+            if inside.is_relative_to(top):  # the engine shows what the mount hides
+                found = Path(f"/proc/{self.facts()['State']['Pid']}/root{inside}")
+                return found if os.access(found, os.R_OK | os.X_OK) else None
         for one in self.container.attrs.get("Mounts", ()):
-            inside = PurePosixPath(path)
             if one.get("Type") == "volume" and inside.is_relative_to(one["Destination"]):
                 found = Path(one["Source"]) / inside.relative_to(one["Destination"])
                 return found if os.access(found, os.R_OK | os.X_OK) else None
@@ -165,7 +173,7 @@ class DockerSource(Source):
     `volume` is where its mail is, if the contract does not say it.
     """
 
-    can_start = has_image = True
+    can_start = has_image = is_many = True
 
     def __init__(self, image: str, name: str = "", volume: str = "") -> None:
         from docker.errors import APIError, ImageNotFound
@@ -179,13 +187,16 @@ class DockerSource(Source):
             msg = f"{image}: the engine has no such image; pull or build it first"
             raise EnvironmentFault(msg) from error
         self.run = uuid.uuid4().hex[:12]
-        self.labels = {LABEL: self.run}
         self._network: Any = None
         self._reached: dict[str, bool] = {}
+        self._lock = threading.RLock()
+        self._is_over = False
         self.is_kept = False
         # Elsewhere, containers are in a machine of their own, which only has published ports.
         local = os.environ.get("DOCKER_HOST", "unix://").startswith("unix://")
         self.is_direct = local and sys.platform == "linux"
+        if local:
+            self._sweep_the_dead()
 
     # --- what there is
 
@@ -245,6 +256,19 @@ class DockerSource(Source):
 
     # --- what is made
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """What all that is made has."""
+        return {LABEL: self.run} if self.is_kept else {LABEL: self.run, OWNER: me()}
+
+    @contextlib.contextmanager
+    def _making(self) -> Iterator[None]:
+        """Make and note a thing, or nothing if the run is over."""
+        with self._lock:
+            if self._is_over:
+                raise KeyboardInterrupt
+            yield
+
     def network(self) -> str:
         """Return the name of the network, made when it is first needed."""
         if self._network is None:
@@ -263,19 +287,20 @@ class DockerSource(Source):
         if launch.files is not None:
             mounts[str(launch.files)] = {"bind": self.files_path, "mode": "ro"}
         options: dict[str, Any] = {"mem_limit": MEMORY, **launch.hardening}
-        if "network_mode" not in options:
-            options["network"] = self.network()
-            if not self.is_direct:
-                options["ports"] = {f"{port}/tcp": ("127.0.0.1", None) for port in self.ports}
+        if "network_mode" not in options and not self.is_direct:
+            options["ports"] = {f"{port}/tcp": ("127.0.0.1", None) for port in self.ports}
         env = {name: self._filled(value) for name, value in launch.env.items()}
-        made = self.client.containers.create(
-            self.image.id,
-            [self._filled(one) for one in launch.args] or None,
-            environment=env,
-            labels=self.labels,
-            volumes=mounts,
-            **options,
-        )
+        with self._making():
+            if "network_mode" not in options:
+                options["network"] = self.network()
+            made = self.client.containers.create(
+                self.image.id,
+                [self._filled(one) for one in launch.args] or None,
+                environment=env,
+                labels=self.labels,
+                volumes=mounts,
+                **options,
+            )
         try:
             made.start()
         except (APIError, ImageNotFound) as error:
@@ -290,7 +315,8 @@ class DockerSource(Source):
         return text.replace("{files}", self.files_path)
 
     def new_volume(self) -> str:
-        return str(self.client.volumes.create(labels=self.labels).name)
+        with self._making():
+            return str(self.client.volumes.create(labels=self.labels).name)
 
     def drop_volume(self, name: str) -> None:
         from docker.errors import APIError
@@ -300,7 +326,8 @@ class DockerSource(Source):
 
     def tree(self) -> bytes:
         """Return the whole file system of a container that was never started, as a tar."""
-        made = self.client.containers.create(self.image.id, ["nothing"], labels=self.labels)
+        with self._making():
+            made = self.client.containers.create(self.image.id, ["nothing"], labels=self.labels)
         try:
             return b"".join(made.export())
         finally:
@@ -310,15 +337,31 @@ class DockerSource(Source):
         """Return the image as `docker save` writes it."""
         return b"".join(self.image.save())
 
+    def halt(self) -> None:
+        with self._lock:
+            self._is_over = True
+        if not self.is_kept:
+            self._sweep(self.run)
+
     def close(self) -> None:
         if not self.is_kept:
-            self._sweep()
+            self._sweep(self.run)
         self.client.close()
 
-    def _sweep(self) -> None:
+    def _sweep_the_dead(self) -> None:
+        """Remove what runs left that were killed before they could."""
+        of_all = {"label": OWNER}
+        listed = self.client.containers.list(all=True, filters=of_all, ignore_removed=True)
+        made = [one.labels for one in listed]
+        for several in (self.client.networks, self.client.volumes):
+            made += [one.attrs.get("Labels") or {} for one in several.list(filters=of_all)]
+        for run in {one[LABEL] for one in made if LABEL in one and is_gone(one.get(OWNER, ""))}:
+            self._sweep(run)
+
+    def _sweep(self, run: str) -> None:
         from docker.errors import APIError
 
-        mine = {"label": f"{LABEL}={self.run}"}
+        mine = {"label": f"{LABEL}={run}"}
         for one in self.client.containers.list(all=True, filters=mine, ignore_removed=True):
             with contextlib.suppress(APIError):
                 one.remove(force=True, v=True)

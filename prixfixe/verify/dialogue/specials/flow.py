@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from prixfixe.verify.dialogue.specials.dialogues import DATA
+from prixfixe.verify.dialogue.specials.dialogues import DATA, only
 from prixfixe.verify.dialogue.specials.pulse import undisturbed
 from prixfixe.verify.dialogue.wire import ClosedError
 
@@ -149,7 +149,7 @@ def slow_commit(target: Target) -> None:
     with server.hello() as wire:
         assert wire.ask(DATA, 3) == [250, 250, 354]
         assert wire.ask(b"x\r\n.\r\n") == [250]
-    assert len(server.messages()) == 1
+    only(server)
 
 
 @undisturbed(0.1)  # the commit takes 0.3 s
