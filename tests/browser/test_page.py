@@ -2,6 +2,7 @@
 
 import base64
 import re
+import smtplib
 
 import pytest
 
@@ -184,6 +185,23 @@ def test_the_tabs_show_a_message(served, open_page):
     shown.get_by_text("MAIL FROM").wait_for()
     page.keyboard.press("h")
     page.wait_for_selector("iframe")
+
+
+def test_the_session_names_what_the_same_sender_was_refused(served, open_page):
+    (name,) = served.send(letter("kept", "text\n"))
+    with smtplib.SMTP("127.0.0.1", served.smtp_port) as smtp:
+        smtp.ehlo()
+        for sender in ("a@x.test", "other@x.test"):
+            smtp.mail(sender)
+            code, _text = smtp.rcpt(f"<{sender}@refused>")
+            assert code >= 500
+            smtp.rset()
+    page = open_page(f"{served.http}/view/{name}")
+    page.wait_for_selector("#panel")
+    page.keyboard.press("e")
+    shown = page.locator("#panel")
+    shown.get_by_text("a@x.test@refused").wait_for()
+    assert "other@x.test" not in shown.inner_text()
 
 
 def test_mail_in_the_dark_can_tell(served, open_page):

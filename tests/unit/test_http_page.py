@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import prixfixe.http
+from prixfixe.http import uvicorn_connection as connection
 from prixfixe.http.access import COOKIE_SECONDS, TICKET_SECONDS, Access
 from prixfixe.http.page.files import FILES, PAGE_POLICY
 from prixfixe.http.page.mail_html import MAX_EMBEDDED, viewed_html
@@ -411,6 +412,17 @@ async def test_a_stream_says_that_it_is_there_and_ends_with_the_server(serve, li
         more = await asyncio.wait_for(other.reader.read(1 << 20), PATIENCE)
         if not more or more.endswith(b"0\r\n\r\n"):
             break
+
+
+async def test_a_stream_without_news_is_not_cut_for_lack_of_progress(serve, listen):
+    running = await serve()
+    listener = await listen(running)
+    await listener.head()
+    (one,) = running.server._http._uvicorn.server_state.connections
+    one._since -= 10 * max(connection.ANSWER_SECONDS, connection.UNREAD_SECONDS)
+    one._look()
+    name = await deliver(running, MAIL)
+    assert (await listener.event())[:2] == ("new", name)
 
 
 async def test_a_stream_that_is_gone_is_forgotten(serve, listen):
