@@ -1,9 +1,11 @@
 #!/bin/sh
 # Make the base image debian:trixie-slim on a machine that cannot pull it.
 #
-# Usage: scripts/base-image.sh [--force] [--no-check-gpg] [TAG]
+# Usage: scripts/base-image.sh [--force] [--no-check-gpg] [--platform PLATFORM] [TAG]
 #   --force         make it even where the image exists
 #   --no-check-gpg  go on without Debian's archive keyring (nothing is verified then)
+#   --platform      such as linux/arm64: of another processor, whose programs the kernel has to run
+#                   by emulation (qemu-user-static); the TAG then ends with the processor's name
 #
 # Needs root, debootstrap and debian-archive-keyring. The mirror is that of the machine's apt
 # sources, or DEBIAN_MIRROR and DEBIAN_SECURITY_MIRROR. The image also gets what a build needs to
@@ -15,16 +17,25 @@ set -eu
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname -- "$0")/lib.sh"
 
-force='' verify=yes tag=debian:trixie-slim
-for argument; do
-    case $argument in
+force='' verify=yes tag='' platform=''
+while [ $# -gt 0 ]; do
+    case $1 in
     -h | --help) usage ;;
     --force) force=yes ;;
     --no-check-gpg) verify='' ;;
-    -*) misuse "unknown option $argument" ;;
-    *) tag=$argument ;;
+    --platform)
+        [ $# -gt 1 ] || misuse "--platform: expected a value, such as linux/arm64"
+        platform=$2
+        shift
+        ;;
+    --platform=*) platform=${1#*=} ;;
+    -*) misuse "unknown option $1" ;;
+    *) tag=$1 ;;
     esac
+    shift
 done
+architecture=$(architecture "$platform")
+tag=${tag:-debian:trixie-slim${architecture:+-$architecture}}
 readonly suite=trixie ca=/etc/host-ca.pem
 
 # shellcheck disable=SC2016 # apt-get's own variable
@@ -92,6 +103,7 @@ fi
 command -v debootstrap >/dev/null || fail "debootstrap is missing (apt-get install debootstrap)"
 mirror=${DEBIAN_MIRROR:-$(apt_uri /debian || :)}
 security=${DEBIAN_SECURITY_MIRROR:-$(apt_uri /debian-security || :)}
+[ -z "$architecture" ] || is_native "$architecture" || need_emulation "$architecture"
 [ -n "$mirror" ] || fail "apt's sources name no Debian mirror: set DEBIAN_MIRROR to its URL"
 keyring=$(archive_keyring '')
 if [ -z "$verify" ]; then
@@ -105,14 +117,16 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
-say "Making $tag from $mirror; this takes about half a minute"
+long='half a minute'
+[ -z "$architecture" ] || is_native "$architecture" || long='three minutes, by emulation'
+say "Making $tag from $mirror; this takes about $long"
 # shellcheck disable=SC2086 # two options
-debootstrap --variant=minbase $check $suite "$work/root" "$mirror" >"$work/log" 2>&1 || {
+debootstrap --variant=minbase ${architecture:+--arch="$architecture"} $check $suite "$work/root" "$mirror" >"$work/log" 2>&1 || {
     tail -n 20 "$work/log" >&2
     fail "debootstrap failed; the end of its log is above"
 }
 furnish "$work/root"
-tar --numeric-owner -C "$work/root" -c . | docker import \
+tar --numeric-owner -C "$work/root" -c . | docker import ${platform:+--platform "$platform"} \
     --change 'LABEL prixfixe.base=local' --change 'CMD ["bash"]' \
     --change "ENV PIP_CERT=$ca SSL_CERT_FILE=$ca" - "$tag" >/dev/null
 good "$tag is made"

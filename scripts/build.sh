@@ -2,7 +2,9 @@
 # Build the image and tag it with its version and as latest; then, of it, the image `…-mailpit`
 # that takes the place of Mailpit's in tests (docs/testing.md).
 #
-# Usage: scripts/build.sh [DOCKER_BUILD_OPTION...]
+# Usage: scripts/build.sh [--platform PLATFORM] [DOCKER_BUILD_OPTION...]
+#   --platform PLATFORM   linux/amd64 or linux/arm64; another processor's is built by emulation, and
+#                         its image gets the tag of the processor alone (prixfixe:arm64)
 #   DOCKER_BUILD_OPTION   such as --no-cache
 #
 # The base image is pulled when it is missing, and made here by scripts/base-image.sh where it
@@ -15,17 +17,28 @@ set -eu
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname -- "$0")/lib.sh"
 
+platform=''
 case ${1:-} in
 -h | --help) usage ;;
+--platform=*) platform=${1#*=} && shift ;;
+--platform)
+    [ $# -gt 1 ] || misuse "--platform: expected a value, such as linux/arm64"
+    platform=$2 && shift 2
+    ;;
 -* | '') ;;
 *) misuse "unexpected argument $1" ;;
 esac
+foreign=$(architecture "$platform")
 need_docker
 load_env
-ensure_base
+[ -z "$foreign" ] || ! is_native "$foreign" || foreign=''
+[ -z "$foreign" ] || need_emulation "$foreign"
+ensure_base "$foreign"
 version=$(version)
 created="org.opencontainers.image.created=$(date -u +%Y-%m-%dT%H:%M:%SZ)"
-case ${image##*/} in
+case ${foreign:+foreign}${image##*/} in
+foreign*:*) made=$image tags="--tag $image" ;;
+foreign*) made=$image:$foreign tags="--tag $image:$foreign" ;;
 *:*) made=$image tags="--tag $image" others="--tag ${image%:*}-mailpit:${image##*:}" ;;
 *)
     made=$image:$version tags="--tag $image:$version --tag $image:latest"
@@ -34,12 +47,12 @@ case ${image##*/} in
 esac
 docker buildx version >/dev/null 2>&1 || export DOCKER_BUILDKIT=0 # the classic builder is enough
 # shellcheck disable=SC2086 # a word a tag; an image's name has no blank
-docker build $tags "$@" \
+docker build $tags ${platform:+--platform "$platform"} "$@" \
     --build-arg "BASE_IMAGE=$base" \
     --build-arg "VERSION=$version" \
     --build-arg "REVISION=$(revision)" \
     --label "$created" "$root" >&2 || fail "the image was not built; the reason is above"
 # shellcheck disable=SC2086 # see above
-docker build $others --file "$root/docker/mailpit.Dockerfile" --build-arg "IMAGE=$made" \
+[ -n "$foreign" ] || docker build $others --file "$root/docker/mailpit.Dockerfile" --build-arg "IMAGE=$made" \
     --label "$created" "$root/docker" >&2 || fail "the image for Mailpit's place was not built"
-good "$image $version is built: $(docker image inspect --format '{{.Id}}' "$image")"
+good "$made $version is built: $(docker image inspect --format '{{.Id}}' "$made")"

@@ -136,12 +136,13 @@ case $words$(printenv COMPOSE_PROFILES || :) in *monitoring*" up "* | *" up "*mo
 # The image judges the rest, so that one run names all; none is built for what cannot be started.
 [ -z "$faults" ] || { [ -n "$is_up" ] && ! will_build; } || refuse
 case $words in
-*" build "* | *" --build "* | *" debug "*) ensure_base ;;
-*" up "* | *" create "* | *" run "*) has_image "$image" || ensure_base ;;
+*" build "* | *" --build "* | *" debug "*) ensure_base "" ;;
+*" up "* | *" create "* | *" run "*) has_image "$image" || ensure_base "" ;;
 esac
 PRIXFIXE_REVISION=$(revision) PRIXFIXE_STOP_GRACE=${PRIXFIXE_STOP_GRACE:-$(grace)s}
 export PRIXFIXE_REVISION PRIXFIXE_STOP_GRACE
 cd "$root"
+[ -z "$is_up" ] || will_build || tell_other_image
 [ -z "$is_up" ] || check_settings "$@"
 [ -z "$faults" ] || refuse
 compose "$@"

@@ -99,19 +99,67 @@ grace() {
 
 has_image() { docker image inspect "$1" >/dev/null 2>&1; }
 
-# Pulled, or where no registry is reached, made here.
-ensure_base() {
+# Pulled, or where no registry is reached, made here. Another processor's gets a tag of its own.
+ensure_base() { # [ARCHITECTURE]
+    wanted=$base
+    [ -z "${1:-}" ] || base=$base-$1
     has_image "$base" && return
-    say "Pulling $base"
-    docker pull --quiet "$base" >/dev/null && return
-    [ "$base" = debian:trixie-slim ] || fail "the base image $base cannot be had"
-    "$root/scripts/base-image.sh" "$base" || fail "the base image $base cannot be had"
+    say "Pulling $wanted${1:+ of $1}"
+    if [ -n "${1:-}" ]; then pull_foreign "$1" && return; else docker pull --quiet "$base" >/dev/null && return; fi
+    [ "$wanted" = debian:trixie-slim ] || fail "the base image $wanted cannot be had"
+    "$root/scripts/base-image.sh" ${1:+--platform "linux/$1"} "$base" || fail "the base image $base cannot be had"
+}
+
+# A pull takes the name away from the image of this machine's processor, which gets it back.
+pull_foreign() { # ARCHITECTURE
+    had=$(docker image inspect --format '{{.Id}}' "$wanted" 2>/dev/null) || had=''
+    docker pull --quiet --platform "linux/$1" "$wanted" >/dev/null || return
+    docker tag "$wanted" "$base"
+    if [ -n "$had" ]; then docker tag "$had" "$wanted"; else docker rmi --no-prune "$wanted" >/dev/null; fi
+}
+
+# What Debian and Docker call the processor of a platform, such as linux/arm64; nothing of none.
+architecture() { # PLATFORM
+    case $1 in
+    '') ;;
+    linux/amd64 | linux/arm64) echo "${1#linux/}" ;;
+    linux/arm64/v8) echo arm64 ;;
+    *) misuse "--platform $1: expected linux/amd64 or linux/arm64" ;;
+    esac
+}
+
+# Whether the engine's own processor is this one.
+is_native() { # ARCHITECTURE
+    case $(docker info --format '{{.Architecture}}') in
+    x86_64 | amd64) [ "$1" = amd64 ] ;;
+    aarch64 | arm64) [ "$1" = arm64 ] ;;
+    *) false ;;
+    esac
+}
+
+emulator() { case $1 in amd64) echo qemu-x86_64 ;; arm64) echo qemu-aarch64 ;; esac }
+
+# The kernel has to hand another processor's programs to an emulator, and to find it from inside a
+# container (flag F).
+need_emulation() { # ARCHITECTURE
+    folder=${PRIXFIXE_BINFMT:-/proc/sys/fs/binfmt_misc}
+    grep -q '^flags: .*F' "$folder/$(emulator "$1")" 2>/dev/null ||
+        fail "this machine runs no programs of $1: $folder/$(emulator "$1") is not there, or without the flag F. apt-get install qemu-user-static binfmt-support, or build on a machine of $1"
 }
 
 version() { sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$root/prixfixe/__init__.py"; }
 
 # The commit, marked when files differ from it.
 revision() { git -C "$root" describe --always --abbrev=40 --dirty --exclude='*' 2>/dev/null || echo unknown; }
+
+# The image that is there by the usual name may be of another checkout, or of an older commit.
+tell_other_image() {
+    [ -z "${PRIXFIXE_IMAGE:-}" ] || return 0
+    built=$(docker image inspect --format '{{index .Config.Labels "org.opencontainers.image.revision"}}' "$image" 2>/dev/null) || return 0
+    here=$(revision)
+    case $built.$here in unknown.* | .* | *.unknown | "$here.$here") return 0 ;; esac
+    say "The image $image is of another commit than this checkout ($built, not $here). To build it anew: scripts/build.sh"
+}
 
 # Whether run.sh made a container or network.
 is_ours() { # KIND NAME

@@ -97,7 +97,7 @@ case $secrets in /*) [ -d "$secrets" ] || [ -z "${PRIXFIXE_SECRETS:-}" ] || fail
 other=$(composed "$project" | sed -n 1p)
 [ -z "$other" ] || ! is_running "$other" ||
     fail "compose runs the server $name as $other: change it with scripts/compose.sh up, or stop it with $(for_this)scripts/stop.sh"
-has_image "$image" || "$root/scripts/build.sh"
+if has_image "$image"; then tell_other_image; else "$root/scripts/build.sh"; fi
 publish SMTP_PORT "$smtp_port" 2525 "$publish"
 publish SMTP_HTTP_PORT "$http_port" 8025 "${PRIXFIXE_HTTP_PUBLISH:-127.0.0.1}"
 publish SMTP_TLS_PORT "${SMTP_TLS_PORT:-off}" 2465 "$publish"

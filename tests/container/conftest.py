@@ -16,6 +16,9 @@ def pytest_addoption(parser):
         "--alerts", action="store_true", help="provoke alerts until a real Prometheus fires them"
     )
     parser.addoption(
+        "--systemd", action="store_true", help="run the unit of systemd in a container of Debian"
+    )
+    parser.addoption(
         "--previous", metavar="ID", help="the release to upgrade from and to roll back to"
     )
 

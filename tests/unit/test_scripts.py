@@ -228,6 +228,42 @@ def test_every_hint_is_of_the_server_that_was_started(shell, name, prefix):
     assert f"  logs   {prefix}scripts/logs.sh     stop it: {prefix}scripts/stop.sh\n" in done.stderr
 
 
+IS_OF = "image inspect --format"
+
+
+@pytest.mark.parametrize(("built", "is_told"), [("a" * 40, True), ("unknown", False), ("", False)])
+@pytest.mark.parametrize("script", ["run.sh", "compose.sh"])
+def test_an_image_of_another_commit_is_told(shell, script, built, is_told):
+    commit(shell.folder)
+    shell.docker(READY.replace(" in", f' in "{IS_OF}"*) echo {built} ;; ', 1))
+    shell.only("git")
+    words = ["up"] if script == "compose.sh" else []
+    done = shell.run(script, *words)
+    assert done.returncode == 0, done.stderr
+    told = "The image prixfixe is of another commit than this checkout"
+    assert (f"{told} ({built}, not " in done.stderr) == is_told
+    assert (told in done.stderr) == is_told
+    again = shell.run(script, *words, PRIXFIXE_IMAGE="prixfixe")
+    assert told not in again.stderr
+
+
+def test_an_image_of_this_commit_is_not_told(shell):
+    now = commit(shell.folder)
+    shell.docker(READY.replace(" in", f' in "{IS_OF}"*) echo {now} ;; ', 1))
+    shell.only("git")
+    done = shell.run("run.sh")
+    assert done.returncode == 0, done.stderr
+    assert "another commit" not in done.stderr
+
+
+def commit(folder):
+    """Make a folder a repository, and return its commit."""
+    shell = "git init -q . && git -c user.name=a -c user.email=a@b.test commit -qm x --allow-empty"
+    subprocess.run(["sh", "-c", shell], cwd=folder, check=True)
+    asked = ["git", "-C", folder, "rev-parse", "HEAD"]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def test_the_volume_is_made_as_compose_makes_it(shell):
     shell.docker(READY.replace(") exit 1", '|"volume inspect"*) exit 1'))
     shell.run("run.sh", PRIXFIXE_NAME="mx")
@@ -424,6 +460,79 @@ def test_the_image_is_tagged_with_its_version(shell, image, tags):
     assert f"--build-arg IMAGE={tags[0]} " in second
     assert " --no-cache " in call
     assert "--build-arg REVISION=unknown " in call  # this copy is no repository
+
+
+# A docker that has no image of another processor, and a kernel that runs one's programs.
+FOREIGN = "case $* in info*) echo x86_64 ;; *inspect*arm64*|pull*) exit 1 ;; esac"
+
+
+def emulating(shell, flags):
+    """Return a binfmt_misc where arm64 has these flags."""
+    (shell.folder / "qemu-aarch64").write_text(f"enabled\nflags: {flags}\n")
+    return {"PRIXFIXE_BINFMT": str(shell.folder)}
+
+
+def fake_base(shell):
+    made = shell.folder / "scripts" / "base-image.sh"
+    made.write_text(f'#!/bin/sh\necho "made $*" >>"{shell.folder}/calls"\n')
+
+
+@pytest.mark.parametrize("words", [["--platform", "linux/arm64"], ["--platform=linux/arm64"]])
+def test_another_processor_s_image_has_a_tag_of_its_own(shell, words):
+    shell.docker(FOREIGN)
+    fake_base(shell)
+    done = shell.run("build.sh", *words, "--no-cache", **emulating(shell, "POF"))
+    assert done.returncode == 0, done.stderr
+    [call] = [call for call in shell.calls if call.startswith("build ")]
+    assert re.findall(r"--tag (\S+)", call) == ["prixfixe:arm64"]
+    assert " --platform linux/arm64 --no-cache " in call
+    assert " BASE_IMAGE=debian:trixie-slim-arm64 " in call
+    assert "made --platform linux/arm64 debian:trixie-slim-arm64" in shell.calls
+
+
+def test_a_pull_for_another_processor_leaves_this_one_s_base_its_name(shell):
+    shell.docker(
+        "case $* in info*) echo x86_64 ;; *inspect*arm64*) exit 1 ;; *inspect*) echo sha256:ours ;; esac"
+    )
+    done = shell.run("build.sh", "--platform", "linux/arm64", **emulating(shell, "POF"))
+    assert done.returncode == 0, done.stderr
+    pull, *tags = [call for call in shell.calls if call.startswith(("pull", "tag"))]
+    assert pull == "pull --quiet --platform linux/arm64 debian:trixie-slim"
+    assert tags == [
+        "tag debian:trixie-slim debian:trixie-slim-arm64",
+        "tag sha256:ours debian:trixie-slim",
+    ]
+
+
+def test_this_processor_s_platform_is_the_usual_image(shell):
+    shell.docker("case $* in info*) echo aarch64 ;; esac")
+    assert shell.run("build.sh", "--platform", "linux/arm64").returncode == 0
+    call = next(call for call in shell.calls if call.startswith("build "))
+    assert " --tag prixfixe:latest --platform linux/arm64 " in call
+    assert " BASE_IMAGE=debian:trixie-slim " in call
+
+
+@pytest.mark.parametrize("script", ["build.sh", "base-image.sh"])
+@pytest.mark.parametrize("flags", [None, "PO"])
+def test_a_kernel_that_cannot_run_the_programs_is_told(shell, script, flags):
+    shell.docker(FOREIGN)
+    shell.only("id", "debootstrap", "apt-get", "apt-config")
+    environ = emulating(shell, flags) if flags else {"PRIXFIXE_BINFMT": "/nowhere"}
+    done = shell.run(script, "--platform", "linux/arm64", DEBIAN_MIRROR="http://x.test", **environ)
+    if script == "base-image.sh" and "needs root" in done.stderr:
+        pytest.skip("only root gets so far")
+    assert done.returncode == 1
+    assert f"{script}: this machine runs no programs of arm64: " in done.stderr
+    assert "apt-get install qemu-user-static binfmt-support" in done.stderr
+    assert not any(call.startswith(("build", "pull", "import")) for call in shell.calls)
+
+
+@pytest.mark.parametrize("script", ["build.sh", "base-image.sh"])
+def test_an_unknown_platform_is_wrong_usage(shell, script):
+    shell.docker("")
+    done = shell.run(script, "--platform", "linux/s390x")
+    assert done.returncode == 2
+    assert "--platform linux/s390x: expected linux/amd64 or linux/arm64" in done.stderr
 
 
 @pytest.mark.parametrize(("has_buildx", "used"), [("true", "1"), ("false", "0")])
