@@ -33,21 +33,16 @@ def asked(running: Any, method: str, url: str) -> tuple[int, bytes]:  # noqa: AN
 
 def counted(bench: Bench) -> None:
     """Check that the counter of accepted messages rises by one a message."""
-    name, url = str(bench.promised("health", "accepted")), bench.promised("health", "metrics")
-    running = bench.target.using("D")
-
-    def total() -> float:
-        status, body = asked(running, "GET", str(url))
-        expect(status == 200, f"metrics are answered {status}")
-        rows = [row for row in body.decode().splitlines() if row.startswith(name)]
-        return sum(float(row.rsplit(" ", 1)[1]) for row in rows)
-
-    before = total()
+    name = str(bench.promised("health", "accepted"))
+    running: Any = bench.target.using("D")
+    before = running.metric(name)
     with running.hello() as wire:
         for number in range(MESSAGES):
             expect(deliver(wire, letter(bench, f"counted{number}"))[:3] == b"250", "not taken")
-    until(lambda: total() >= before + MESSAGES, WAIT_SECONDS, f"{name} rises by {MESSAGES}")
-    expect(total() == before + MESSAGES, f"{name} rose by {total() - before:g} for {MESSAGES}")
+    wanted = before + MESSAGES
+    until(lambda: running.metric(name) >= wanted, WAIT_SECONDS, f"{name} rises by {MESSAGES}")
+    found = running.metric(name)
+    expect(found == wanted, f"{name} rose by {found - before:g} for {MESSAGES} messages")
 
 
 def waited(bench: Bench) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from prixfixe.verify.dialogue.servers import NotOfferedError, UnseenError
@@ -36,7 +38,16 @@ def _refused(bench: Bench, *, by_machine: bool) -> None:
 
 def _check_ends(bench: Bench, row: dict[str, Any]) -> None:
     """Start as a row says, and look for an end with its words and without a traceback."""
-    running = bench.begin(_launch(bench, row))
+    with contextlib.ExitStack() as stack:
+        launch = _launch(bench, row)
+        if row.get("volume") == "read-only":
+            volume = stack.enter_context(bench.volume())
+            launch = replace(launch, volume=volume, is_read_only=True)
+        _check_end(bench, row, launch)
+
+
+def _check_end(bench: Bench, row: dict[str, Any], launch: Launch) -> None:
+    running = bench.begin(launch)
     what = f"env {row.get('env', {})}, pids {row.get('pids')}, volume {row.get('volume')}"
     try:
         try:
@@ -57,9 +68,9 @@ def _launch(bench: Bench, row: dict[str, Any]) -> Launch:
     launch = bench.launch(also=row.get("env", {}))
     if "pids" in row:
         launch = launch.having(pids_limit=row["pids"])
-    if "volume" in row:
-        mode = {"read-only": "ro,mode=1777", "of-root": "uid=0,gid=0,mode=0755"}[row["volume"]]
-        launch = launch.having(tmpfs={bench.promised("target", "volume"): f"size=16m,{mode}"})
+    if row.get("volume") == "of-root":
+        path = bench.promised("target", "volume")
+        launch = launch.having(tmpfs={path: "size=16m,uid=0,gid=0,mode=0755"})
     return launch
 
 

@@ -34,6 +34,8 @@ def cannot(what: str) -> UnseenError:
 class Launch:
     """How a server is started. `volume` is a name that `new_volume` made, or "" for one of its own.
 
+    `is_read_only`: the volume cannot be written.
+
     `hardening` are options of the engine; targets without one ignore what they cannot give.
     """
 
@@ -41,6 +43,7 @@ class Launch:
     args: tuple[str, ...] = ()
     files: Path | None = None
     volume: str = ""
+    is_read_only: bool = False
     hardening: Mapping[str, Any] = field(default_factory=dict)
 
     def having(self, **hardening: Any) -> Launch:  # noqa: ANN401 - the engine's options

@@ -10,13 +10,14 @@ import json
 import shutil
 import subprocess
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from prixfixe.verify.targets.base import EnvironmentFault, Launch
+from prixfixe.verify.targets.base import EnvironmentFault
 from prixfixe.verify.targets.docker import DockerSource
 
 if TYPE_CHECKING:
-    from prixfixe.verify.targets.base import Machine
+    from prixfixe.verify.targets.base import Launch, Machine
 
 __all__ = ["ComposeSource"]
 
@@ -71,4 +72,4 @@ class ComposeSource(DockerSource):
             pairs = (one.partition(":") for one in hardening["tmpfs"])
             hardening["tmpfs"] = {path: options for path, _, options in pairs}
         both = {**hardening, **launch.hardening}
-        return super().launch(Launch(env, args, launch.files, launch.volume, both))
+        return super().launch(replace(launch, env=env, args=args, hardening=both))

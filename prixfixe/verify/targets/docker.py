@@ -283,7 +283,10 @@ class DockerSource(Source):
 
         mounts = {}
         if launch.volume and self.volume_path:
-            mounts[launch.volume] = {"bind": self.volume_path, "mode": "rw"}
+            mounts[launch.volume] = {
+                "bind": self.volume_path,
+                "mode": "ro" if launch.is_read_only else "rw",
+            }
         if launch.files is not None:
             mounts[str(launch.files)] = {"bind": self.files_path, "mode": "ro"}
         options: dict[str, Any] = {"mem_limit": MEMORY, **launch.hardening}
