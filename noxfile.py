@@ -252,12 +252,17 @@ def teeth(session: nox.Session) -> None:
 
 @nox.session
 def verify(session: nox.Session) -> None:
-    """Hold the image `prixfixe`, or TARGET, to its profile as a user would: [TARGET [options]]."""
+    """Hold the image `prixfixe`, or TARGET, to its profile as a user would: [TARGET [options]].
+
+    Without a TARGET also Postfix and Dovecot from Debian packages, to what can be told of them.
+    """
     _install(session)
     words = session.posargs or ["docker://prixfixe", "--profile", "prixfixe", "--level", "full"]
     report = EVIDENCE / "verify.html"
     EVIDENCE.mkdir(exist_ok=True)
     session.run("prixfixe", "verify", *words, f"--report=html={report}")
+    if not session.posargs:
+        session.run("pytest", "tests/verify", "-p", "no:randomly")
 
 
 @nox.session

@@ -122,6 +122,7 @@ def test_imap_is_read(serve):
     assert len(adapter.read()) == 1
     adapter.clear()
     assert adapter.messages() == []
+    adapter.close()
     with pytest.raises(UnseenError, match="IMAP cannot be read"):
         Imap(place(1)).messages()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from prixfixe.verify import tree as trees
 from prixfixe.verify.cases import Case
-from prixfixe.verify.dialogue.servers import NotOfferedError
+from prixfixe.verify.dialogue.servers import NotOfferedError, UnseenError
 from prixfixe.verify.groups import contents
 from prixfixe.verify.groups.common import expect, layers_of, need_image, none_of, tree_of
 
@@ -26,6 +26,7 @@ _LEFT = re.compile(
     r"[^/]+\.deb|\.env|\.netrc|id_(rsa|ed25519|ecdsa))$|(^|/)root/\.cache/"
 )
 # Keys that packages carry as samples and for tests.
+_DPKG = re.compile(r"var/lib/dpkg/(status$|status\.d/[^/]+(?<!\.md5sums)$)")
 _SAMPLES = re.compile(r"^etc/ssl/private/ssl-cert-snakeoil\.key$")
 _LIBRARIES = ("usr/share/", "usr/lib/", "usr/local/lib/", "var/lib/dpkg/")
 _SECONDS = 1_000_000_000
@@ -180,12 +181,13 @@ def _version(bench: Bench) -> None:
     if name not in bench.promised("image", "labels"):
         raise NotOfferedError("the contract promises no label of the version")
     version = (_config(bench).get("Labels") or {}).get(name, "")
-    told = [
-        one
-        for one in tree_of(bench).files()
-        if re.search(rf"-{re.escape(version)}\.dist-info/METADATA$", one)
-        or one.startswith("var/lib/dpkg/")
-    ]
+    tree = tree_of(bench)
+    records = [one for one in tree.files() if _DPKG.match(one)]
+    packages = [one for one in tree.files() if one.endswith(".dist-info/METADATA")]
+    if not records and not packages:
+        raise UnseenError("the image has no records of what is installed")
+    told = [one for one in packages if f"-{version}.dist-info/" in one]
+    told += [one for one in records if f"\nVersion: {version}" in tree.text(one)]
     expect(told, f"nothing that is installed has the version {version!r}")
 
 
