@@ -80,11 +80,18 @@ def faster(rules: str, factor: int) -> str:
     return re.sub(r"(?P<before>for: |\[)(?P<length>\d+)(?P<unit>[mh])\b", seconds, rules)
 
 
+def _labels(name: str, expecting: str) -> dict[str, str]:
+    return {"instance": name, **({"expects_mail": "yes"} if name == expecting else {})}
+
+
 @contextlib.contextmanager
-def scraping(folder: Path, targets: Mapping[str, str], *, factor: int = 1) -> Iterator[Prometheus]:
+def scraping(
+    folder: Path, targets: Mapping[str, str], *, factor: int = 1, expecting: str = ""
+) -> Iterator[Prometheus]:
     """Scrape the servers at these addresses, each as an instance of its own.
 
-    With a factor, the alerts' `for` and ranges are that much shorter.
+    With a factor, the alerts' `for` and ranges are that much shorter. `expecting` is the instance
+    that is expected to get mail, as `prometheus.yml` says it.
     """
     config = yaml.safe_load((SHIPPED / "prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
@@ -92,7 +99,8 @@ def scraping(folder: Path, targets: Mapping[str, str], *, factor: int = 1) -> It
     (folder / "alerts.yml").write_text(faster(rules, factor) if factor > 1 else rules)
     [job] = config["scrape_configs"]
     job["static_configs"] = [
-        {"targets": [address], "labels": {"instance": name}} for name, address in targets.items()
+        {"targets": [address], "labels": _labels(name, expecting)}
+        for name, address in targets.items()
     ]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     with taken_port() as port, (folder / "log").open("w") as log:

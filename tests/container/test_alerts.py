@@ -1,6 +1,6 @@
 """Alerts that were seen to fire: Debian's Prometheus, real servers, each fault made for real.
 
-`nox -s container -- tests/container/test_alerts.py --alerts` runs it, in about a minute. `for` and
+`nox -s container -- tests/container/test_alerts.py --alerts` runs it, in two to four minutes. `for` and
 ranges are shorter by one factor; expressions and thresholds are those that are shipped. What an
 alert says of made-up series is tested by promtool (deployment/prometheus/alerts_test.yml).
 """
@@ -19,8 +19,11 @@ from tests.container.profile import mail_on_tmpfs
 from tests.container.prometheus import SHIPPED, faster, scraping
 from tests.container.talk import body_of, envelope, stuffed
 from tests.container.test_tls import Secrets
+from tests.container.troubled import TROUBLES
 from tests.container.waiting import eventually
+from tests.durability import strace
 from tests.integration.test_clients import needs
+from tests.support import pg_cluster
 
 FACTOR = 30
 GUESSERS = 6  # more than a hundred guesses in what is left of ten minutes
@@ -46,12 +49,15 @@ EXPECTED = {
     ("PrixFixeConnectionsNearLimit", "main"),
     ("PrixFixeAuthFailures", "guessed"),
 }
-# Each has a case of promtool; none can be had here in a minute.
-NOT_PROVOKED = {
-    *("PrixFixeAckSlow", "PrixFixeLoopStalled"),  # they need a machine that is slow for minutes
-    *("PrixFixeNoMail", "PrixFixeRestartLoop"),  # they need hours, and a port that stays
-    *("PrixFixeQuarantinedOnRecovery", "PrixFixeMetricsDefect"),  # a lying disk, and a defect
-    "PrixFixeStandbyMissing",  # it needs a postgresql with standbys
+# Of servers that are processes; see `troubled`.
+EXPECTED_OF_PROCESSES = {
+    ("PrixFixeAckSlow", "slow"),
+    ("PrixFixeLoopStalled", "starved"),
+    ("PrixFixeNoMail", "behind"),
+    ("PrixFixeRestartLoop", "restarting"),
+    ("PrixFixeQuarantinedOnRecovery", "damaged"),
+    ("PrixFixeMetricsDefect", "defective"),
+    ("PrixFixeStandbyMissing", "alone"),
 }
 
 
@@ -100,14 +106,14 @@ def test_only_for_and_ranges_are_scaled():
     assert "[5m]" not in scaled
     assert "> 14 * 86400" in scaled or "< 14 * 86400" in scaled
     names = {one["alert"] for one in yaml.safe_load(scaled)["groups"][0]["rules"]}
-    assert names == {name for name, _ in EXPECTED} | NOT_PROVOKED
+    assert names == {name for name, _ in EXPECTED | EXPECTED_OF_PROCESSES}
 
 
 @needs("prometheus")
 @pytest.mark.timeout(600)
 def test_alerts_fire(request, start, tmp_path):
     if not request.config.getoption("--alerts"):
-        pytest.skip("it takes a minute: --alerts")
+        pytest.skip("it takes minutes: --alerts")
     secrets = Secrets(tmp_path)
     soon = dt.datetime.now(dt.UTC) + dt.timedelta(days=2)
     secrets.issue(not_before=soon - dt.timedelta(days=9), not_after=soon)
@@ -130,11 +136,36 @@ def test_alerts_fire(request, start, tmp_path):
         address, seen = guessed.address(), set()
         steps = (lambda: send(full), *[lambda: guess(address)] * GUESSERS)
         with Repeated(*steps), contextlib.suppress(AssertionError):  # told below, by name
-            eventually(lambda: not missing(prometheus, seen), 200, pause=0.5)
+            eventually(lambda: not missing(EXPECTED, prometheus, seen), 200, pause=0.5)
     assert EXPECTED - seen == set()
 
 
-def missing(prometheus, seen):
+def missing(expected, prometheus, seen):
     """Note what fires now: not everything fires at the same time."""
     seen |= prometheus.firing()
-    return EXPECTED - seen
+    return expected - seen
+
+
+@needs("prometheus")
+@needs("faketime")
+@pytest.mark.timeout(600)
+def test_alerts_of_slow_broken_and_deserted_servers_fire(request, tmp_path):
+    if not request.config.getoption("--alerts"):
+        pytest.skip("it takes minutes: --alerts")
+    if why := strace.why_not():
+        pytest.skip(why)
+    pg_cluster.require_binaries()
+    seen, was_seen = set(), threading.Event()
+    with contextlib.ExitStack() as stack:
+        targets = {
+            name: stack.enter_context(trouble(tmp_path / name, was_seen))
+            for name, trouble in TROUBLES.items()
+        }
+        scraper = scraping(tmp_path, targets, factor=FACTOR, expecting="behind")
+        prometheus = stack.enter_context(scraper)
+        both = "two standbys"
+        eventually(lambda: prometheus.value("prixfixe_store_standbys") == 2, 60, both)
+        was_seen.set()
+        with contextlib.suppress(AssertionError):  # told below, by name
+            eventually(lambda: not missing(EXPECTED_OF_PROCESSES, prometheus, seen), 200, pause=0.5)
+    assert EXPECTED_OF_PROCESSES - seen == set()
