@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import subprocess
@@ -18,7 +19,7 @@ from prixfixe.stores.base import DamagedError, Said, StoreError, StoreOpenError,
 from prixfixe.stores.postgresql import errors
 from prixfixe.stores.postgresql import store as module
 from prixfixe.stores.postgresql.address import Host, parse
-from prixfixe.stores.postgresql.cluster import Facts, guarded_by
+from prixfixe.stores.postgresql.cluster import Cluster, Facts, NoPrimaryError, guarded_by
 from prixfixe.stores.postgresql.rows import place_key
 from prixfixe.stores.registry import migrate, open_reader, open_store, shown
 from prixfixe.testing.store_contract import (
@@ -188,6 +189,40 @@ def test_a_fault_names_its_remedy(change, quorum, word):
 def test_errors_have_a_kind(error, kind, is_passing):
     assert errors.store_error(error).kind == kind
     assert errors.is_passing(error) == is_passing
+
+
+async def test_a_name_that_nobody_knows_never_gets_to_the_driver(monkeypatch):
+    """With uvloop the driver, given up over a name, leaves an error that nobody takes."""
+    asked = []
+    monkeypatch.setattr(asyncpg, "connect", lambda *_, **__: asked.append(1))
+    with pytest.raises(NoPrimaryError):
+        await Cluster(parse("//prixfixe@no-such-host.invalid/mail"), "test").primary(20.0)
+    assert asked == []
+
+
+async def test_a_search_for_a_primary_that_is_given_up_leaves_no_error(monkeypatch):
+    left = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: left.append(context))
+    is_asked = asyncio.Event()
+
+    async def ask(*_):
+        is_asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise ConnectionRefusedError
+
+    monkeypatch.setattr(Cluster, "_ask", ask)
+    search = asyncio.ensure_future(Cluster(parse("//prixfixe@a,b/mail"), "test").primary(0.01))
+    await is_asked.wait()
+    await asyncio.sleep(0.05)  # it gives the others up by now, for 0.1 s
+    search.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await search
+    del search
+    await asyncio.sleep(0)
+    gc.collect()
+    assert left == []
 
 
 def test_a_foreign_id_has_a_place():

@@ -163,6 +163,8 @@ class Cluster:
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         waiting = {asyncio.ensure_future(self._ask(host)): host for host in self._address.hosts}
+        for task in waiting:
+            task.add_done_callback(_look_at)
         sessions: list[Session] = []
         faults: list[str] = []
         try:
@@ -185,6 +187,10 @@ class Cluster:
 
     async def _ask(self, host: Host) -> Session:
         address = self._address
+        if not host.name.startswith("/"):
+            # A name that nobody knows takes seconds. While it does, the driver cannot be left
+            # without an error of uvloop's that nobody takes; this can.
+            await asyncio.get_running_loop().getaddrinfo(host.name, host.port)
         connection = await asyncpg.connect(
             address.uri(),
             host=host.name,
@@ -221,12 +227,20 @@ def _sort(
         faults.append(_ForGood(text) if is_for_good else text)
 
 
+def _look_at(task: asyncio.Future[Session]) -> None:
+    """Take the error of an attempt that may be given up by then: else the loop reports it."""
+    if not task.cancelled():
+        task.exception()
+
+
 async def _give_up(waiting: Mapping[asyncio.Task[Session], Host]) -> None:
     """End attempts to connect; nothing was written over them."""
-    if waiting:  # the driver leaves an error that nobody takes when it is only just at it
-        await asyncio.wait(waiting, timeout=SETTLE_SECONDS)
-    for task in waiting:
-        task.cancel()
+    try:
+        if waiting:  # the driver leaves an error that nobody takes when it is only just at it
+            await asyncio.wait(waiting, timeout=SETTLE_SECONDS)
+    finally:
+        for task in waiting:
+            task.cancel()
     for result in await asyncio.gather(*waiting, return_exceptions=True):
         if isinstance(result, Session):
             with contextlib.suppress(Exception):
