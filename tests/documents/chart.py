@@ -108,6 +108,12 @@ def _values():
             ),
         ),
         "replicas": {"anyOf": [_any_of("auto"), _number(1)]},
+        "autoscaling": _object(
+            enabled=FLAG,
+            minReplicas=_number(2),
+            maxReplicas=_number(2),
+            targetCPUUtilizationPercentage=_number(1, 100),
+        ),
         "tls": _object(existingSecret=TEXT, selfSigned=FLAG, required=FLAG, implicit=FLAG),
         "auth": _object(
             mode=_any_of("off", "optional", "required", "any"),
@@ -132,6 +138,7 @@ def _values():
         "shutdown": _object(preStopSeconds=_number(1, 300), drainSeconds=_number(1, 3600)),
         "networkPolicy": _object(enabled=FLAG, smtpFrom=LIST, httpFrom=LIST, databaseTo=LIST),
         "podDisruptionBudget": _object(enabled=FLAG),
+        "serviceMonitor": _object(enabled=FLAG, interval=SET, labels=TABLE_OF_TEXTS),
         "resources": {"type": "object"},
         "extraEnv": LIST,
         "podAnnotations": TABLE_OF_TEXTS,
@@ -172,6 +179,14 @@ RULES = {
     "with `postgresql` there are two servers or more": (
         _at("store.type", {"const": "postgresql"}),
         _at("replicas", {"not": {"const": 1}}),
+    ),
+    "the number of servers follows the load with `postgresql` alone": (
+        _at("autoscaling.enabled", ON),
+        _at("store.type", {"const": "postgresql"}),
+    ),
+    "it is given or follows the load, not both": (
+        _at("autoscaling.enabled", ON),
+        _at("replicas", _any_of("auto")),
     ),
     "`postgresql` needs a URL, or a Secret that has it": (
         _at("store.type", {"const": "postgresql"}),

@@ -42,6 +42,11 @@ ROWS: dict[str, dict[str, Any]] = {
         "replicas": 5,
         "networkPolicy": {"databaseTo": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]},
     },
+    "postgresql, by load": {
+        **POSTGRESQL,
+        "autoscaling": {"enabled": True, "maxReplicas": 9, "targetCPUUtilizationPercentage": 60},
+    },
+    "monitored": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
     "tls": {"tls": {**TLS, "required": True, "implicit": True}},
     "self-signed": {"tls": {"selfSigned": True}},
     "logins": {"tls": TLS, "auth": {"mode": "required", "users": "alice:hash\n"}},
@@ -117,6 +122,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "/replicas",
     ),
     "with `postgresql` there are two servers or more": ({**POSTGRESQL, "replicas": 1}, "/replicas"),
+    "the number of servers follows the load with `postgresql` alone": (
+        {"autoscaling": {"enabled": True}},
+        "/store/type",
+    ),
+    "it is given or follows the load, not both": (
+        {**POSTGRESQL, "autoscaling": {"enabled": True}, "replicas": 3},
+        "/replicas",
+    ),
     "`postgresql` needs a URL, or a Secret that has it": (
         {"store": {"type": "postgresql"}},
         "/store/postgresql/url",

@@ -56,6 +56,8 @@ def test_the_linter_has_nothing_to_say(row):
 def test_old_and_new_kubernetes_take_it(made):
     validate = pytest.importorskip("kubernetes_validate")
     for one in made.objects:
+        if one["kind"] == "ServiceMonitor":  # a kind of the operator of Prometheus
+            continue
         for version in (OLDEST, validate.latest_version()):
             validate.validate(one, version, strict=True)
 
@@ -180,6 +182,36 @@ def test_servers_of_one_database_are_replaced_one_by_one():
     assert keys == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
     assert [one["args"] for one in made.pod["initContainers"]] == [["migrate"]]
     assert made.environ["SMTP_STORE_FILE"] == "/run/secrets/prixfixe/url"
+
+
+def test_the_number_of_servers_follows_the_load():
+    made = render(ROWS["postgresql, by load"])
+    spec = made.one("HorizontalPodAutoscaler")["spec"]
+    target = spec["scaleTargetRef"]
+    assert (target["kind"], target["name"]) == ("Deployment", made.workload["metadata"]["name"])
+    assert "replicas" not in made.workload["spec"]  # an upgrade would set it back
+    assert (spec["minReplicas"], spec["maxReplicas"]) == (2, 9)
+    assert spec["metrics"][0]["resource"]["target"]["averageUtilization"] == 60
+    assert made.all("PodDisruptionBudget")
+    assert not render(ROWS["postgresql"]).all("HorizontalPodAutoscaler")
+
+
+def test_prometheus_finds_the_port_of_the_metrics():
+    made = render(ROWS["monitored"])
+    monitor = made.one("ServiceMonitor")
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    [endpoint] = monitor["spec"]["endpoints"]
+    wanted = monitor["spec"]["selector"]["matchLabels"].items()
+    ports = [
+        (one["metadata"]["name"], port["name"])
+        for one in made.all("Service")
+        if wanted <= one["metadata"]["labels"].items()
+        for port in one["spec"]["ports"]
+        if port["name"] == endpoint["port"]
+    ]
+    assert ports == [(made.one("Service", "-http")["metadata"]["name"], "http")]
+    assert endpoint["path"] == "/metrics"
+    assert not render({}).all("ServiceMonitor")
 
 
 @pytest.mark.parametrize("kind", ["memory", "discard"])
