@@ -126,7 +126,17 @@ debootstrap --variant=minbase ${architecture:+--arch="$architecture"} $check $su
     fail "debootstrap failed; the end of its log is above"
 }
 furnish "$work/root"
-tar --numeric-owner -C "$work/root" -c . | docker import ${platform:+--platform "$platform"} \
-    --change 'LABEL prixfixe.base=local' --change 'CMD ["bash"]' \
-    --change "ENV PIP_CERT=$ca SSL_CERT_FILE=$ca" - "$tag" >/dev/null
+if [ -z "$architecture" ]; then
+    tar --numeric-owner -C "$work/root" -c . | docker import \
+        --change 'LABEL prixfixe.base=local' --change 'CMD ["bash"]' \
+        --change "ENV PIP_CERT=$ca SSL_CERT_FILE=$ca" - "$tag" >/dev/null
+else # an import would be of this machine's processor, whatever it is told
+    mkdir "$work/image"
+    tar --numeric-owner -C "$work/root" -cf "$work/image/root.tar" .
+    printf 'FROM scratch\nADD root.tar /\nLABEL prixfixe.base=local\nENV PIP_CERT=%s SSL_CERT_FILE=%s\nCMD ["bash"]\n' \
+        "$ca" "$ca" >"$work/image/Dockerfile"
+    docker buildx version >/dev/null 2>&1 || export DOCKER_BUILDKIT=0
+    docker build --quiet --platform "linux/$architecture" --tag "$tag" "$work/image" >/dev/null ||
+        fail "the base image was not made; the reason is above"
+fi
 good "$tag is made"
