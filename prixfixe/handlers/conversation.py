@@ -6,6 +6,7 @@ An exception becomes 451 and is logged, never shown. A hook that takes too long 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiosmtpd.proxy_protocol import get_proxy
@@ -15,11 +16,11 @@ from prixfixe.handlers.deprecated import warn_of
 from prixfixe.handlers.logins import login_status
 from prixfixe.handlers.reply_check import UnfitReply, reply_of
 from prixfixe.handlers.smtp_server import ServerObject
-from prixfixe.handlers.watched import Watched, start
+from prixfixe.handlers.watched import start, watched
 from prixfixe.smtp import replies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from prixfixe.connection.hooks import HookedConnection
     from prixfixe.handlers.hooks import HookTable
@@ -35,17 +36,21 @@ __all__ = ["Conversation"]
 class _Call:
     """One call of a hook that is under way; it is answered once."""
 
-    __slots__ = ("answer", "hook", "is_over", "is_starting", "pushed", "task", "timer", "verb")
+    __slots__ = ("answer", "is_over", "is_starting", "pushed", "task", "timer", "verb")
 
     def __init__(self, verb: str, answer: Callable[[Reply | None], None]) -> None:
         self.verb = verb
-        self.hook = f"handle_{verb}"
         self.answer = answer
         self.pushed: list[object] = []  # lines before the reply
         self.is_over = False
         self.is_starting = True
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
+
+    @property
+    def hook(self) -> str:
+        """The name of the hook, for the log."""
+        return f"handle_{self.verb}"
 
 
 class Conversation:
@@ -129,13 +134,15 @@ class Conversation:
         self, envelope: Envelope, sender: str, params: Params, recipients: tuple[Recipient, ...]
     ) -> None:
         hooks = self._hooks.hooks
-        envelope.smtp_utf8 = any(name == "SMTPUTF8" for name, _ in params)
+        envelope.smtp_utf8 = bool(params) and any(name == "SMTPUTF8" for name, _ in params)
         if "MAIL" not in hooks:
             envelope.mail_from = sender or "<>"  # as aiosmtpd calls the null reverse-path
             envelope.mail_options = _options(params)
         if "RCPT" not in hooks:
             envelope.rcpt_tos = [one.address for one in recipients]
-            envelope.rcpt_options = [text for one in recipients for text in _options(one.params)]
+            envelope.rcpt_options = [
+                text for one in recipients if one.params for text in _options(one.params)
+            ]
 
     # --- decisions about commands
 
@@ -326,13 +333,10 @@ class Conversation:
         call.is_starting = False
         if not call.is_over:
             call.task = task
-            if self._response is None:
-                self._start_timer(call)
 
     async def _run(self, call: _Call, work: Callable[[], Any]) -> None:
-        watched = Watched(work, lambda seconds: self._blocked(call, seconds))
         try:
-            status = await watched
+            status = await self._watched(call, work)
         except ConnectionResetError:  # aiosmtpd closes the connection then
             self._over(call)
             self._connection.cut()
@@ -346,6 +350,14 @@ class Conversation:
         else:
             self._answer(call, self._checked(call, status))
 
+    def _watched(self, call: _Call, work: Callable[[], Any]) -> Awaitable[Any]:
+        return watched(work, partial(self._blocked, call), partial(self._waits, call))
+
+    def _waits(self, call: _Call) -> None:
+        """Give up a hook that waits for too long; the time of a client's response is its own."""
+        if call.timer is None and self._response is None and not call.is_over:
+            self._start_timer(call)
+
     async def _handle_exception(self, call: _Call, error: Exception) -> None:
         """Answer 451, or as the handler's `handle_exception` says."""
         self._log_failure(call.hook, error)
@@ -353,9 +365,7 @@ class Conversation:
         reply: Reply | None = replies.INTERNAL
         if handle is not None and not call.is_over:
             try:
-                status = await Watched(
-                    lambda: handle(error), lambda seconds: self._blocked(call, seconds)
-                )
+                status = await self._watched(call, partial(handle, error))
             except Exception as another:  # noqa: BLE001 - the handler's code
                 self._log_failure("handle_exception", another)
             else:
@@ -367,10 +377,10 @@ class Conversation:
         """Return the reply that a hook returned, or None for the server's own."""
         if status is MISSING and not call.pushed:
             return None
+        is_utf8 = self._envelope is not None and self._envelope.smtp_utf8
         lines = [*call.pushed, *(status if isinstance(status, (list, tuple)) else [status])]
         if status is None and len(lines) > 1:  # AUTH: the handler pushed its reply
             lines.pop()
-        is_utf8 = self._envelope is not None and self._envelope.smtp_utf8
         verb = "EHLO" if call.verb == "PROXY" else call.verb
         try:
             return reply_of(verb, lines, is_utf8=is_utf8)

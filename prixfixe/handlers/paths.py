@@ -62,8 +62,9 @@ def bounded(template: SMTP, verb: Verb) -> Verb:
     def bound(state: State, argument: bytes) -> Outcome:
         outcome = handle(state, argument)
         limit, transaction = template.local_part_limit, state.transaction
-        is_good = isinstance(outcome, Reply) and outcome.code < 400
-        if not limit or transaction is None or not is_good:
+        if not limit or transaction is None:
+            return outcome
+        if not isinstance(outcome, Reply) or outcome.code >= 400:
             return outcome
         is_sender = verb.name == "MAIL"
         address = transaction.sender if is_sender else transaction.recipients[-1].address

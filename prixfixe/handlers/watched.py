@@ -5,57 +5,69 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
+import types
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
 
-__all__ = ["BLOCKED_SECONDS", "Watched", "start"]
+__all__ = ["BLOCKED_SECONDS", "start", "watched"]
 
 BLOCKED_SECONDS: Final = 0.2
 
 
-class Watched:
-    """An awaitable call of a hook; `blocked` is told when one step took BLOCKED_SECONDS or more.
+@types.coroutine
+def watched(
+    call: Callable[[], Any], blocked: Callable[[float], None], waits: Callable[[], None]
+) -> Generator[Any, Any, Any]:
+    """Call a hook, which may be a coroutine function or a plain one; return what it returns.
 
-    The hook may be a coroutine function, or a plain function.
+    `blocked` is told the seconds when one step took BLOCKED_SECONDS or more. `waits` is called
+    when the hook waits for the first time: most hooks never do.
     """
+    began = perf_counter()
+    try:
+        result = call()
+        if type(result) is not types.CoroutineType and not inspect.isawaitable(result):
+            return result
+        steps = result.__await__()
+        waited = next(steps)
+    except StopIteration as done:
+        return done.value
+    finally:
+        taken = perf_counter() - began
+        if taken >= BLOCKED_SECONDS:
+            blocked(taken)
+    waits()
+    return (yield from _rest(steps, waited, blocked))
 
-    def __init__(self, call: Callable[[], Any], blocked: Callable[[float], None]) -> None:
-        self._call = call
-        self._blocked = blocked
 
-    def _measure(self, work: Callable[..., Any], *args: object) -> Any:  # noqa: ANN401
+def _rest(
+    steps: Generator[Any, Any, Any], waited: object, blocked: Callable[[float], None]
+) -> Generator[Any, Any, Any]:
+    """Run a hook that waits, step by step."""
+    while True:
+        step: Callable[..., Any] = steps.__next__
+        args: tuple[object, ...] = ()
+        try:
+            answer = yield waited
+        except BaseException as error:
+            if not hasattr(steps, "throw"):
+                raise
+            step, args = steps.throw, (error,)
+        else:
+            if answer is not None:
+                step, args = steps.send, (answer,)
         began = perf_counter()
         try:
-            return work(*args)
+            waited = step(*args)
+        except StopIteration as done:
+            return done.value
         finally:
             taken = perf_counter() - began
             if taken >= BLOCKED_SECONDS:
-                self._blocked(taken)
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        """Run the call step by step."""
-        result = self._measure(self._call)
-        if not inspect.isawaitable(result):
-            return result
-        steps = result.__await__()
-        step: Callable[..., Any] = steps.__next__
-        args: tuple[object, ...] = ()
-        while True:
-            try:
-                waited = self._measure(step, *args)
-            except StopIteration as done:
-                return done.value
-            try:
-                answer = yield waited
-            except BaseException as error:
-                if not hasattr(steps, "throw"):
-                    raise
-                step, args = steps.throw, (error,)
-            else:
-                step, args = (steps.__next__, ()) if answer is None else (steps.send, (answer,))
+                blocked(taken)
 
 
 def start(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
