@@ -93,8 +93,10 @@ _VERDICTS: Final = {
 
 def _hold(services: Services) -> Reply | None:
     """Return the refusal of MAIL while the store does not answer."""
-    is_stuck = services.roster.is_store_stuck(services.loop.time())
-    return replies.STORE_SLOW if is_stuck else None
+    roster = services.roster
+    if not roster.pending:
+        return None
+    return replies.STORE_SLOW if roster.is_store_stuck(services.loop.time()) else None
 
 
 class Phase(enum.Enum):
@@ -470,12 +472,14 @@ class Connection(asyncio.Protocol):
         """Serve the session's requests; serving one may add others."""
         requests = self.session.requests
         while requests:
-            self._serve_one(requests.pop(0))
+            request = requests.pop(0)
+            if type(request) is Keep:  # as nearly always; a `match` takes three times as long
+                self._take(request.envelope, request.body)
+            else:
+                self._serve_one(request)
 
     def _serve_one(self, request: Request) -> None:
         match request:
-            case Keep(envelope, body):
-                self._take(envelope, body)
             case NeedMemory(size):
                 self._need_memory(size)
             case ReleaseMemory():

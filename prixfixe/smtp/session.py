@@ -271,8 +271,10 @@ class Session:
             return False
         self.verb = "OTHER"
         outcome = self._command(line) if isinstance(line, bytes) else line
-        if isinstance(outcome, Reply):
+        if type(outcome) is Reply:
             self.say(outcome)
+        elif type(outcome) is BeginBody:
+            self._begin_body(outcome.reader, outcome.reply)
         else:
             self._begin(outcome)
         transaction = self.state.transaction
