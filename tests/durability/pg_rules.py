@@ -232,7 +232,10 @@ async def reads_follow_the_acknowledgement(cluster: Cluster, url: str) -> None:
     ids = IdSource()
     async with opened(url) as store:
         await store.put(make(ids))
-        for node in standbys(cluster):
+        (written,) = cluster.ask("SELECT pg_current_wal_lsn()")
+        replayed = f"SELECT pg_last_wal_replay_lsn() >= '{written}'"
+        for node in standbys(cluster):  # they know the table
+            cluster.wait_until(replayed, "t", node=node)
             await until(
                 lambda node=node: bool(cluster.ask("SELECT pg_wal_replay_pause()", node=node)),
                 "replay goes on",
@@ -414,7 +417,7 @@ def _wait_for(patch: pytest.MonkeyPatch) -> None:
 
 def _standby_reads(patch: pytest.MonkeyPatch) -> None:
     async def primary(self: Hosts, seconds: float = 3.0) -> Any:
-        sessions, _ = await self._ask_all(seconds, is_patient=True)
+        sessions, _ = await self._ask_all(seconds, lambda _facts: seconds)
         return _only(sessions, next(one for one in sessions if one.facts.is_standby))
 
     async def connected(self: PostgresqlReader) -> Any:
@@ -439,7 +442,7 @@ def _notify_inside(patch: pytest.MonkeyPatch) -> None:
 
 def _first_writable(patch: pytest.MonkeyPatch) -> None:
     async def primary(self: Hosts, seconds: float = 3.0) -> Any:
-        sessions, _ = await self._ask_all(seconds, is_patient=True)
+        sessions, _ = await self._ask_all(seconds, lambda _facts: seconds)
         order = {host: at for at, host in enumerate(self._address.hosts)}
         fit = [one for one in sessions if not one.facts.is_standby]
         return _only(sessions, min(fit, key=lambda one: order[one.host]))

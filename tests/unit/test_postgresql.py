@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import json
 import os
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -320,6 +322,39 @@ async def test_a_start_needs_a_primary(whole_cluster, monkeypatch):  # noqa: F81
         await asyncio.to_thread(migrate, nowhere)
     missing = whole_cluster.url().removesuffix("postgres") + "nowhere"
     assert "does not exist" in await refused(missing)
+
+
+@pytest.fixture
+def silent():
+    """A host that takes connections and never answers, as a frozen one does."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield Host(*listener.getsockname())
+
+
+def with_silent(silent, url):
+    address = parse(url.partition(":")[2])
+    return Cluster(dataclasses.replace(address, hosts=(silent, *address.hosts)), "test")
+
+
+async def test_a_new_primary_is_seen_while_another_host_is_silent(whole_cluster, silent):  # noqa: F811
+    hosts = with_silent(silent, whole_cluster.url())
+    never = asyncio.get_running_loop().create_future()
+    async with asyncio.timeout(20):
+        assert await hosts.has_newer(60.0, never)
+        session = await hosts.primary(60.0)
+        session.connection.terminate()
+        assert not await hosts.has_newer(0.2, never)
+        never.set_result(None)
+        assert not await hosts.has_newer(60.0, never)
+
+
+async def test_a_silent_host_holds_nobody_up_while_others_are_standbys(whole_cluster, silent):  # noqa: F811
+    standbys = [node for node in whole_cluster.nodes if node is not whole_cluster.primary]
+    hosts = with_silent(silent, whole_cluster.url(nodes=standbys))
+    hosts.timeline = 1
+    async with asyncio.timeout(20):
+        with pytest.raises(NoPrimaryError, match="does not answer"):
+            await hosts.primary(60.0)
 
 
 def command(*words, url, **variables):

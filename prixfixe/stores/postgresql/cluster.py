@@ -17,7 +17,7 @@ import asyncpg
 from prixfixe.stores.postgresql.errors import FAULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from prixfixe.stores.postgresql.address import Address, Host
 
@@ -26,6 +26,8 @@ __all__ = ["EPOCH", "Cluster", "Facts", "NoPrimaryError", "Session", "guarded_by
 CONNECT_SECONDS = 3.0
 SETTLE_SECONDS = 0.1
 GRACE_SECONDS = 0.5  # for the other hosts, once one is writable
+NEWER_SECONDS = 0.05  # the same, when its timeline is above any seen: there was a failover
+PATIENCE_SECONDS = 0.5  # for the other hosts, once a standby answered; twice as long each time
 # Changes whenever the configuration is read again, so also when the standbys' names change.
 EPOCH = "SELECT pg_conf_load_time()::text || current_setting('synchronous_standby_names')"
 # pg_control_checkpoint() would still tell the old timeline for a while after a promotion.
@@ -47,6 +49,7 @@ SELECT pg_is_in_recovery() AS is_standby,
   END AS lag
 """
 _NAMES = re.compile(r"\s*(?:(?:FIRST|ANY)\s+)?(\d+)\s*\((.*)\)\s*", re.IGNORECASE | re.DOTALL)
+_NO_LIMIT = float("inf")
 _FOR_GOOD = ("28", "3D", "42")  # SQLSTATE classes: login, no such database, rights
 
 
@@ -123,43 +126,70 @@ class Cluster:
         self._address = address
         self._settings = {"application_name": name, **(settings or {}), **dict(address.server)}
         self.timeline = 0  # the highest that was seen
+        self._patience = PATIENCE_SECONDS
 
     async def primary(self, seconds: float = CONNECT_SECONDS) -> Session:
         """Return a connection to the primary. Raises `NoPrimaryError`."""
-        sessions, faults = await self._ask_all(seconds)
+        sessions, faults = await self._ask_all(seconds, self._grace)
         fit = [one for one in sessions if self._is_primary(one.facts)]
         best = max(fit, key=lambda one: (one.facts.timeline, one.facts.standbys), default=None)
         for one in sessions:
             if one is not best:
                 one.connection.terminate()
         if best is None:
+            self._patience = min(2 * self._patience, CONNECT_SECONDS)
             faults += [f"{one.host} {_reason(one.facts)}" for one in sessions]
             is_for_good = all(isinstance(each, _ForGood) for each in faults)
             text = f"no primary among {self._address}: {'; '.join(faults)}"
             raise NoPrimaryError(text, is_for_good=is_for_good)
         self.timeline = best.facts.timeline
+        self._patience = PATIENCE_SECONDS
         return best
 
     async def facts(self, session: Session) -> Facts:
         """Ask a connection again."""
         return Facts(*await session.connection.fetchrow(_FACTS))
 
-    async def has_newer(self, seconds: float) -> bool:
-        """Whether a host is the primary of a timeline that is higher than any seen."""
-        sessions, _ = await self._ask_all(seconds, is_patient=True)
+    async def has_newer(self, seconds: float, unless: asyncio.Future[Any]) -> bool:
+        """Whether a host is the primary of a timeline that is higher than any seen.
+
+        It is not looked for any longer when `unless` is done.
+        """
+        sessions, _ = await self._ask_all(seconds, self._until_newer, unless)
         for one in sessions:
             one.connection.terminate()
-        return any(
-            not one.facts.is_standby and one.facts.timeline > self.timeline for one in sessions
-        )
+        return any(map(self._is_newer, (one.facts for one in sessions)))
+
+    def _is_newer(self, facts: Facts) -> bool:
+        return not facts.is_standby and facts.timeline > self.timeline
+
+    def _until_newer(self, facts: Facts) -> float:
+        return 0.0 if self._is_newer(facts) else _NO_LIMIT
+
+    def _grace(self, facts: Facts) -> float:
+        """Return how long the other hosts are waited for after this answer.
+
+        A frozen host never answers, and a standby may be promoted while it is waited for. Whoever
+        has seen no primary yet asks once, and waits for all.
+        """
+        if not self._is_primary(facts):
+            return self._patience if self.timeline else _NO_LIMIT
+        return NEWER_SECONDS if 0 < self.timeline < facts.timeline else GRACE_SECONDS
 
     def _is_primary(self, facts: Facts) -> bool:
         return not (facts.is_standby or facts.is_read_only) and facts.timeline >= self.timeline
 
     async def _ask_all(
-        self, seconds: float, *, is_patient: bool = False
+        self,
+        seconds: float,
+        grace: Callable[[Facts], float],
+        unless: asyncio.Future[Any] | None = None,
     ) -> tuple[list[Session], list[str]]:
-        """Return sessions with all hosts that answer in time, and why others have none."""
+        """Return sessions with all hosts that answer in time, and why others have none.
+
+        `grace` says for how many seconds more the others are waited for after an answer; nobody
+        is waited for once `unless` is done.
+        """
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         waiting = {asyncio.ensure_future(self._ask(host)): host for host in self._address.hosts}
@@ -169,19 +199,20 @@ class Cluster:
         faults: list[str] = []
         try:
             while waiting and (left := until - loop.time()) > 0:
-                done, _ = await asyncio.wait(
-                    waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED
-                )
-                for task in done:
+                first = [*waiting] if unless is None else [*waiting, unless]
+                await asyncio.wait(first, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                if unless is not None and unless.done():
+                    break
+                for task in [one for one in waiting if one.done()]:
                     _sort(task, waiting.pop(task), sessions, faults)
-                if not is_patient and any(self._is_primary(one.facts) for one in sessions):
-                    until = min(until, loop.time() + GRACE_SECONDS)
+                more = min((grace(one.facts) for one in sessions), default=_NO_LIMIT)
+                until = min(until, loop.time() + more)
+            await _give_up(waiting)
         except BaseException:
             for one in sessions:
                 one.connection.terminate()
+            _end(waiting)
             raise
-        finally:
-            await _give_up(waiting)
         faults += [f"{host} does not answer" for host in waiting.values()]
         return sessions, faults
 
@@ -235,16 +266,23 @@ def _look_at(task: asyncio.Future[Session]) -> None:
 
 async def _give_up(waiting: Mapping[asyncio.Task[Session], Host]) -> None:
     """End attempts to connect; nothing was written over them."""
-    try:
-        if waiting:  # the driver leaves an error that nobody takes when it is only just at it
-            await asyncio.wait(waiting, timeout=SETTLE_SECONDS)
-    finally:
-        for task in waiting:
-            task.cancel()
-    for result in await asyncio.gather(*waiting, return_exceptions=True):
-        if isinstance(result, Session):
-            with contextlib.suppress(Exception):
-                result.connection.terminate()
+    if waiting:  # the driver leaves an error that nobody takes when it is only just at it
+        await asyncio.wait(waiting, timeout=SETTLE_SECONDS)
+    _end(waiting)
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+def _end(waiting: Mapping[asyncio.Task[Session], Host]) -> None:
+    """End attempts, and what comes of them all the same."""
+    for task in waiting:
+        task.add_done_callback(_end_one)
+        task.cancel()
+
+
+def _end_one(task: asyncio.Task[Session]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        with contextlib.suppress(Exception):
+            task.result().connection.terminate()
 
 
 def _reason(facts: Facts) -> str:

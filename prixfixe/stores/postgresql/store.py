@@ -42,7 +42,8 @@ T = TypeVar("T")
 
 GROUP = GroupLimits(messages=64, bytes=4 << 20)
 COMMIT_SECONDS = 25.0  # below the 30 s in which a client is told 451
-LOOK_SECONDS = 1.0  # a wait this long has the other hosts asked
+LOOK_SECONDS = 0.5  # a wait this long has the other hosts asked
+_LOOKS = (0.25, 1.0)  # seconds of a look: a tenth of the wait so far, within these
 OPEN_SECONDS = 8.0  # for a database that starts beside the server
 PROBE_SECONDS = 3.5
 _PAUSE_SECONDS = 0.1
@@ -292,13 +293,15 @@ class _Database:
     async def _watched(self, work: Coroutine[Any, Any, T], session: Session, until: float) -> T:
         """Wait for a statement without ever cancelling it. Raises `_Again`, `StoreError`."""
         sent = asyncio.ensure_future(work)
+        began = time.monotonic()
         await asyncio.wait({sent}, timeout=min(LOOK_SECONDS, _left(until)))
         while not sent.done():
             if time.monotonic() >= until:
                 await self._abandon(sent, session)
                 text = "no standby has confirmed the commit in time"
                 raise _Again(StoreError(text, kind="timeout"), was_sent=True)
-            if await self._is_superseded(sent, until):
+            seconds = min(max(_LOOKS[0], (time.monotonic() - began) / 10), _LOOKS[1], _left(until))
+            if await self._is_superseded(sent, seconds):
                 await self._abandon(sent, session)
                 raise _Again(StoreError("another host became the primary"), was_sent=True)
         try:
@@ -315,18 +318,12 @@ class _Database:
             raise store_error(error) from error
         raise _Again(store_error(error), was_sent=True) from error
 
-    async def _is_superseded(self, sent: asyncio.Future[Any], until: float) -> bool:
-        """Ask the other hosts while the statement goes on."""
-        seconds = min(LOOK_SECONDS, _left(until))
-        look = asyncio.ensure_future(self._cluster.has_newer(seconds))
-        await asyncio.wait({sent, look}, return_when=asyncio.FIRST_COMPLETED)
-        if not look.done():
-            look.cancel()
-            await asyncio.wait({look})
-            return False
-        if look.result():
+    async def _is_superseded(self, sent: asyncio.Future[Any], seconds: float) -> bool:
+        """Ask all hosts for so long, while the statement goes on."""
+        until = time.monotonic() + seconds
+        if await self._cluster.has_newer(seconds, sent):
             return True
-        await asyncio.wait({sent}, timeout=min(LOOK_SECONDS / 2, _left(until)))
+        await asyncio.wait({sent}, timeout=_left(until))
         return False
 
     async def _abandon(self, sent: asyncio.Future[Any], session: Session) -> None:
