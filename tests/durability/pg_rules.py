@@ -19,6 +19,7 @@ from prixfixe.stores.base import StoreError, StoreOptions
 from prixfixe.stores.postgresql import store as module
 from prixfixe.stores.postgresql.address import parse
 from prixfixe.stores.postgresql.cluster import Cluster as Hosts
+from prixfixe.stores.postgresql.cluster import NoPrimaryError
 from prixfixe.stores.postgresql.reader import PostgresqlReader
 from prixfixe.testing.store_contract import make, opened, reading
 from tests.support.pg_cluster import Cluster, Node
@@ -289,8 +290,8 @@ async def thawed_primary_is_left_alone(cluster: Cluster, url: str) -> None:
         hosts = Hosts(parse(where.partition(":")[2]), "test")
         for _ in range(3):
             session = await hosts.primary()
-            assert session.host.port == new.port, "mail goes to an old primary"
             session.connection.terminate()
+            assert session.host.port == new.port, "mail goes to an old primary"
         await store.put(make(IdSource()))
         assert rows(cluster, url) == ["3"]
 
@@ -374,6 +375,8 @@ def _only(sessions: list[Any], chosen: Any) -> Any:
     for one in sessions:
         if one is not chosen:
             one.connection.terminate()
+    if chosen is None:
+        raise NoPrimaryError("no host", is_for_good=False)
     return chosen
 
 
@@ -418,7 +421,7 @@ def _wait_for(patch: pytest.MonkeyPatch) -> None:
 def _standby_reads(patch: pytest.MonkeyPatch) -> None:
     async def primary(self: Hosts, seconds: float = 3.0) -> Any:
         sessions, _ = await self._ask_all(seconds, lambda _facts: seconds)
-        return _only(sessions, next(one for one in sessions if one.facts.is_standby))
+        return _only(sessions, next((one for one in sessions if one.facts.is_standby), None))
 
     async def connected(self: PostgresqlReader) -> Any:
         if self._session is None:
@@ -445,7 +448,7 @@ def _first_writable(patch: pytest.MonkeyPatch) -> None:
         sessions, _ = await self._ask_all(seconds, lambda _facts: seconds)
         order = {host: at for at, host in enumerate(self._address.hosts)}
         fit = [one for one in sessions if not one.facts.is_standby]
-        return _only(sessions, min(fit, key=lambda one: order[one.host]))
+        return _only(sessions, min(fit, key=lambda one: order[one.host], default=None))
 
     patch.setattr(Hosts, "primary", primary)
 
