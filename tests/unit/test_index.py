@@ -274,6 +274,19 @@ async def test_it_gives_way_when_room_is_short(tmp_path, monkeypatch):
         assert len(await rig.found("hello")) == 2
 
 
+async def test_trouble_is_over_though_mail_comes_too_fast_to_go_on(tmp_path, monkeypatch):
+    async with rigged("sqlite", tmp_path, min_free=1) as rig:
+        monkeypatch.setattr("prixfixe.stores.index.follower.SPARE_BYTES", 1 << 62)
+        monkeypatch.setattr("prixfixe.stores.index.follower.RETRY_SECONDS", 0.01)
+        await rig.keep()
+        assert not await rig.index.in_step(PATIENCE)
+        monkeypatch.setattr(follower._Busy, "is_busy", lambda *_: True)
+        monkeypatch.setattr("prixfixe.stores.index.follower.SPARE_BYTES", 0)
+        async with asyncio.timeout(PATIENCE):
+            while rig.index.progress.trouble:
+                await asyncio.sleep(0.01)
+
+
 async def test_a_damaged_message_hides_no_other(tmp_path):
     async with rigged("sqlite", tmp_path) as rig:
         await rig.index.close()

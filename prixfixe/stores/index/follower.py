@@ -210,6 +210,7 @@ class Index:
         steps = self._opened()
         if not asked and not self._is_calm():
             self._is_in_step = False
+            self._trouble = ""  # both can be opened: it is only behind
             return True
         if self._is_doubted:
             self._is_doubted = False
