@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import math
 import os
 from functools import partial
@@ -106,6 +107,7 @@ class Server:
             quorum=settings.store_quorum,
             on_elsewhere=self._elsewhere,
             on_replicas=self.metrics.replicated,
+            on_lost=self._lost,
         )
         self.store = store or open_store(settings.store, options)
         self._loop = asyncio.get_running_loop()
@@ -314,6 +316,13 @@ class Server:
         """Take notice of what another server of the store did; in any thread."""
         with contextlib.suppress(RuntimeError):  # The loop is closed.
             self._loop.call_soon_threadsafe(self._announce, ids)
+
+    def _lost(self, count: int) -> None:
+        """Tell that acknowledged mail is gone; in any thread."""
+        self.metrics.lost(count)
+        with contextlib.suppress(RuntimeError):  # The loop is closed.
+            say = functools.partial(self._log.say, "store lost mail", lost=count)
+            self._loop.call_soon_threadsafe(say)
 
     def _announce(self, ids: Sequence[str]) -> None:
         if self._index is not None:

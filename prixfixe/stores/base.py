@@ -88,6 +88,10 @@ def _ignore_elsewhere(ids: Sequence[str]) -> None:
     """Take the place of a listener nobody asked for."""
 
 
+def _ignore_lost(count: int) -> None:
+    """Take the place of a listener nobody asked for."""
+
+
 def _ignore_replicas(count: int, lag: int) -> None:
     """Take the place of a metric nobody asked for."""
 
@@ -117,7 +121,8 @@ class StoreOptions:
     What only a store of several servers reads: `quorum` is on how many replicas a message has to
     be before it is acknowledged, and 0 is none; `on_elsewhere(ids)` is called, in any thread, with
     what other servers stored, and with nothing when they deleted or marked something;
-    `on_replicas(count, lag)` with the replicas there are, and how many bytes the last is behind.
+    `on_replicas(count, lag)` with the replicas there are, and how many bytes the last is behind;
+    `on_lost(count)` with how many acknowledged messages a new primary lacks.
     """
 
     max_messages: int = 0
@@ -129,6 +134,7 @@ class StoreOptions:
     quorum: int = 1
     on_elsewhere: Callable[[Sequence[str]], None] = _ignore_elsewhere
     on_replicas: Callable[[int, int], None] = _ignore_replicas
+    on_lost: Callable[[int], None] = _ignore_lost
     clock: Callable[[], float] = time.time
 
 

@@ -96,6 +96,7 @@ FIELDS: dict[str, Field] = {
     "complete": Field("integer", "messages found whole"),
     "discarded_partial": Field("integer", "files, or commits of messages, found half-written"),
     "quarantined": Field("integer", "commits of messages found damaged"),
+    "lost": Field("integer", "acknowledged messages that are not there"),
     "saved": Field("string", "the copy of a log SQLite would not take whole; null without"),
     "logger": Field("string", "the library that speaks"),
     "text": Field("string", "what it says"),
@@ -242,6 +243,12 @@ EVENTS: dict[str, Event] = {
         "warning",
         "the system allows fewer than all connections, HTTP and the store can take",
         ("files", "needed", "connections", "reason"),
+    ),
+    "store lost mail": Event(
+        "error",
+        "the new primary of the database lacks mail that was acknowledged: a standby that was"
+        " behind was promoted",
+        ("lost",),
     ),
     "store recovered": Event(
         "warning",

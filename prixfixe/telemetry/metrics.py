@@ -149,6 +149,10 @@ class Metrics:
         """Count messages deleted by retention."""
         self._count("store_pruned", (self._backend,), messages)
 
+    def lost(self, messages: int) -> None:
+        """Count acknowledged messages that a new primary lacks."""
+        self._count("store_lost", (self._backend,), messages)
+
     def measured(self, space: Probe) -> None:
         """Set the latest sizes of the store's file system."""
         self.space = space

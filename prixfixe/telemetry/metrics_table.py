@@ -193,6 +193,12 @@ TABLE: tuple[Spec, ...] = (
         "What opening the store found after a crash.",
         {"outcome": ("complete", "discarded_partial", "quarantined")},
     ),
+    Spec(
+        "store_lost",
+        "counter",
+        "Acknowledged messages that the new primary of a postgresql: store lacks.",
+        {"backend": ()},
+    ),
     Spec("store_pruned", "counter", "Messages deleted by retention.", {"backend": ()}),
     Spec(
         "tls_handshakes",

@@ -82,6 +82,7 @@ RESTS = {
     "inflight_limit_bytes": "a setting",
     "store_min_free_bytes": "a setting",
     "store_standbys": "only postgresql has standbys",
+    "store_lost": "only postgresql can lose mail by a promotion",
     "store_standby_lag_bytes": "only postgresql has standbys",
     "store_size_bytes": "nobody makes the file system larger",
     "store_free_inodes": "a database is one file, however much is in it",

@@ -58,6 +58,7 @@ EXPECTED_OF_PROCESSES = {
     ("PrixFixeQuarantinedOnRecovery", "damaged"),
     ("PrixFixeMetricsDefect", "defective"),
     ("PrixFixeStandbyMissing", "alone"),
+    ("PrixFixeMailLost", "alone"),
 }
 
 

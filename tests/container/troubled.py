@@ -186,7 +186,10 @@ def defective(folder: Path, _seen: threading.Event) -> Iterator[str]:
 
 @contextlib.contextmanager
 def without_a_standby(folder: Path, was_seen: threading.Event) -> Iterator[str]:
-    """Of two synchronous standbys one goes away as soon as Prometheus has seen both."""
+    """Of two synchronous standbys one goes away as soon as Prometheus has seen both.
+
+    It misses mail, and is then promoted.
+    """
     with pg_cluster.running() as cluster:
         cluster.wait_for_standbys(2)
         store = {"SMTP_STORE": cluster.new_url(), "SMTP_STORE_QUORUM": "1"}
@@ -194,9 +197,16 @@ def without_a_standby(folder: Path, was_seen: threading.Event) -> Iterator[str]:
             gone = next(one for one in cluster.nodes if one is not cluster.primary)
 
             def leave(is_over: threading.Event) -> None:
-                if was_seen.wait(0.2) and not is_over.is_set():
+                if not was_seen.wait(0.2) or is_over.is_set():
+                    return
+                if cluster.primary is not gone:
                     gone.stop()
-                    is_over.wait()
+                    cluster.wait_for_standbys(1)
+                    mail_to(server.port)
+                    cluster.primary.kill()
+                    gone.start()
+                    cluster.promote(gone)
+                mail_to(server.port)
 
             with repeating(leave):
                 yield server.metrics

@@ -27,6 +27,7 @@ __all__ = ["FAULTS", "Failover", "Fleet"]
 
 SIZES = (300, 2000, 2000, 2000, 20_000, 100_000)
 BETWEEN = 150  # acknowledgements between two failovers
+SERVERS = 3
 FAULTS = ("kill", "stop", "freeze", "freeze and thaw")
 
 
@@ -41,30 +42,34 @@ class Failover(NamedTuple):
 class Fleet:
     """The servers, their clients and the ledger."""
 
-    def __init__(self, cluster: Cluster, folder: Path, seed: int, servers: int = 3) -> None:
+    def __init__(
+        self, cluster: Cluster, folder: Path, seed: int, *, url: str = "", fault: str = ""
+    ) -> None:
         self.cluster = cluster
-        self.url = cluster.new_url()
+        self.url = url or cluster.new_url()
+        self.fault = fault  # of the servers; see `faulty`
         self.ledger = Ledger(seed)
         self.codes: set[int] = set()
         self._random = random.Random(seed)
         self._folder = folder
         self._is_over = threading.Event()
         self._forgotten = 0
-        self.servers = [self._start(number) for number in range(servers)]
-        self._last = [0.0] * servers
-        self._first_after = [0.0] * servers
+        self.servers = [self._start(number) for number in range(SERVERS)]
+        self._last = [0.0] * SERVERS
+        self._first_after = [0.0] * SERVERS
         self._mark = float("inf")
         self._threads = [
             threading.Thread(target=self._send, args=(number, each))
-            for number in range(servers)
+            for number in range(SERVERS)
             for each in range(3)
         ]
         for thread in self._threads:
             thread.start()
 
     def _start(self, number: int) -> Running:
+        module = "tests.durability.faulty" if self.fault else "prixfixe"
         return Running(
-            [sys.executable, "-m", "prixfixe", "serve"],
+            [sys.executable, "-m", module, "serve"],
             {
                 "SMTP_BIND": "127.0.0.1",
                 "SMTP_PORT": "0",
@@ -72,6 +77,7 @@ class Fleet:
                 "SMTP_HTTP_PORT": "0",
                 "SMTP_STORE": self.url,
                 "SMTP_LOG_FORMAT": "json",
+                "FAULT": self.fault,
             },
             self._folder / f"server{number}",
         )
@@ -153,22 +159,31 @@ class Fleet:
         for number, server in enumerate(self.servers):
             if "Traceback" in server.logs():
                 found.append(f"server {number} has a defect: see its log")
-            if not until(lambda server=server: self.is_ready(server), 60.0):  # type: ignore[misc]
+            if not until(lambda server=server: self.is_whole(server), 60.0):  # type: ignore[misc]
                 found.append(f"server {number} is not ready, or its index has stopped")
         return found
 
     def is_ready(self, server: Running) -> bool:
+        """Whether a server is ready."""
+        return _readiness(server)[0] == 200
+
+    def is_whole(self, server: Running) -> bool:
         """Whether a server is ready, and its index goes on."""
-        server.http.close()  # an idle one may have been ended
-        server.http.request("GET", "/readyz")
-        answer = server.http.getresponse()
-        return b"stopped" not in answer.read() and answer.status == 200
+        status, text = _readiness(server)
+        return status == 200 and b"stopped" not in text
 
     def close(self) -> None:
         """End everything."""
         self.stop()
         for server in self.servers:
             server.kill()
+
+
+def _readiness(server: Running) -> tuple[int, bytes]:
+    server.http.close()  # an idle one may have been ended
+    server.http.request("GET", "/readyz")
+    answer = server.http.getresponse()
+    return answer.status, answer.read()
 
 
 def worst(failovers: list[Failover], *faults: str) -> float:

@@ -252,6 +252,24 @@ def abrupt() -> None:
 
 
 @fault
+def unreplicated() -> None:
+    """Commit on the primary's disk, and wait for no standby."""
+    from prixfixe.stores.postgresql import cluster, store
+
+    make = cluster.Cluster.__init__
+
+    def with_local(self: Any, *given: Any) -> None:
+        make(self, *given)
+        self._settings["synchronous_commit"] = "local"
+
+    cluster.Cluster.__init__ = with_local  # type: ignore[method-assign]
+    cluster.Facts.fault = lambda self, quorum: ""  # type: ignore[method-assign]
+    for name in ("FIRST", "AGAIN"):
+        statement = getattr(store, name).replace("IN ('on', 'remote_apply')", "<> 'off'")
+        setattr(store, name, statement.replace(">= $7::int", ">= 0 * $7::int"))
+
+
+@fault
 def frozen() -> None:
     """Stop the clock and repeat the random numbers, as a restored machine might."""
 

@@ -57,8 +57,12 @@ def within(seconds: float) -> Iterator[None]:
 
 def rows(cluster: Cluster, url: str, what: str = "count(*)", where: str = "") -> list[str]:
     """Ask the primary for what is in the store's table."""
-    schema = url.partition("search_path=")[2]
-    return cluster.ask(f"SELECT {what} FROM {schema}.prixfixe_mail {where}")
+    return cluster.ask(f"SELECT {what} FROM {table_of(url)} {where}")
+
+
+def table_of(url: str) -> str:
+    """Return the store's table, with its schema."""
+    return f"{url.partition('search_path=')[2]}.prixfixe_mail"
 
 
 def standbys(cluster: Cluster) -> list[Node]:
@@ -333,8 +337,10 @@ async def a_lagging_standby_is_told(cluster: Cluster, url: str) -> None:
     """A standby that is behind is promoted by hand: the other cannot follow it, and mail stops."""
     _ahead, behind = standbys(cluster)
     ids = IdSource()
-    async with opened(url) as store:
+    lost: list[int] = []
+    async with opened(url, StoreOptions(on_lost=lost.append)) as store:
         await store.put(make(ids))
+        cluster.wait_until(f"SELECT count(*) FROM {table_of(url)}", "1", node=behind)
         cluster.set(behind, "primary_conninfo = 'host=127.0.0.1 port=1 user=postgres'")
         cluster.wait_for_standbys(1)
         await asyncio.gather(*(store.put(make(ids, b"x" * 10_000)) for _ in range(40)))
@@ -345,6 +351,7 @@ async def a_lagging_standby_is_told(cluster: Cluster, url: str) -> None:
             with within(2.0), pytest.raises(StoreError) as caught:
                 await store.put(make(ids))
             kinds.add(caught.value.kind)
+        assert lost == [40], "nobody is told that acknowledged mail is gone"
 
 
 CHECKS: dict[str, Check] = {

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ["Cluster", "Node", "binaries", "require_binaries", "running", "why_missing"]
 
@@ -105,6 +105,7 @@ class Node:
     bin: Path
     process: subprocess.Popen[bytes] | None = None
     frozen: list[int] = field(default_factory=list)
+    way: int = 0  # the port by which other nodes reach it, if it is not its own
 
     def start(self) -> None:
         """Start, and wait until it answers."""
@@ -196,22 +197,22 @@ class Cluster:
     def copy(self, node: Node) -> None:
         """Make a node a standby of the primary, from nothing, and start it."""
         shutil.rmtree(node.folder, ignore_errors=True)
-        source = (
-            f"host=127.0.0.1 port={self.primary.port} user=postgres application_name={node.name}"
-        )
+        source = self._source(node)
         self._do("pg_basebackup", "-D", node.folder, "-d", source, "-R", "-c", "fast", "-N")
         self.follow(node, is_running=False)
         node.start()
 
     def follow(self, node: Node, *, is_running: bool = True) -> None:
         """Point a standby at the primary."""
-        source = (
-            f"host=127.0.0.1 port={self.primary.port} user=postgres application_name={node.name}"
-        )
+        source = self._source(node)
         lines = f"{SETTINGS}cluster_name = '{node.name}'\nprimary_conninfo = '{source}'\n"
         self._write(node.folder / "postgresql.auto.conf", lines)
         if is_running:
             self.reload(node)
+
+    def _source(self, node: Node) -> str:
+        at = self.primary.way or self.primary.port
+        return f"host=127.0.0.1 port={at} user=postgres application_name={node.name}"
 
     def reload(self, node: Node) -> None:
         """Have a node read its configuration again."""
@@ -245,6 +246,7 @@ class Cluster:
         """Bring all three back, whatever was done to them."""
         for node in self.nodes:
             node.thaw()
+            node.way = 0
         for node in self.nodes:
             if node is self.primary:
                 if not self._is_up(node):
@@ -274,7 +276,8 @@ class Cluster:
             source = self.ask(
                 "SELECT conninfo FROM pg_stat_wal_receiver WHERE status = 'streaming'", node=node
             )
-            if source and f"port={self.primary.port}" in source[0]:
+            at = self.primary.way or self.primary.port
+            if source and f"port={at} " in source[0]:
                 return True
             time.sleep(0.05)
         return False
@@ -284,11 +287,12 @@ class Cluster:
 
     # --- asking it
 
-    def ask(self, sql: str, *, node: Node | None = None, database: str = "postgres") -> list[str]:
-        """Return the rows of a statement, as text."""
+    def ask(self, *sql: str, node: Node | None = None, database: str = "postgres") -> list[str]:
+        """Return the rows of statements, as text."""
         at = node or self.primary
         command = ["psql", "-XAtq", "-h", "127.0.0.1", "-p", str(at.port)]
-        command += ["-U", "postgres", "-d", database, "-c", sql]
+        command += ["-U", "postgres", "-d", database]
+        command += [word for each in sql for word in ("-c", each)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()
@@ -310,18 +314,27 @@ class Cluster:
             assert time.monotonic() < until, f"{sql}: {told}"
             time.sleep(0.05)
 
-    def url(self, *, schema: str = "", user: str = "postgres", nodes: Sequence[Node] = ()) -> str:
-        """Return the store's URL, with all hosts."""
-        hosts = ",".join(f"127.0.0.1:{one.port}" for one in nodes or self.nodes)
+    def url(
+        self,
+        *,
+        schema: str = "",
+        user: str = "postgres",
+        database: str = "postgres",
+        nodes: Sequence[Node] = (),
+        ports: Iterable[int] = (),
+    ) -> str:
+        """Return the store's URL, with all hosts, or with these ports."""
+        numbers = list(ports) or [one.port for one in nodes or self.nodes]
+        hosts = ",".join(f"127.0.0.1:{port}" for port in numbers)
         path = f"?search_path={schema}" if schema else ""
-        return f"postgresql://{user}@{hosts}/postgres{path}"
+        return f"postgresql://{user}@{hosts}/{database}{path}"
 
-    def new_url(self) -> str:
+    def new_url(self, ports: Iterable[int] = ()) -> str:
         """Return the URL of a store that is not there yet."""
         if not self._spare:
             self._spare = [f"s{os.urandom(6).hex()}" for _ in range(40)]
             self.ask("".join(f"CREATE SCHEMA {each};" for each in self._spare))
-        return self.url(schema=self._spare.pop())
+        return self.url(schema=self._spare.pop(), ports=ports)
 
     # --- ending it
 

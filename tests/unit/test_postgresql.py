@@ -14,11 +14,13 @@ import urllib.request
 
 import asyncpg
 import pytest
+import trustme
 
 from prixfixe.mail.message import IdSource
 from prixfixe.settings import SettingsError, load
 from prixfixe.stores.base import DamagedError, Said, StoreError, StoreOpenError, StoreOptions
 from prixfixe.stores.postgresql import errors
+from prixfixe.stores.postgresql import reader as reader_module
 from prixfixe.stores.postgresql import store as module
 from prixfixe.stores.postgresql.address import Host, parse
 from prixfixe.stores.postgresql.cluster import Cluster, Facts, NoPrimaryError, guarded_by
@@ -387,6 +389,62 @@ def test_a_wrong_login_is_exit_3_and_no_output_has_the_password(whole_cluster, u
     assert "pg_restore" in command("restore", __file__, url=wrong).stderr
 
 
+@pytest.fixture
+def tls(cluster, tmp_path):  # noqa: F811
+    """Give the primary a certificate for `localhost`; return its CA's file and the URL."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost")
+    primary = cluster.primary
+    files = {
+        "ssl_cert_file": primary.folder / "tls.crt",
+        "ssl_key_file": primary.folder / "tls.key",
+    }
+    issued.cert_chain_pems[0].write_to_path(files["ssl_cert_file"])
+    issued.private_key_pem.write_to_path(files["ssl_key_file"])
+    owner = primary.folder.stat()
+    for path in files.values():
+        path.chmod(0o600)
+        os.chown(path, owner.st_uid, owner.st_gid)
+    lines = [f"{name} = '{path}'" for name, path in files.items()]
+    cluster.set(primary, *lines, "ssl = on")
+    cluster.wait_until("SHOW ssl", "on")
+    authority.cert_pem.write_to_path(tmp_path / "ca.crt")
+    url = cluster.new_url([primary.port])
+    return lambda ca="ca.crt", host="localhost": (
+        f"{url.replace('127.0.0.1', host)}&sslmode=verify-full&sslrootcert={tmp_path / ca}"
+    )
+
+
+@in_loop
+async def test_the_database_is_known_by_its_certificate(cluster, tls):  # noqa: F811
+    async with opened(tls()) as store:
+        await store.put(message := make(IdSource()))
+        with reading(tls()) as reader:
+            assert reader.get(message.id) == message
+            used = await asyncio.to_thread(
+                cluster.ask,
+                "SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)"
+                " WHERE application_name LIKE 'prixfixe%'",
+            )
+    assert used == ["t"]
+
+
+@pytest.mark.parametrize(
+    ("change", "remedy"),
+    [
+        ({"ca": "other.crt"}, "name its CA with sslrootcert=FILE"),
+        ({"host": "127.0.0.1"}, "the URL needs a name of the host that is in its certificate"),
+        ({"ca": "missing.crt"}, "missing.crt: No such file or directory"),
+    ],
+)
+def test_another_certificate_is_exit_3(tls, tmp_path, change, remedy):
+    trustme.CA().cert_pem.write_to_path(tmp_path / "other.crt")
+    for words in (("serve",), ("messages",)):
+        done = command(*words, url=tls(**change))
+        assert done.returncode == 3, done
+        assert remedy in done.stderr + done.stdout
+
+
 def test_commands_read_and_copy_the_store(url, tmp_path):
     old = f"sqlite:{tmp_path / 'mail.db'}"
     messages = [make(IdSource(), b"Subject: moved\r\n\r\nbody\r\n") for _ in range(3)]
@@ -532,6 +590,22 @@ async def test_a_reader_goes_on_after_its_connection_is_lost(whole_cluster, url)
 
 
 @in_loop
+async def test_a_silent_database_leaves_no_error_that_nobody_takes(url, monkeypatch):
+    async with opened(url) as store:
+        await store.put(make(IdSource()))
+        with reading(url) as reader:
+            faults = []
+            reader._loop.set_exception_handler(lambda _loop, what: faults.append(what))
+            monkeypatch.setattr(reader_module, "ANSWER_SECONDS", 0.1)
+            with pytest.raises(StoreError, match="does not answer"):
+                reader._fetch("SELECT pg_sleep(60)")
+            monkeypatch.undo()
+            assert reader.totals().messages == 1
+            gc.collect()
+            assert faults == []
+
+
+@in_loop
 async def test_damage_is_told(whole_cluster, url):  # noqa: F811
     async with opened(url) as store:
         await store.put(message := make(IdSource()))
@@ -567,6 +641,32 @@ async def test_two_writers_of_one_id_do_not_both_win(url):
             await store._ask("commit", lambda: database._run(again()))
         with reading(url) as reader:
             assert reader.get(first.id) == first
+
+
+@in_loop
+async def test_acknowledged_mail_that_a_new_primary_lacks_is_told(whole_cluster, url):  # noqa: F811
+    lost = []
+    ids = IdSource()
+    async with opened(url, StoreOptions(on_lost=lost.append)) as store:
+        messages = [make(ids) for _ in range(3)]
+        await asyncio.gather(*map(store.put, messages))
+        await store.delete([messages[0].id])
+        whole_cluster.ask(
+            f"DELETE FROM {schema_of(url)}.prixfixe_mail WHERE id = '{messages[1].id}'"
+        )
+        for _ in range(2):
+            store._database._lately._timeline = 0  # that of the next connection is higher
+            await store._ask("probe", store._database._drop)
+            await store.put(make(ids))
+            assert lost == [1]
+
+
+async def test_the_server_tells_of_lost_mail(start, url):
+    server = await start(SMTP_STORE=url, SMTP_HTTP_PORT="0", SMTP_HTTP_BIND="127.0.0.1")
+    await asyncio.to_thread(server.server._lost, 2)
+    page = await ask(server, "/metrics")  # and the loop had its turn
+    assert b'prixfixe_store_lost_total{backend="postgresql"} 2' in page
+    assert [each["lost"] for each in server.logged("store lost mail")] == [2]
 
 
 @in_loop

@@ -6,10 +6,11 @@ The password is in no repr and in no text made here. Names and values are those 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
-__all__ = ["Address", "Host", "parse"]
+__all__ = ["Address", "FileError", "Host", "parse"]
 
 DEFAULT_PORT = 5432
 _TLS = frozenset(
@@ -18,10 +19,15 @@ _TLS = frozenset(
         *("ssl_min_protocol_version", "ssl_max_protocol_version", "passfile"),
     )
 )
+_FILES = frozenset(("sslrootcert", "sslcert", "sslkey", "sslcrl"))
 # PrixFixe asks every host for the primary itself: a URL that works elsewhere works here.
 _IGNORED = frozenset(("target_session_attrs", "connect_timeout", "load_balance_hosts"))
 _SERVER = frozenset(("search_path", "application_name"))
 _OWN = frozenset(("host", "port", "user", "password", "dbname", "index"))
+
+
+class FileError(OSError):
+    """A file that the address names cannot be read."""
 
 
 class Host(NamedTuple):
@@ -54,6 +60,16 @@ class Address:
     def uri(self) -> str:
         """Return a URI without hosts, user and password, for the driver to read the rest from."""
         return f"postgresql://?{urlencode(self.tls, quote_via=quote)}"
+
+    def require_files(self) -> None:
+        """See that the files for TLS can be read: the driver names none. Raises `FileError`."""
+        for name, value in self.tls:
+            if name in _FILES:
+                try:
+                    Path(value).open("rb").close()
+                except OSError as error:
+                    msg = f"{name}={value}: {error.strerror}"
+                    raise FileError(msg) from None
 
     def __str__(self) -> str:
         return f"{','.join(map(str, self.hosts))}/{self.database or ''}"

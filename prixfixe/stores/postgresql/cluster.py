@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import ssl
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import asyncpg
 
+from prixfixe.stores.postgresql.address import FileError
 from prixfixe.stores.postgresql.errors import FAULTS
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ SELECT pg_is_in_recovery() AS is_standby,
 """
 _NAMES = re.compile(r"\s*(?:(?:FIRST|ANY)\s+)?(\d+)\s*\((.*)\)\s*", re.IGNORECASE | re.DOTALL)
 _NO_LIMIT = float("inf")
+_OTHER_NAME = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH and …_IP_ADDRESS_MISMATCH of OpenSSL
+_OURS = (asyncpg.InterfaceError, ssl.SSLCertVerificationError, FileError)
 _FOR_GOOD = ("28", "3D", "42")  # SQLSTATE classes: login, no such database, rights
 
 
@@ -218,6 +222,7 @@ class Cluster:
 
     async def _ask(self, host: Host) -> Session:
         address = self._address
+        address.require_files()
         if not host.name.startswith("/"):
             # A name that nobody knows takes seconds. While it does, the driver cannot be left
             # without an error of uvloop's that nobody takes; this can.
@@ -253,8 +258,8 @@ def _sort(
         sessions.append(task.result())
     except FAULTS as error:
         state = getattr(error, "sqlstate", None) or ""
-        is_for_good = state.startswith(_FOR_GOOD) or isinstance(error, asyncpg.InterfaceError)
-        text = f"{host}: {error or type(error).__name__}"
+        is_for_good = state.startswith(_FOR_GOOD) or isinstance(error, _OURS)
+        text = f"{host}: {_told(error)}"
         faults.append(_ForGood(text) if is_for_good else text)
 
 
@@ -262,6 +267,16 @@ def _look_at(task: asyncio.Future[Session]) -> None:
     """Take the error of an attempt that may be given up by then: else the loop reports it."""
     if not task.cancelled():
         task.exception()
+
+
+def _told(error: BaseException) -> str:
+    """Return what is wrong, and the remedy where the driver knows none."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        remedy = "name its CA with sslrootcert=FILE"
+        if error.verify_code in _OTHER_NAME:
+            remedy = "the URL needs a name of the host that is in its certificate"
+        return f"{error.verify_message.rstrip('.')}; {remedy}"
+    return str(error) or type(error).__name__
 
 
 async def _give_up(waiting: Mapping[asyncio.Task[Session], Host]) -> None:

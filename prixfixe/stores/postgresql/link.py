@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from prixfixe.stores.postgresql.cluster import Cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from prixfixe.stores.postgresql.address import Address
 
-__all__ = ["READING", "XMIN", "Link"]
+__all__ = ["READING", "XMIN", "Link", "in_time"]
+
+T = TypeVar("T")
 
 CHANNEL = "prixfixe"
 HOLD_SECONDS = 0.05  # between two notifications
@@ -82,13 +84,13 @@ class Link:
     async def _serve(self, connection: Any) -> None:  # noqa: ANN401 - the driver's
         """Tell and hear until the connection fails."""
         connection.add_termination_listener(lambda _connection: self._wakeup.set())
-        await _in_time(connection, connection.add_listener(CHANNEL, self._heard))
+        await in_time(connection, connection.add_listener(CHANNEL, self._heard))
         while not connection.is_closed():
             self._wakeup.clear()
             has_news, self._has_news = self._has_news, False
             if has_news:
-                await _in_time(connection, connection.execute(f"NOTIFY {CHANNEL}"))
-            await _in_time(connection, self._look(connection))
+                await in_time(connection, connection.execute(f"NOTIFY {CHANNEL}"))
+            await in_time(connection, self._look(connection))
             if has_news:
                 await asyncio.sleep(HOLD_SECONDS)
             with contextlib.suppress(TimeoutError):
@@ -117,17 +119,18 @@ class Link:
         return [row[0] for row in await connection.fetch(_NEW, since, self._name)]
 
 
-async def _in_time(connection: Any, work: Any) -> None:  # noqa: ANN401 - the driver's
-    """Wait for an answer; a connection without one is dropped. Raises `OSError`."""
+async def in_time(connection: Any, work: Awaitable[T], seconds: float = ANSWER_SECONDS) -> T:  # noqa: ANN401
+    """Return an answer; a connection without one is dropped. Raises `OSError` and the driver's."""
     sent = asyncio.ensure_future(work)
     try:
-        await asyncio.wait({sent}, timeout=ANSWER_SECONDS)
+        await asyncio.wait({sent}, timeout=seconds)
     finally:
-        if not sent.done():
+        is_late = not sent.done()
+        if is_late:
             connection.terminate()
             await asyncio.wait({sent}, timeout=ANSWER_SECONDS)
         if sent.done() and not sent.cancelled():
             sent.exception()  # nobody may be there to take it
-    if not sent.done():
+    if is_late:
         raise TimeoutError("the database does not answer")
-    sent.result()
+    return sent.result()

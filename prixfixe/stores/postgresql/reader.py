@@ -26,7 +26,7 @@ from prixfixe.stores.base import (
 from prixfixe.stores.postgresql import schema
 from prixfixe.stores.postgresql.cluster import Cluster, NoPrimaryError, Session
 from prixfixe.stores.postgresql.errors import FAULTS, is_passing, store_error
-from prixfixe.stores.postgresql.link import READING, XMIN
+from prixfixe.stores.postgresql.link import READING, XMIN, in_time
 from prixfixe.stores.postgresql.rows import message_of, place_key
 
 if TYPE_CHECKING:
@@ -215,14 +215,8 @@ class PostgresqlReader:
 
     async def _answer(self, question: Callable[[Any], Awaitable[T]]) -> T:
         """Ask; a connection without an answer in time is dropped. Raises `OSError` and others."""
-        session = await self._connected()
-        sent = asyncio.ensure_future(question(session.connection))
-        await asyncio.wait({sent}, timeout=ANSWER_SECONDS)
-        if not sent.done():
-            session.connection.terminate()
-            await asyncio.wait({sent}, timeout=1.0)
-            raise TimeoutError("the database does not answer")
-        return sent.result()
+        connection = (await self._connected()).connection
+        return await in_time(connection, question(connection), ANSWER_SECONDS)
 
     async def _connected(self) -> Session:
         if self._session is None or self._session.connection.is_closed():

@@ -23,6 +23,7 @@ from prixfixe.stores.group_commit import GroupLimits, GroupStore
 from prixfixe.stores.postgresql import schema
 from prixfixe.stores.postgresql.cluster import EPOCH, Cluster, NoPrimaryError, Session
 from prixfixe.stores.postgresql.errors import FAULTS, is_passing, store_error
+from prixfixe.stores.postgresql.lately import Lately
 from prixfixe.stores.postgresql.link import Link
 from prixfixe.stores.postgresql.reader import PostgresqlReader
 from prixfixe.stores.postgresql.retention import Retention
@@ -145,6 +146,7 @@ class _Database:
         self._cluster = Cluster(address, name)
         self._retention = Retention(options)
         self._session: Session | None = None
+        self._lately = Lately()
         self._abandoned: list[int] = []  # backends that may wait for ever
         self._is_doubted = False  # a warning came
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -220,10 +222,13 @@ class _Database:
                     raise StoreOpenError(f"store postgresql: {error}") from error
             await asyncio.sleep(_PAUSE_SECONDS)
         try:
-            await self._use(session)
+            await self._use(session, until)
             await schema.check(session)
             await self._require_quorum(until)
             self._retention.begin(*await self._retention.ask(self._current().connection))
+        except _Again as trouble:
+            msg = f"store postgresql {self._address}: {trouble}"
+            raise StoreOpenError(msg) from trouble
         except FAULTS as error:
             msg = f"store postgresql {self._address}: {type(error).__name__}: {error}"
             raise StoreOpenError(msg) from error
@@ -235,8 +240,8 @@ class _Database:
                 raise StoreOpenError(f"store postgresql {self._address}: {fault}")
             await asyncio.sleep(_PAUSE_SECONDS)
             self._drop()
-            with contextlib.suppress(NoPrimaryError):
-                await self._use(await self._cluster.primary())
+            with contextlib.suppress(NoPrimaryError, _Again):
+                await self._use(await self._cluster.primary(), until)
 
     def _current(self) -> Session:
         if self._session is None:
@@ -280,6 +285,7 @@ class _Database:
         if self._is_doubted:
             text = "the database warned that the commit may not be replicated"
             raise _Again(StoreError(text), was_sent=True)
+        self._lately.note(rows.ids, session.facts.timeline)
 
     async def _require_same_epoch(self, session: Session, until: float) -> None:
         """See that the commit waited by the names that were checked. Raises `_Again`."""
@@ -344,18 +350,22 @@ class _Database:
             session = await self._cluster.primary(max(0.1, min(3.0, _left(until))))
         except NoPrimaryError as error:
             raise _Again(StoreError(str(error)), was_sent=False) from error
-        try:
-            await self._use(session)
-        except FAULTS as error:
-            raise _Again(store_error(error), was_sent=False) from error
+        await self._use(session, until)
         return session
 
-    async def _use(self, session: Session) -> None:
+    async def _use(self, session: Session, until: float) -> None:
+        """Take a new connection; end what older ones left. Raises `_Again`, `StoreError`."""
         self._session = session
         session.connection.add_log_listener(self._warned)
+        await self._watched(self._settled(session), session, until)
+
+    async def _settled(self, session: Session) -> None:
         if self._abandoned:
             await session.connection.execute(_END_OLD, self._abandoned)
             self._abandoned.clear()
+        lost = await self._lately.lost(session.connection, session.facts.timeline)
+        if lost:
+            self._options.on_lost(lost)
 
     def _warned(self, _connection: Any, message: Any) -> None:  # noqa: ANN401 - the driver's
         if message.sqlstate in ("01000", "57P01") or message.severity_en == "WARNING":
