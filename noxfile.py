@@ -166,10 +166,12 @@ def durability(session: nox.Session) -> None:
 def cluster(session: nox.Session) -> None:
     """Take the primary of a PostgreSQL cluster away 52 times under load, and break its rules.
 
-    [--failovers N] [--pg-seed N]; `durability` has the short form.
+    [--failovers N] [--pg-seed N]; `durability` has the short form. It also loses standbys, network
+    and disk.
     """
     _install(session)
-    tests = ("tests/durability/test_failover.py", "tests/durability/test_postgresql_rules.py")
+    files = ("test_failover", "test_outages", "test_postgresql_rules")
+    tests = tuple(f"tests/durability/{each}.py" for each in files)
     given = {one.partition("=")[0] for one in session.posargs}
     count = () if "--failovers" in given else ("--failovers", "52")
     report = f"--junitxml={EVIDENCE / 'cluster.xml'}"

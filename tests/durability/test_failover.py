@@ -6,12 +6,10 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 
 from tests.durability.failover import Fleet, worst
-from tests.durability.waiting import until
 from tests.support.pg_fixture import cluster, whole_cluster  # noqa: F401 - fixtures
 
 
@@ -41,29 +39,6 @@ def test_failovers_lose_nothing(fleet, request, survived, capsys):
             "gap after a freeze and thaw": round(worst(done, "freeze and thaw"), 2),
         }
         print(json.dumps(told))  # noqa: T201
+    assert worst(done, "kill", "stop") < 10  # 1 is promised; the machine may be busy
+    assert worst(done, "freeze", "freeze and thaw") < 15  # 3 are promised
     survived("failover of the database", "postgresql", count, "failovers")
-
-
-@pytest.mark.timeout(600)
-def test_without_a_quorum_there_is_no_250(fleet, request):
-    if not request.config.getoption("--full"):
-        pytest.skip("the session `cluster` waits for the 451 (--full)")
-    cluster = fleet.cluster  # noqa: F811
-    fleet.flows(20)
-    gone = [node for node in cluster.nodes if node is not cluster.primary]
-    for node in gone:
-        node.freeze()
-    since = time.monotonic()
-    kept = len(fleet.ledger.kept)
-    assert until(lambda: 451 in fleet.codes, 60.0)
-    assert time.monotonic() - since < 45  # 30 is promised; the machine may be busy
-    assert len(fleet.ledger.kept) - kept <= 9  # what standbys had answered before they froze
-    assert until(lambda: not any(map(fleet.is_ready, fleet.servers)), 60.0)
-    for node in gone:
-        node.thaw()
-    since = time.monotonic()
-    assert until(lambda: all(map(fleet.is_ready, fleet.servers)), 60.0)
-    assert time.monotonic() - since < 20  # 2 are promised
-    fleet.flows(20)
-    fleet.stop()
-    assert fleet.problems() == []
