@@ -41,6 +41,11 @@ CLAIMS = (
     Claim("prixfixe-sqlite", "postfix", "1KiB-same", 6),
     Claim("prixfixe-sqlite", "postfix", "1KiB-own", 3.5),
     Claim("prixfixe-sqlite", "postfix", "100KiB-same", 1.3),
+    Claim("prixfixe-postgresql", "prixfixe-sqlite", "1KiB-same", 0.7),
+    Claim("prixfixe-postgresql", "postfix", "1KiB-same", 5),
+    Claim("prixfixe-postgresql", "postfix", "1KiB-own", 3),
+    Claim("prixfixe-postgresql", "prixfixe-sqlite", "100KiB-same", 0.4),
+    Claim("prixfixe-postgresql", "postfix", "100KiB-same", 1),
 )
 
 

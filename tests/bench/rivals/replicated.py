@@ -32,8 +32,15 @@ class Replicated(PrixFixe):
         return pg_cluster.why_missing()
 
     def start(self, folder: Path, **settings: str) -> Running:
+        return super().start(folder, SMTP_STORE=self._made().new_url(), **settings)
+
+    def url(self) -> str:
+        """Return the URL of a store that servers may share."""
+        return self._made().url()
+
+    def _made(self) -> pg_cluster.Cluster:
         if self._cluster is None:
             stack = contextlib.ExitStack()
             self._cluster = stack.enter_context(pg_cluster.running())
             atexit.register(stack.close)
-        return super().start(folder, SMTP_STORE=self._cluster.new_url(), **settings)
+        return self._cluster
