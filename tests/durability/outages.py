@@ -39,6 +39,7 @@ class Scene:
     def __init__(self, cluster: Cluster, folder: Path, seconds: float, fault: str = "") -> None:
         self.cluster = cluster
         self.seconds = seconds
+        self.back_after = 0.0  # seconds until all servers were ready again
         self._folder = folder
         self._fault = fault
         self._stack = contextlib.ExitStack()
@@ -103,7 +104,8 @@ class Scene:
         since = time.monotonic()
         servers = self.fleet.servers
         assert until(lambda: all(map(self.fleet.is_ready, servers)), 60.0), "not ready again"
-        assert time.monotonic() - since < BACK_SECONDS + SLACK_SECONDS
+        self.back_after = time.monotonic() - since
+        assert self.back_after < BACK_SECONDS + SLACK_SECONDS
         self.fleet.flows(30)
 
     def end(self) -> None:

@@ -28,7 +28,7 @@ def scene(cluster, tmp_path):  # noqa: F811
 
 
 @pytest.mark.parametrize("outage", OUTAGES)
-def test_an_outage_breaks_no_promise(scene, outage, request, survived):
+def test_an_outage_breaks_no_promise(scene, outage, request, survived, capsys):
     is_full = request.config.getoption("--full")
     if outage not in SHORT and not is_full:
         pytest.skip("the session `cluster` has this outage (--full)")
@@ -39,6 +39,8 @@ def test_an_outage_breaks_no_promise(scene, outage, request, survived):
     happen(made)
     if outage != LOSING:  # nobody can give that mail back
         made.end()
+    with capsys.disabled():
+        print(f"{outage}: ready again after {made.back_after:.1f} s")  # noqa: T201
     survived(outage, "postgresql", 1, "outages under load")
 
 
