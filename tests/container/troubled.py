@@ -207,6 +207,7 @@ def without_a_standby(folder: Path, was_seen: threading.Event) -> Iterator[str]:
                     gone.start()
                     cluster.promote(gone)
                 mail_to(server.port)
+                is_over.wait(5)  # it asks for standbys between messages
 
             with repeating(leave):
                 yield server.metrics
