@@ -30,6 +30,7 @@ MODULE = (sys.executable, "-m", "prixfixe")
 HOURS_BEHIND = 7  # more than the six of the alert
 # The server looks at its loop a second after it did so last, in the middle of the next stall.
 STALL_SECONDS, GO_SECONDS = 1.5, 0.3
+MISSING_SECONDS = 45  # until the alert of a standby that is missing
 SYNC_MICROSECONDS = 1_500_000
 # A server that counts every connection with a result that its table of metrics does not have.
 DEFECT = """
@@ -203,6 +204,7 @@ def without_a_standby(folder: Path, was_seen: threading.Event) -> Iterator[str]:
                     gone.stop()
                     cluster.wait_for_standbys(1)
                     mail_to(server.port)
+                    is_over.wait(MISSING_SECONDS)
                     cluster.primary.kill()
                     gone.start()
                     cluster.promote(gone)
