@@ -248,6 +248,7 @@ def test_what_a_command_can_show_beyond_conversations_is_judged(verify):
     [
         ("forgets", "PF-DUR-07", "was acknowledged and is there 0 times"),
         ("cuts", "PF-DUR-03", "differs: "),
+        ("cuts", "PF-DUR-09", "differs: "),
         ("twice", "PF-DUR-03", "is there 2 times"),
         ("deaf", "PF-RUN-04", "it still runs after 1 s"),
         ("refuses", "PF-DUR-03", "a message is not taken"),
@@ -400,18 +401,55 @@ def test_a_command_of_the_user_s_reads_back(verify, tmp_path):
     assert "ended with 2" in results["PF-SMTP-D06"]["why"]
 
 
+PRIXFIXE = f"cmd://{sys.executable} -m prixfixe serve"
+PRIXFIXE_ENV = (
+    'SMTP_BIND = "127.0.0.1", SMTP_PORT = "{port}", SMTP_HTTP_PORT = "{http_port}",'
+    ' SMTP_STORE = "sqlite:{volume}/mail.db", SMTP_STORE_MIN_FREE = "0"'
+)
+
+
 def test_prixfixe_as_a_command_is_read_back_by_its_api(verify):
-    env = (
-        'SMTP_BIND = "127.0.0.1", SMTP_PORT = "{port}", SMTP_HTTP_PORT = "{http_port}",'
-        ' SMTP_STORE = "sqlite:{volume}/mail.db", SMTP_STORE_MIN_FREE = "0"'
-    )
     ready = '[logs]\nready = "^prixfixe ready smtp=127.0.0.1:"\n'
-    contract = f'version = 1\nprofile = "prixfixe"\n{ready}[target]\nenv = {{ {env} }}\n'
+    contract = f'version = 1\nprofile = "prixfixe"\n{ready}[target]\nenv = {{ {PRIXFIXE_ENV} }}\n'
     names = "T01 A02 N26 D06 LIM TLS OBS HLT-06 SEC-06 SEC-07 SEC-08 RUN-13 RUN-15 DUR-08"
     words = ("-k", " or ".join(names.split()))
-    where = f"cmd://{sys.executable} -m prixfixe serve"
-    code, results, told = verify(where, *words, contract=contract)
+    code, results, told = verify(PRIXFIXE, *words, contract=contract)
     bad = {name: one["why"] for name, one in results.items() if one["outcome"] == "fail"}
     assert (code, bad) == (0, {}), told.out
     assert results["PF-SMTP-D06"]["outcome"] == "pass"
     assert results["PF-LIM-04"]["outcome"] == "pass"
+
+
+FALSE = """
+[promise]
+domain = "another.test"
+exclusive = true
+[health]
+accepted = "prixfixe_messages_none_total*"
+guarded = ["GET http:8025/readyz"]
+wait = "http:8025/api/v1/wait?subject=not-{subject}&timeout=0"
+[logs]
+ready = "^never said$"
+trace_id = true
+[start]
+refused = [{ env = { SMTP_TIMEOUT = "5" } }, { env = { SMTP_TIMEOUT = "soon" }, says = ["never said"] }]
+"""
+
+
+def test_promises_that_are_not_kept_are_found(verify, monkeypatch):
+    monkeypatch.setattr("prixfixe.verify.groups.api.WAIT_SECONDS", 2.0)
+    monkeypatch.setattr("prixfixe.verify.groups.starting.END_SECONDS", 5.0)
+    contract = f'version = 1\nprofile = "prixfixe"\n{FALSE}[target]\nenv = {{ {PRIXFIXE_ENV} }}\n'
+    wrong = {
+        "PF-RUN-13": "it goes on",
+        "PF-RUN-15": "not 'another.test'",
+        "PF-OBS-08": "prixfixe_messages_none_total",
+        "PF-OBS-09": "answered 408",
+        "PF-OBS-10": "no line is like",
+        "PF-SEC-08": "without a token is answered 200",
+    }
+    code, results, _ = verify(PRIXFIXE, "-k", " or ".join(wrong), contract=contract)
+    assert code == 1
+    for name, words in wrong.items():
+        assert words in results[name]["why"], results[name]
+        assert results[name]["outcome"] == "fail"

@@ -10,7 +10,7 @@ import contextlib
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prixfixe.verify.cases import Case
 from prixfixe.verify.dialogue.outcomes import CaseError
@@ -30,6 +30,12 @@ __all__ = ["Ledger", "cases", "filled", "small_disk"]
 SECONDS = 40.0  # for all that was acknowledged to be delivered after a start
 ENOUGH = 400  # messages; a stream ends by the fault, not by this
 SENDERS = 3
+ENDS = {
+    "empty lines": b"\r\n\r\n",
+    "blanks": b" \r\n\t\r\n",
+    "a long line": b"x" * 998 + b"\r\n",
+    "blanks in a line": b"a  b\t \tc \r\n",
+}
 
 
 @dataclass
@@ -77,6 +83,7 @@ def cases() -> Iterator[Case]:
         (_full, "A full disk is answered by a refusal, and what was acknowledged stays."),
         (_killed_at_ack, "The message acknowledged last before SIGKILL is there."),
         (_exclusive, "A second server on the volume of one that runs does not serve."),
+        (_whole, "All of a message is kept: empty lines and blanks at its end, and long lines."),
     )
     for number, (check, title) in enumerate(rows, 1):
         evidence = "a ledger against what is read back, byte for byte"
@@ -313,6 +320,20 @@ def _killed_at_ack(bench: Bench) -> None:
             running.machine.wait(10)
             _again(running)
         _settle(running, ledger)
+
+
+def _whole(bench: Bench) -> None:
+    _promise(bench)
+    running: Any = bench.target.using("D")
+    running.mailbox.messages()
+    ledger = Ledger()
+    with running.hello() as wire:
+        for name, end in ENDS.items():
+            body = ledger.sent[name] = letter(bench, name, 100) + end
+            answer = deliver(wire, body)
+            expect(answer[:1] == b"2", f"a message is not taken: {answer!r}")
+            ledger.acknowledged.add(name)
+    _settle(running, ledger)
 
 
 def _exclusive(bench: Bench) -> None:

@@ -262,6 +262,6 @@ sys.exit(subprocess.call(['/usr/local/bin/prixfixe', *sys.argv[1:]]))"]""",
     "not compiled": Mutant(
         "each start compiles, for there is nowhere to keep the result",
         (f"{RUNS}test_a_server_loads_nothing_that_is_not_compiled",),
-        drop=(f"{WHEELS}/prixfixe/session/__pycache__",),
+        drop=(f"{WHEELS}/prixfixe/connection/__pycache__",),
     ),
 }
