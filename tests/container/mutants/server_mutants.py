@@ -324,7 +324,7 @@ message.trace_headers = lambda one: trace(one).replace(one.id.encode(), b"0")
         (f"{TALK}test_smuggled_mail_stays_inside_its_message",),
         code="""
 from prixfixe.smtp import data as body
-body._has_only_crlf = lambda octets: True
+body._newlines = lambda octets: None
 """,
     ),
     "ends data at a bare line feed": Mutant(
