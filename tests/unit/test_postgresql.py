@@ -11,6 +11,8 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from types import SimpleNamespace
+from unittest.mock import AsyncMock
 
 import asyncpg
 import pytest
@@ -224,6 +226,25 @@ async def test_a_search_for_a_primary_that_is_given_up_leaves_no_error(monkeypat
     with pytest.raises(asyncio.CancelledError):
         await search
     del search
+    await asyncio.sleep(0)
+    gc.collect()
+    assert left == []
+
+
+async def test_a_question_that_is_given_up_leaves_no_error(monkeypatch):
+    left = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: left.append(context))
+    ended = asyncio.Event()
+
+    async def ask(_):
+        await ended.wait()
+        raise asyncpg.ConnectionDoesNotExistError("closed in the middle")
+
+    reader = SimpleNamespace(_connected=AsyncMock())  # its own thread has another loop
+    reader._connected.return_value.connection.terminate = ended.set
+    monkeypatch.setattr(reader_module, "ANSWER_SECONDS", 0.01)
+    with pytest.raises(TimeoutError):
+        await reader_module.PostgresqlReader._answer(reader, ask)
     await asyncio.sleep(0)
     gc.collect()
     assert left == []
