@@ -167,15 +167,22 @@ def cluster(session: nox.Session) -> None:
     """Take the primary of a PostgreSQL cluster away 52 times under load, and break its rules.
 
     [--failovers N] [--pg-seed N]; `durability` has the short form. It also loses standbys, network
-    and disk.
+    and disk. Without an option it then puts up docker-compose.cluster.yml, and kills its
+    containers; needs Docker.
     """
     _install(session)
-    files = ("test_failover", "test_outages", "test_postgresql_rules")
-    tests = tuple(f"tests/durability/{each}.py" for each in files)
-    given = {one.partition("=")[0] for one in session.posargs}
-    count = () if "--failovers" in given else ("--failovers", "52")
-    report = f"--junitxml={EVIDENCE / 'cluster.xml'}"
-    session.run("pytest", *_tests(session, *tests), "--full", *count, report)
+    named = [one for one in session.posargs if one.startswith("tests/")]
+    is_compose = bool(named) and all(one.startswith("tests/cluster") for one in named)
+    if not is_compose:
+        files = ("test_failover", "test_outages", "test_postgresql_rules")
+        tests = tuple(f"tests/durability/{each}.py" for each in files)
+        given = {one.partition("=")[0] for one in session.posargs}
+        count = () if "--failovers" in given else ("--failovers", "52")
+        report = f"--junitxml={EVIDENCE / 'cluster.xml'}"
+        session.run("pytest", *_tests(session, *tests), "--full", *count, report)
+    if is_compose or not session.posargs:
+        report = f"--junitxml={EVIDENCE / 'cluster-compose.xml'}"
+        session.run("pytest", *_tests(session, "tests/cluster"), report)
 
 
 @nox.session

@@ -121,6 +121,12 @@ refuse() {
     exit 2
 }
 
+# Of what the file names, one image for all that are built with it.
+has_images() {
+    has_image "$image" || return
+    case $words in *docker-compose.cluster.yml*) has_image "${PRIXFIXE_CLUSTER:-prixfixe-cluster}-postgresql" ;; esac
+}
+
 will_build() { case $words in *" --build "*) ;; *) ! has_image "$image" ;; esac }
 
 need_docker
@@ -137,7 +143,7 @@ case $words$(printenv COMPOSE_PROFILES || :) in *monitoring*" up "* | *" up "*mo
 [ -z "$faults" ] || { [ -n "$is_up" ] && ! will_build; } || refuse
 case $words in
 *" build "* | *" --build "* | *" debug "*) ensure_base "" ;;
-*" up "* | *" create "* | *" run "*) has_image "$image" || ensure_base "" ;;
+*" up "* | *" create "* | *" run "*) has_images || ensure_base "" ;;
 esac
 PRIXFIXE_REVISION=$(revision) PRIXFIXE_STOP_GRACE=${PRIXFIXE_STOP_GRACE:-$(grace)s}
 export PRIXFIXE_REVISION PRIXFIXE_STOP_GRACE

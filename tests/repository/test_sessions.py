@@ -23,6 +23,7 @@ class Session:
     def __init__(self, *posargs):
         self.posargs = list(posargs)
         self.tests = []
+        self.runs = []
 
     def install(self, *_, **__):
         pass
@@ -31,6 +32,7 @@ class Session:
         if "pytest" in command:
             rest = command[command.index("pytest") + 1 :]
             self.tests = [one for one in rest if one.startswith("tests/")]
+            self.runs.append(self.tests)
             self.rest = rest
 
 
@@ -53,3 +55,18 @@ def test_options_narrow_the_whole(noxfile, name, monkeypatch):
     session = asked(noxfile, name, "--image", "prixfixe", "-k", "word")
     assert session.tests[0].startswith("tests/")
     assert "word" in session.rest
+
+
+def test_the_cluster_is_the_tests_of_the_store_and_the_compose_project(noxfile, monkeypatch):
+    """The options are of the first, so the second is left out with them."""
+    monkeypatch.chdir(ROOT)
+    first = ["tests/durability/test_failover.py", "tests/durability/test_postgresql_rules.py"]
+    second = ["tests/cluster"]
+    one = "tests/cluster/test_cluster.py"
+    for posargs, runs in (
+        ((), [first, second]),
+        (("--failovers", "5"), [first]),
+        ((first[0],), [first[:1]]),
+        ((one, "-x"), [[one]]),
+    ):
+        assert asked(noxfile, "cluster", *posargs).runs == runs

@@ -20,6 +20,7 @@ LEFT_OUT = {
         "scripts/compose.sh --profile monitoring up --detach --wait grafana",
         "deployment/consume.py --query",
         "helm install mail deployment/helm/prixfixe",
+        "scripts/compose.sh -f docker-compose.cluster.yml up --wait",
     },
 }
 

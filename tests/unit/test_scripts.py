@@ -590,6 +590,15 @@ def test_compose_has_its_base_when_it_builds(shell, words, is_needed):
     assert shell.calls[-1] == f"compose {words}"
 
 
+@pytest.mark.parametrize("lacking", ["prixfixe", "mail-postgresql", ""])
+def test_compose_has_its_base_when_any_image_of_a_cluster_is_missing(shell, lacking):
+    missing = f'"image inspect {lacking or "no-such"}" | "image inspect debian:"*'
+    shell.docker(f"case $* in {missing}) exit 1 ;; esac")
+    words = ("-f", "docker-compose.cluster.yml", "up", "--wait")
+    assert shell.run("compose.sh", *words, PRIXFIXE_CLUSTER="mail").returncode == 0
+    assert ("pull --quiet debian:trixie-slim" in shell.calls) == bool(lacking)
+
+
 # --- settings that compose would not understand, or that would stop a server that works
 
 
