@@ -138,7 +138,7 @@ Written by `python -m tests.verify.teeth` on {date}, for the image of revision
 {revision}. Each image is that one, broken in one way of the container suite's table, and
 held to the profile `prixfixe`. First the cases are played that are named for it, and the others of
 their groups only if those pass. The table has {all} broken images. {played} of them were played, and
-{found} are found. The sound image fails no must.
+{found} are found.
 
 | broken image | what is wrong | cases that fail |
 |---|---|---|

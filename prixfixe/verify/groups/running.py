@@ -213,7 +213,7 @@ def _no_network(bench: Bench) -> None:
         launch = launch.having(healthcheck={"interval": 500_000_000, "retries": 1})
     running = bench.begin(launch)
     try:
-        until(lambda: _is_well(running, is_checked=is_checked), 40, "well without a network")
+        until(lambda: _is_well(running, is_checked=is_checked), 90, "well without a network")
     finally:
         running.stop(9)
 
