@@ -8,6 +8,8 @@ that is gone.
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import signal
 import sys
 import threading
@@ -73,6 +75,13 @@ class Server(PrixFixeProcess):
             self.process.send_signal(signal.SIGCONT)
         self.http.close()
         ProcessServer.stop(self, signal.SIGKILL)
+
+    @property
+    def told_pid(self) -> int:
+        """The server's process, as its log has it."""
+        found = re.search(r'"pid":(\d+)', self.logs())
+        assert found
+        return int(found[1])
 
     @property
     def writer(self) -> int:
@@ -147,7 +156,10 @@ def behind(folder: Path, _seen: threading.Event) -> Iterator[str]:
     environ = {"FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     with Server(folder, environ, command=command) as server:
         mail_to(server.port)
-        yield server.metrics
+        try:
+            yield server.metrics
+        finally:  # the server itself, which would outlive faketime
+            os.kill(server.told_pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager
