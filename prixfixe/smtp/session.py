@@ -271,7 +271,7 @@ class Session:
             return False
         self.verb = "OTHER"
         outcome = self._command(line) if isinstance(line, bytes) else line
-        if type(outcome) is Reply:
+        if isinstance(outcome, Reply):
             self.say(outcome)
         elif type(outcome) is BeginBody:
             self._begin_body(outcome.reader, outcome.reply)
