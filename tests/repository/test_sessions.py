@@ -60,7 +60,8 @@ def test_options_narrow_the_whole(noxfile, name, monkeypatch):
 def test_the_cluster_is_the_tests_of_the_store_and_the_compose_project(noxfile, monkeypatch):
     """The options are of the first, so the second is left out with them."""
     monkeypatch.chdir(ROOT)
-    first = ["tests/durability/test_failover.py", "tests/durability/test_postgresql_rules.py"]
+    files = ("test_failover", "test_outages", "test_postgresql_rules")
+    first = [f"tests/durability/{each}.py" for each in files]
     second = ["tests/cluster"]
     one = "tests/cluster/test_cluster.py"
     for posargs, runs in (
