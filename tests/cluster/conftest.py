@@ -36,8 +36,8 @@ def keep_logs(project):
 def cluster(project):
     """The project, whole and without mail."""
     project.wait_until_whole()
-    assert project.http("/api/v1/messages", HTTP, "DELETE").status == 200
-    eventually(lambda: project.http("/api/v1/messages").json["total"] == 0)
+    eventually(lambda: project.http("/api/v1/messages", HTTP, "DELETE").status == 200, 120.0)
+    eventually(lambda: project.http("/api/v1/messages").json.get("total") == 0, 120.0)
     return project
 
 
