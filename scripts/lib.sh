@@ -154,7 +154,7 @@ revision() { git -C "$root" describe --always --abbrev=40 --dirty --exclude='*' 
 
 # The image that is there by the usual name may be of another checkout, or of an older commit.
 tell_other_image() {
-    [ -z "${PRIXFIXE_IMAGE:-}" ] || return 0
+    [ -z "${PRIXFIXE_IMAGE:+given}" ] || return 0
     built=$(docker image inspect --format '{{index .Config.Labels "org.opencontainers.image.revision"}}' "$image" 2>/dev/null) || return 0
     here=$(revision)
     case $built.$here in unknown.* | .* | *.unknown | "$here.$here") return 0 ;; esac
