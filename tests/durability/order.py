@@ -72,7 +72,7 @@ def _holds(image: Image, body: bytes) -> bool:
 
 
 def promised_order(stand: Stand, calls: list[Call]) -> list[str]:
-    """Return what was done to the store between the last two 250s, in words, repeats joined."""
+    """Return what was done to the mail between the last two 250s, in words, repeats joined."""
     disk = Disk(str(stand.root))
     for call in calls:
         disk.apply(call)
@@ -80,6 +80,7 @@ def promised_order(stand: Stand, calls: list[Call]) -> list[str]:
             break
     events = disk.events[:-1]
     events = events[len(events) - events[::-1].index("250") :]
+    events = [each for each in events if not is_beside_the_mail(each)]
     words = [re.sub(r"[^/ ]+,B=\d+", "FILE", each) for each in events]
     return [each for at, each in enumerate(words) if at == 0 or each != words[at - 1]]
 
