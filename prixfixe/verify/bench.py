@@ -449,6 +449,12 @@ class Bench:
 
     def close(self) -> None:
         """End what was started; unless this is `another`, the source too."""
+        try:
+            self._end()
+        finally:  # an interrupt ends the waiting for servers, which are gone then
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _end(self) -> None:
         for running in self._started:
             with contextlib.suppress(Exception):  # the source removes what is left
                 running.mailbox.close()
@@ -456,4 +462,3 @@ class Bench:
             self.source.close()
         elif not self.source.is_kept:
             self.target.close()
-        shutil.rmtree(self.folder, ignore_errors=True)

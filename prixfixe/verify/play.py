@@ -82,10 +82,10 @@ class Run:
             threading.Thread(target=self._work, args=(todo, found), daemon=True)
             for _ in range(jobs)
         ]
-        for one in threads:
-            one.start()
         left = len(threads)
         try:
+            for one in threads:
+                one.start()
             while left:
                 told = found.get()
                 if isinstance(told, BaseException):
@@ -100,7 +100,8 @@ class Run:
             raise
         finally:
             for one in threads:
-                one.join(JOIN_SECONDS)
+                if one.ident is not None:  # an interrupt may come before the last is started
+                    one.join(JOIN_SECONDS)
 
     def _work(self, todo: deque[Track], found: queue.SimpleQueue[Any]) -> None:
         """Play tracks while there are any; the results, an error, and the end go to `found`."""
