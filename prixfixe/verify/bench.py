@@ -253,7 +253,7 @@ class Bench:
         self.target = _Configured(self, self.folder)
 
     def another(self) -> Bench:
-        """Return a bench with servers of its own ; closing it leaves the source."""
+        """Return a bench with servers of its own; closing it leaves the source."""
         bench = Bench(self.source, self.contract, seed=self.seed, rounds=self.rounds)
         bench.is_full, bench.is_crash = self.is_full, self.is_crash
         bench._above, bench._kind = self, self._kind

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-__all__ = ["begin", "end", "handle", "is_over", "pause", "shielded"]
+__all__ = ["Gate", "begin", "end", "handle", "is_over", "pause", "shielded"]
 
 
 class _State:
@@ -65,3 +65,24 @@ def pause(seconds: float) -> None:
     """Wait; raise KeyboardInterrupt if the run is over."""
     if _State.is_over.wait(seconds):
         raise KeyboardInterrupt
+
+
+class Gate:
+    """What a run makes passes through it one by one, until it is shut."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._is_shut = False
+
+    @contextlib.contextmanager
+    def passed(self) -> Iterator[None]:
+        """Make and note a thing; raise KeyboardInterrupt, and make nothing, if the run is over."""
+        with self._lock:
+            if self._is_shut:
+                raise KeyboardInterrupt
+            yield
+
+    def shut(self) -> None:
+        """Let nothing more be made; what is being made is noted first."""
+        with self._lock:
+            self._is_shut = True

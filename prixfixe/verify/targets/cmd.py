@@ -15,11 +15,10 @@ import signal
 import socket
 import subprocess
 import tempfile
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prixfixe.verify.interrupts import shielded
+from prixfixe.verify.interrupts import Gate, shielded
 from prixfixe.verify.targets.base import (
     EnvironmentFault,
     Launch,
@@ -30,7 +29,7 @@ from prixfixe.verify.targets.base import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Container
 
     from prixfixe.verify.contract import Contract
 
@@ -112,7 +111,7 @@ class CmdMachine(Machine):
             return self.wait(10)
 
     def start_again(self) -> None:
-        with shielded(), self.source.making():
+        with shielded(), self.source.gate.passed():
             self.process = self._started()
 
     def remove(self) -> None:
@@ -169,8 +168,7 @@ class CmdSource(Source):
         self.ports: dict[str, int] = {}
         self._machines: list[CmdMachine] = []
         self._volumes: list[str] = []
-        self._lock = threading.Lock()
-        self._is_over = False
+        self.gate = Gate()
 
     def complete(self, contract: Contract) -> dict[str, Any]:
         text = f"{self.command} {contract.tables.get('target')}"
@@ -180,21 +178,13 @@ class CmdSource(Source):
         return {"target": {"smtp_port": self.ports["smtp_port"]}}
 
     def launch(self, launch: Launch) -> Machine:
-        with shielded(), self.making():
+        with shielded(), self.gate.passed():
             machine = CmdMachine(self, launch)
             self._machines.append(machine)
         return machine
 
-    @contextlib.contextmanager
-    def making(self) -> Iterator[None]:
-        """Make and note a thing, or nothing if the run is over."""
-        with self._lock:
-            if self._is_over:
-                raise KeyboardInterrupt
-            yield
-
     def new_volume(self) -> str:
-        with shielded(), self.making():
+        with shielded(), self.gate.passed():
             self._volumes.append(tempfile.mkdtemp(prefix="prixfixe-verify-"))
         return self._volumes[-1]
 
@@ -202,8 +192,7 @@ class CmdSource(Source):
         shutil.rmtree(name, ignore_errors=True)
 
     def halt(self) -> None:
-        with self._lock:
-            self._is_over = True
+        self.gate.shut()
         for machine in self._machines:
             machine.remove()
 

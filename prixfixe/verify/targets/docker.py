@@ -13,11 +13,11 @@ import os
 import socket
 import sys
 import tarfile
-import threading
 import uuid
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from prixfixe.verify.interrupts import Gate
 from prixfixe.verify.targets.base import (
     EnvironmentFault,
     Launch,
@@ -30,7 +30,7 @@ from prixfixe.verify.targets.base import (
 from prixfixe.verify.targets.owner import is_gone, me
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Container
 
     from prixfixe.verify.contract import Contract
 
@@ -189,8 +189,7 @@ class DockerSource(Source):
         self.run = uuid.uuid4().hex[:12]
         self._network: Any = None
         self._reached: dict[str, bool] = {}
-        self._lock = threading.RLock()
-        self._is_over = False
+        self.gate = Gate()
         self.is_kept = False
         # Elsewhere, containers are in a machine of their own, which only has published ports.
         local = os.environ.get("DOCKER_HOST", "unix://").startswith("unix://")
@@ -261,14 +260,6 @@ class DockerSource(Source):
         """What all that is made has."""
         return {LABEL: self.run} if self.is_kept else {LABEL: self.run, OWNER: me()}
 
-    @contextlib.contextmanager
-    def _making(self) -> Iterator[None]:
-        """Make and note a thing, or nothing if the run is over."""
-        with self._lock:
-            if self._is_over:
-                raise KeyboardInterrupt
-            yield
-
     def network(self) -> str:
         """Return the name of the network, made when it is first needed."""
         if self._network is None:
@@ -293,7 +284,7 @@ class DockerSource(Source):
         if "network_mode" not in options and not self.is_direct:
             options["ports"] = {f"{port}/tcp": ("127.0.0.1", None) for port in self.ports}
         env = {name: self._filled(value) for name, value in launch.env.items()}
-        with self._making():
+        with self.gate.passed():
             if "network_mode" not in options:
                 options["network"] = self.network()
             made = self.client.containers.create(
@@ -318,7 +309,7 @@ class DockerSource(Source):
         return text.replace("{files}", self.files_path)
 
     def new_volume(self) -> str:
-        with self._making():
+        with self.gate.passed():
             return str(self.client.volumes.create(labels=self.labels).name)
 
     def drop_volume(self, name: str) -> None:
@@ -329,7 +320,7 @@ class DockerSource(Source):
 
     def tree(self) -> bytes:
         """Return the whole file system of a container that was never started, as a tar."""
-        with self._making():
+        with self.gate.passed():
             made = self.client.containers.create(self.image.id, ["nothing"], labels=self.labels)
         try:
             return b"".join(made.export())
@@ -341,8 +332,7 @@ class DockerSource(Source):
         return b"".join(self.image.save())
 
     def halt(self) -> None:
-        with self._lock:
-            self._is_over = True
+        self.gate.shut()
         if not self.is_kept:
             self._sweep(self.run)
 

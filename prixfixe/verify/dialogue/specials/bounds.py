@@ -106,9 +106,8 @@ def many_recipients(target: Target) -> None:
         assert wire.ask(b"MAIL FROM:<a@x.test>\r\n") == [250]
         codes: list[int] = []
         while len(codes) < 20000 and 452 not in codes:
-            codes += _recipients(
-                wire, 15, len(codes)
-            )  # Who goes on much longer after a 452 is shown the door.
+            # Few at a time: who goes on much longer after a 452 is shown the door.
+            codes += _recipients(wire, 15, len(codes))
         taken = codes.count(250)
         assert 100 <= taken < 20000, f"{taken} of 20000 taken"
         assert codes == [250] * taken + [452] * (len(codes) - taken)
