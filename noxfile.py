@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -17,6 +19,7 @@ nox.options.download_python = "never"
 
 CODE = ("prixfixe", "tests", "examples", "docker", "release", "noxfile.py")
 EVIDENCE = Path("evidence")
+MOST_FLAKES = 5  # of a session; more than these are no accident
 PEERS = "tests/conformance/peers/*"
 WORKFLOWS = ".github/workflows/*.yml"
 
@@ -55,6 +58,29 @@ def _tests(session: nox.Session, *folders: str) -> list[str]:
     """Return what pytest is given: the folders, or instead the tests that the caller names."""
     named = [one for one in session.posargs if one.startswith("tests/")]
     return [*(() if named else folders), *session.posargs]
+
+
+def _pytest(session: nox.Session, *words: str, command: tuple[str, ...] = ("pytest",)) -> None:
+    """Run tests; where CI is set, few that fail run once more, and are told if they pass then."""
+    cache = Path(".pytest_cache", session.name)
+    place = ("-o", f"cache_dir={cache}")
+    try:
+        session.run(*command, *words, *place, "--cache-clear")
+    except CommandFailed:
+        failed = _last_failed(cache)
+        if not os.environ.get("CI") or not 0 < len(failed) <= MOST_FLAKES:
+            raise
+        report = f"--junitxml={EVIDENCE / f'{session.name}-again.xml'}"
+        one_by_one = ("-n", "0", "--last-failed", "--last-failed-no-failures=none")
+        session.warn("What failed runs once more, alone")
+        session.run(*command, *words, *place, *one_by_one, report)
+        for name in failed:
+            session.warn(f"FLAKY {name}: it failed, and passed when it ran again")
+
+
+def _last_failed(cache: Path) -> list[str]:
+    path = cache / "v" / "cache" / "lastfailed"
+    return list(json.loads(path.read_text())) if path.exists() else []
 
 
 def _summarise(session: nox.Session, *command: str) -> None:
@@ -111,7 +137,7 @@ def unit(session: nox.Session) -> None:
     args = [] if session.posargs else ["-n", "auto", f"--junitxml={EVIDENCE / 'unit.xml'}"]
     tests = _tests(session, "tests/unit", "tests/integration")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *tests, *args)
+    _pytest(session, *tests, *args, command=("coverage", "run", "-m", "pytest"))
     if not session.posargs:
         _play_table(session, "-n", "auto", f"--junitxml={EVIDENCE / 'conformance.xml'}")
         session.run("coverage", "combine", "--quiet")
@@ -138,7 +164,7 @@ def peers(session: nox.Session) -> None:
 
 
 def _play_table(session: nox.Session, *args: str) -> None:
-    session.run("pytest", "tests/conformance", *args)
+    _pytest(session, "tests/conformance", *args)
 
 
 @nox.session
@@ -159,7 +185,7 @@ def durability(session: nox.Session) -> None:
     if {"--full", "--image"} & set(session.posargs):
         tests.append("tests/container/test_power.py")
     args = ("-n", "auto", f"--junitxml={EVIDENCE / 'durability.xml'}")
-    session.run("pytest", *_tests(session, *tests), *args)
+    _pytest(session, *_tests(session, *tests), *args)
 
 
 @nox.session
@@ -202,7 +228,7 @@ def container(session: nox.Session) -> None:
     _lock_kubernetes(session)
     report = EVIDENCE / "container.xml"
     args = ["-n", "auto", "--dist", "worksteal", f"--junitxml={report}"]
-    session.run("pytest", *_tests(session, "tests/container"), *args)
+    _pytest(session, *_tests(session, "tests/container"), *args)
 
 
 @nox.session
@@ -213,7 +239,7 @@ def load(session: nox.Session) -> None:
     """
     _install(session)
     report = EVIDENCE / "load.xml"
-    session.run("pytest", *_tests(session, "tests/load"), f"--junitxml={report}")
+    _pytest(session, *_tests(session, "tests/load"), f"--junitxml={report}")
 
 
 @nox.session
@@ -225,7 +251,7 @@ def floods(session: nox.Session) -> None:
     _install(session)
     report = EVIDENCE / "floods.xml"
     order = ("-p", "no:randomly")  # a server is flooded by one row after the other
-    session.run("pytest", *_tests(session, "tests/floods"), *order, f"--junitxml={report}")
+    _pytest(session, *_tests(session, "tests/floods"), *order, f"--junitxml={report}")
 
 
 @nox.session
@@ -237,7 +263,7 @@ def browser(session: nox.Session) -> None:
     _install(session, "browser")
     report = EVIDENCE / "browser.xml"
     order = ("-p", "no:randomly")  # one browser, one server
-    session.run("pytest", *_tests(session, "tests/browser"), *order, f"--junitxml={report}")
+    _pytest(session, *_tests(session, "tests/browser"), *order, f"--junitxml={report}")
 
 
 # --- for releases, the weekly run, and by hand

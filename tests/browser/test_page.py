@@ -239,6 +239,8 @@ def test_one_key_copies_the_code_or_the_link(served, open_page):
 def test_opening_marks_as_read_and_u_takes_it_back(served, open_page):
     (name,) = served.send(letter())
     page = open_page(f"{served.http}/#id={name}")
+    page.wait_for_selector("#reader h2:has-text('hello')")
+    page.wait_for_selector(f"{ROW}:not(.unread)")
     until(page, "document.title === 'PrixFixe'")
     page.keyboard.press("u")
     until(page, "document.title === '(1) PrixFixe'")

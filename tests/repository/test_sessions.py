@@ -1,8 +1,11 @@
 """What the nox sessions hand to pytest."""
 
 import importlib.util
+import json
+from pathlib import Path
 
 import pytest
+from nox.command import CommandFailed
 
 from tests.repository.workflows import ROOT
 
@@ -19,6 +22,8 @@ def noxfile():
 
 class Session:
     """Stands in for nox's: installs nothing, runs nothing, remembers."""
+
+    name = "any"
 
     def __init__(self, *posargs):
         self.posargs = list(posargs)
@@ -71,3 +76,50 @@ def test_the_cluster_is_the_tests_of_the_store_and_the_compose_project(noxfile, 
         ((one, "-x"), [[one]]),
     ):
         assert asked(noxfile, "cluster", *posargs).runs == runs
+
+
+class Failing(Session):
+    """Runs tests: the first time `failed` of them fail, the second time `again`."""
+
+    def __init__(self, failed, again):
+        super().__init__()
+        self.left = [failed, again]
+        self.told = []
+
+    def warn(self, text):
+        self.told.append(text)
+
+    def run(self, *command, **_):
+        self.runs.append(command)
+        failed = self.left.pop(0)
+        where = command[command.index("-o") + 1].removeprefix("cache_dir=")
+        path = Path(where) / "v" / "cache" / "lastfailed"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({f"tests/x.py::test_{at}": True for at in range(failed)}))
+        if failed:
+            raise CommandFailed("1")
+
+
+def test_what_fails_in_ci_runs_once_more_and_is_told(noxfile, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CI", "true")
+    session = Failing(2, 0)
+    noxfile._pytest(session, "tests/unit", "-n", "auto")
+    _first, second = session.runs
+    assert "--last-failed" in second
+    assert second[-2:] != ("-n", "auto")
+    assert [one for one in session.told if one.startswith("FLAKY tests/x.py::test_1:")]
+
+
+@pytest.mark.parametrize(
+    ("failed", "again", "is_ci", "runs"), [(1, 1, "true", 2), (6, 0, "true", 1), (1, 0, "", 1)]
+)
+def test_what_fails_twice_or_much_or_at_home_fails(
+    noxfile, monkeypatch, tmp_path, failed, again, is_ci, runs
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CI", is_ci)
+    session = Failing(failed, again)
+    with pytest.raises(CommandFailed):
+        noxfile._pytest(session, "tests/unit")
+    assert len(session.runs) == runs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
+import itertools
 import json
 import os
 import socket
@@ -697,3 +698,18 @@ async def test_the_queue_takes_no_time_beyond_the_deadline(url, monkeypatch):
         with pytest.raises(StoreError) as caught:
             await store.put(make(IdSource()))
         assert caught.value.kind == "timeout"
+
+
+@in_loop
+async def test_a_host_not_reached_in_the_last_moment_hides_no_reason(url, monkeypatch):
+    reasons = itertools.chain(["quorum"], itertools.repeat("io"))
+
+    async def fail(*_, **__):
+        raise module._Again(StoreError("told", kind=next(reasons)), was_sent=False)
+
+    async with opened(url) as store:
+        monkeypatch.setattr(module, "COMMIT_SECONDS", 1.05)
+        monkeypatch.setattr(module._Database, "_attempt", fail)
+        with pytest.raises(StoreError) as caught:
+            await store.put(make(IdSource()))
+        assert caught.value.kind == "quorum"

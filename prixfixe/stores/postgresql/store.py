@@ -48,6 +48,7 @@ _LOOKS = (0.25, 1.0)  # seconds of a look: a tenth of the wait so far, within th
 OPEN_SECONDS = 8.0  # for a database that starts beside the server
 PROBE_SECONDS = 3.5
 _PAUSE_SECONDS = 0.1
+_FAIR_SECONDS = 1.0  # an attempt with less time left does not replace the reason of one before it
 _GUARD = """
 g AS MATERIALIZED (
   SELECT 1 WHERE current_setting('fsync') = 'on' AND CASE WHEN $7::int = 0
@@ -251,19 +252,19 @@ class _Database:
     # --- keeping
 
     async def _keep(self, rows: Columns, until: float) -> None:
-        is_again = False
         if time.monotonic() >= until:
             raise StoreError("the messages before it took all the time", kind="timeout")
-        while True:
+        is_again = False
+
+        async def attempt() -> None:
+            nonlocal is_again
             try:
                 await self._attempt(rows, until, is_again=is_again)
-                return
             except _Again as trouble:
                 is_again = is_again or trouble.was_sent
-                self._drop()
-                if time.monotonic() + _PAUSE_SECONDS >= until:
-                    raise trouble.error from None
-            await asyncio.sleep(_PAUSE_SECONDS)
+                raise
+
+        await self._repeated(attempt, until)
 
     async def _attempt(self, rows: Columns, until: float, *, is_again: bool) -> None:
         """Write all rows and return when that is proven. Raises `_Again`, `StoreError`."""
@@ -381,13 +382,17 @@ class _Database:
 
     async def _repeated(self, work: Callable[[], Coroutine[Any, Any, T]], until: float) -> T:
         """Try over new connections until the deadline. Raises `StoreError`."""
+        reason: StoreError | None = None
         while True:
+            has_time = _left(until) >= _FAIR_SECONDS
             try:
                 return await work()
             except _Again as trouble:
                 self._drop()
+                if has_time or reason is None:  # a host not reached in no time explains nothing
+                    reason = trouble.error
                 if time.monotonic() + _PAUSE_SECONDS >= until:
-                    raise trouble.error from None
+                    raise reason from None
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _delete(self, ids: Sequence[str] | None, until: float) -> int:
