@@ -257,17 +257,18 @@ async def test_what_other_programs_do_in_a_maildir_is_seen(tmp_path):
                 await asyncio.sleep(0.01)
 
 
-async def test_it_gives_way_when_room_is_short(tmp_path, monkeypatch):
-    async with rigged("sqlite", tmp_path, min_free=1) as rig:
+@pytest.mark.parametrize(("min_free", "spare"), [(1, "SPARE_BYTES"), (0, "LEAST_BYTES")])
+async def test_it_gives_way_when_room_is_short(tmp_path, monkeypatch, min_free, spare):
+    async with rigged("sqlite", tmp_path, min_free=min_free) as rig:
         kept = await rig.keep()
         assert await rig.found("hello") == [kept]
-        monkeypatch.setattr("prixfixe.stores.index.follower.SPARE_BYTES", 1 << 62)
+        monkeypatch.setattr(f"prixfixe.stores.index.follower.{spare}", 1 << 62)
         monkeypatch.setattr("prixfixe.stores.index.follower.RETRY_SECONDS", 0.01)
         await rig.keep()
         assert not await rig.index.in_step(PATIENCE)
         assert rig.index.progress.trouble == "no room"
         assert [event for event, _ in rig.said] == ["index stopped"]
-        monkeypatch.setattr("prixfixe.stores.index.follower.SPARE_BYTES", 0)
+        monkeypatch.setattr(f"prixfixe.stores.index.follower.{spare}", 0)
         async with asyncio.timeout(PATIENCE):
             while not await rig.index.in_step(PATIENCE):
                 await asyncio.sleep(0.01)

@@ -45,6 +45,8 @@ PURGE = 128  # messages whose words are taken out in one
 CLOSE_SECONDS = 2.0
 # The index stops while so much more than the store's reserve is free.
 SPARE_BYTES = 64 << 20
+# Without a reserve it leaves this, which is more than one of its transactions writes.
+LEAST_BYTES = 4 << 20
 _ARRIVED = 10_000  # that are remembered by name; the others are found by looking
 
 
@@ -293,8 +295,9 @@ class Index:
         if folder is None:
             return
         stat = os.statvfs(folder)
-        free, wanted = stat.f_bavail * stat.f_frsize, self._options.min_free + SPARE_BYTES
-        if self._options.min_free and free < wanted:
+        free, reserve = stat.f_bavail * stat.f_frsize, self._options.min_free
+        wanted = reserve + SPARE_BYTES if reserve else LEAST_BYTES
+        if free < wanted:
             raise StoreError(f"{free} bytes free, {wanted} wanted", kind="full")
 
     def _met(self, error: Exception) -> bool:
