@@ -7,9 +7,11 @@ import subprocess
 import sys
 
 import pytest
+from docker.errors import APIError
+from docker.models.containers import Container
 
 from prixfixe.cli.main import main
-from prixfixe.verify.targets.docker import LABEL
+from prixfixe.verify.targets.docker import LABEL, DockerSource
 from tests.container import engine
 
 # Some of each kind; `nox -s verify` plays all.
@@ -112,6 +114,27 @@ def test_what_is_kept_for_a_look_stays_until_its_owner_removes_it(image, tmp_pat
         assert {type(one).__name__ for one in left(run)} == {"Container", "Network", "Volume"}
     finally:
         sweep(run)
+
+
+def test_what_another_removes_meanwhile_leaves_nothing_either(image, monkeypatch):
+    """The engine refuses to remove a container twice at once, and its volume while it is there."""
+    source = DockerSource(image)
+    source.client.containers.create(
+        image, labels=source.labels, volumes={source.new_volume(): {"bind": "/data"}}
+    )
+    remove, refused = Container.remove, []
+
+    def refuse_once(self, **options):
+        if not refused:
+            refused.append(self.id)
+            raise APIError("removal is already in progress")
+        remove(self, **options)
+
+    monkeypatch.setattr(Container, "remove", refuse_once)
+    source.halt()
+    assert refused
+    assert left(source.run) == []
+    source.close()
 
 
 def test_an_image_that_is_not_there_is_the_environments_fault(capsys):

@@ -13,6 +13,7 @@ import os
 import socket
 import sys
 import tarfile
+import time
 import uuid
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ __all__ = ["LABEL", "DockerSource", "engine"]
 LABEL = "prixfixe.verify"
 OWNER = f"{LABEL}.owner"  # the process; what is kept for a look has none
 MEMORY = "512m"
+SWEEP_SECONDS = 20.0
 SECONDS = 120
 SMTP_PORTS = (25, 2525, 1025, 587, 3025)
 HTTP_PORTS = (8025, 1080, 80, 8080)
@@ -352,15 +354,26 @@ class DockerSource(Source):
             self._sweep(run)
 
     def _sweep(self, run: str) -> None:
+        """Remove what a run made; what another thread is removing holds the rest up a while."""
+        until = time.monotonic() + SWEEP_SECONDS
+        while self._remove_all(run) and time.monotonic() < until:
+            time.sleep(0.05)
+
+    def _remove_all(self, run: str) -> bool:
+        """Try to remove each thing a run made, and tell whether there was any."""
         from docker.errors import APIError
 
         mine = {"label": f"{LABEL}={run}"}
-        for one in self.client.containers.list(all=True, filters=mine, ignore_removed=True):
+        containers = self.client.containers.list(all=True, filters=mine, ignore_removed=True)
+        networks = self.client.networks.list(filters=mine)
+        volumes = self.client.volumes.list(filters=mine)
+        for one in containers:
             with contextlib.suppress(APIError):
                 one.remove(force=True, v=True)
-        for one in self.client.networks.list(filters=mine):
+        for one in networks:
             with contextlib.suppress(APIError):
                 one.remove()
-        for one in self.client.volumes.list(filters=mine):
+        for one in volumes:
             with contextlib.suppress(APIError):
                 one.remove(force=True)
+        return bool(containers or networks or volumes)
