@@ -305,7 +305,7 @@ OUTAGES: dict[str, tuple[Callable[[Scene], None], float]] = {
     "all standbys frozen": (all_standbys_freeze, 60.0),
     "all standbys killed": (all_standbys_are_killed, 60.0),
     "names emptied in a commit": (names_are_emptied, 32.0),
-    "servers cut off": (servers_are_cut_off, 32.0),
+    "servers cut off": (servers_are_cut_off, 60.0),
     "servers cut off from the primary": (servers_lose_the_primary, 0.0),
     "nodes cut off": (nodes_are_cut_off, 32.0),
     "two primaries": (two_primaries, 0.0),

@@ -1,13 +1,15 @@
 """A TCP proxy on the loopback that can stop forwarding, as a network that is cut does.
 
 While it is cut, nothing passes and nothing is closed: whoever waits hears nothing, and a new
-connection gets no answer. Whole again, it goes on where it stopped.
+connection gets no answer. Whole again, it goes on where it stopped. A connection that was begun and
+given up while it was cut goes nowhere: through a cut network, its first packet would not have come.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import socket
 import threading
 from typing import Self
@@ -34,8 +36,11 @@ class Wire:
         self._loop.call_soon_threadsafe(self._begin, self._accept())
 
     def cut(self) -> None:
-        """Let nothing pass."""
+        """Let nothing pass; it is so when this returns."""
+        is_done = threading.Event()
         self._loop.call_soon_threadsafe(self._gate.clear)
+        self._loop.call_soon_threadsafe(is_done.set)
+        is_done.wait()
 
     def mend(self) -> None:
         """Let all pass."""
@@ -78,6 +83,8 @@ class Wire:
         with client, socket.socket() as server, contextlib.suppress(ExceptionGroup, OSError):
             server.setblocking(False)
             await self._gate.wait()
+            if _has_left(client):
+                return
             await self._loop.sock_connect(server, self._target)
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._pump(client, server))
@@ -89,3 +96,10 @@ class Wire:
             await self._loop.sock_sendall(sink, data)
         await self._gate.wait()
         sink.shutdown(socket.SHUT_WR)
+
+
+def _has_left(client: socket.socket) -> bool:
+    """Whether a client has closed, whatever it sent before."""
+    look = select.poll()
+    look.register(client, select.POLLRDHUP)
+    return bool(look.poll(0))
