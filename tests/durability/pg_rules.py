@@ -71,6 +71,16 @@ def standbys(cluster: Cluster) -> list[Node]:
 
 
 @contextlib.asynccontextmanager
+async def connected(node: Node) -> AsyncIterator[Any]:
+    """Yield a connection of somebody else, and end it whatever it is at."""
+    connection = await asyncpg.connect(host="127.0.0.1", port=node.port, user="postgres")
+    try:
+        yield connection
+    finally:
+        connection.terminate()
+
+
+@contextlib.asynccontextmanager
 async def waiting(
     cluster: Cluster, url: str, seconds: float = 25.0
 ) -> AsyncIterator[tuple[Any, asyncio.Future[None]]]:
@@ -189,13 +199,9 @@ async def no_standby_no_mail(cluster: Cluster, url: str) -> None:
 async def commits_do_not_wait_for_commits_elsewhere(cluster: Cluster, url: str) -> None:
     """P1: a notification of another server goes out while this server's commit waits."""
     async with waiting(cluster, url) as (_store, put):
-        host = cluster.primary
-        other = await asyncpg.connect(host="127.0.0.1", port=host.port, user="postgres")
-        try:
+        async with connected(cluster.primary) as other:
             told = asyncio.ensure_future(other.execute("NOTIFY prixfixe"))
             done, _ = await asyncio.wait({told}, timeout=5)
-        finally:
-            other.terminate()
         await asyncio.wait({told})
         fault = told.exception()
         assert done, "a notification waits for a commit of another server"
@@ -207,9 +213,7 @@ async def late_commits_are_told(cluster: Cluster, url: str) -> None:
     """P5: a transaction that began earlier is committed later."""
     schema = url.partition("search_path=")[2]
     ids = IdSource()
-    async with opened(url) as store:
-        host = cluster.primary
-        slow = await asyncpg.connect(host="127.0.0.1", port=host.port, user="postgres")
+    async with opened(url) as store, connected(cluster.primary) as slow:
         transaction = slow.transaction()
         await transaction.start()
         late, at = ids()
@@ -229,7 +233,6 @@ async def late_commits_are_told(cluster: Cluster, url: str) -> None:
             more: Any = await asyncio.to_thread(reader.changes, seen.since)  # type: ignore[attr-defined]
             assert late in [place.id for place in more.added], "a late commit is missed"
             assert await asyncio.to_thread(reader.state) != state  # type: ignore[attr-defined]
-        await slow.close()
 
 
 async def reads_follow_the_acknowledgement(cluster: Cluster, url: str) -> None:
