@@ -228,10 +228,10 @@ async def late_commits_are_told(cluster: Cluster, url: str) -> None:
             first: Any = await asyncio.to_thread(reader.changes, None)  # type: ignore[attr-defined]
             seen: Any = await asyncio.to_thread(reader.changes, first.since)  # type: ignore[attr-defined]
             state = await asyncio.to_thread(reader.state)  # type: ignore[attr-defined]
-            assert [place.id for place in seen.added] == [fast.id]
             await transaction.commit()
             more: Any = await asyncio.to_thread(reader.changes, seen.since)  # type: ignore[attr-defined]
             assert late in [place.id for place in more.added], "a late commit is missed"
+            assert [place.id for place in seen.added] == [fast.id]
             assert await asyncio.to_thread(reader.state) != state  # type: ignore[attr-defined]
 
 
@@ -471,14 +471,14 @@ def _newest_seen(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(reader, "XMIN", highest)
 
 
-# name: (what leaves a rule out, the checks that have to catch it)
-MUTANTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
-    "no epoch check": (_no_epoch, "P4 hole"),
-    "DO NOTHING": (_do_nothing, "P3"),
-    "wait_for": (_wait_for, "P2 cancel"),
-    "warnings ignored": (_no_warning, "P2 cancel"),
-    "standby reads": (_standby_reads, "P6"),
-    "NOTIFY in the insert": (_notify_inside, "P1"),
-    "the first writable host": (_first_writable, "P8"),
-    "a cursor by what was seen": (_newest_seen, "P5"),
+# name: (what leaves a rule out, the check that has to catch it, what the check says then)
+MUTANTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str, str]] = {
+    "no epoch check": (_no_epoch, "P4 hole", "acknowledged that waited for nobody"),
+    "DO NOTHING": (_do_nothing, "P3", "a row that no standby has was acknowledged"),
+    "wait_for": (_wait_for, "P2 cancel", "a cancelled wait was taken for a success"),
+    "warnings ignored": (_no_warning, "P2 cancel", "a cancelled wait was taken for a success"),
+    "standby reads": (_standby_reads, "P6", "an acknowledged message cannot be read"),
+    "NOTIFY in the insert": (_notify_inside, "P1", "a notification waits for a commit"),
+    "the first writable host": (_first_writable, "P8", "mail goes to an old primary"),
+    "a cursor by what was seen": (_newest_seen, "P5", "a late commit is missed"),
 }
