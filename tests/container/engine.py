@@ -2,8 +2,8 @@
 
 Owns: the name of a run, what is made under its label, and the facts of the engine for the report.
 Promises: everything made through here carries the run's label; `sweep` removes exactly that, and
-`remove_named` what goes by one name; `sweep_dead` removes what runs of this checkout left that did
-not live to their end.
+what has a name of the run; `remove_named` removes what goes by one name; `sweep_dead` removes what
+runs of this checkout left that did not live to their end.
 Refuses: what containers do (see `box`).
 
 Ryuk is off: the label does its work, without a second image and a privileged container.
@@ -99,7 +99,7 @@ def network() -> str:
 
 
 def sweep(run: str, tested: str = "") -> None:
-    """Remove every container, network, volume and image of a run.
+    """Remove every container, network, volume and image with a run's label, or a name made in it.
 
     The image under test stays, if it is named here, and what it was made of.
     """
@@ -111,6 +111,7 @@ def sweep(run: str, tested: str = "") -> None:
             _forget(name, noprune=True)  # what it was made of may be under test
         for step in made_of:
             _forget_unless_used(step)
+    remove_named(f"prixfixe-{run}-")  # compose labels only what it is told to
     _forget(image_name(run))  # with its layers that have no other name
 
 

@@ -40,3 +40,20 @@ def test_a_sweep_leaves_no_nameless_image_and_keeps_the_one_under_test(image):
     engine.sweep(run, image)
     assert engine.images(filters=marked) == []
     assert engine.client().images.get(image)
+
+
+@pytest.mark.usefixtures("image")
+def test_a_sweep_takes_what_has_the_run_s_name_and_no_label():
+    """Compose labels only what it is told to: a killed walk left a Prometheus that kept its port."""
+    run = f"sweep-{uuid.uuid4().hex}"
+    left, another_s = f"prixfixe-{run}-1_prometheus", f"prixfixe-{run}0-1_prometheus"
+    volumes = engine.client().volumes
+    for name in (left, another_s):
+        volumes.create(name)
+    try:
+        engine.sweep(run)
+        names = {volume.name for volume in volumes.list(filters={"name": f"prixfixe-{run}"})}
+        assert names == {another_s}
+    finally:
+        for name in (left, another_s):
+            engine.remove_named(name)
