@@ -20,6 +20,7 @@ from prixfixe.http.api.routes import Api
 from prixfixe.http.api.send import SendPath
 from prixfixe.http.api.sessions import SessionPaths
 from prixfixe.http.api.waits import WaitPaths
+from prixfixe.http.bodies import Bodies
 from prixfixe.http.guard import Guard, Hosts, with_own_host
 from prixfixe.http.health import Health
 from prixfixe.http.page.files import page_routes
@@ -51,8 +52,14 @@ def build_app(context: HttpContext, mailbox: Mailbox) -> Framing:
     guarded = _guarded(context, mailbox, access)
     app.router.default = Guard(guarded, Hosts(context.hosts), access, open_app)
 
+    bodies = Bodies()
+
     async def routed(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's
-        await app(with_own_host(scope), receive, send)
+        scope["state"]["bodies"] = bodies
+        try:
+            await app(with_own_host(scope), receive, send)
+        finally:
+            bodies.release(scope["state"]["connection"])
 
     return Framing(routed)
 

@@ -55,6 +55,15 @@ budget = server.Budget
 server.Budget = lambda _total, most: budget(1 << 40, most)
 """,
     ),
+    "no budget for bodies of HTTP": Mutant(
+        "as many bodies of requests as are sent are held",
+        ("PF-FLD-079",),
+        "memory: |killed for its memory",
+        """
+from prixfixe.http import bodies
+bodies.FREE_OCTETS = bodies.MAX_OCTETS
+""",
+    ),
     "TLS that reads ahead": Mutant(
         "the buffers of TLS are nobody's",
         ("PF-FLD-040", "PF-FLD-030"),

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from starlette.exceptions import HTTPException
 
-from prixfixe.http import pieces, shelf, turns, wire
+from prixfixe.http import bodies, pieces, shelf, turns, wire
 from prixfixe.http import uvicorn_connection as connection
 from prixfixe.http.shelf import Shelf
 from tests.conftest import PATIENCE, Wire, until
@@ -111,6 +111,48 @@ async def test_chunks_that_are_wanted_are_counted_as_they_come(serve, monkeypatc
         with contextlib.suppress(OSError):
             await client.send(b"1\r\nx\r\n" * 30_000)
         assert (await client.rest()).split()[1] == b"413"
+
+
+SENT = HEAD % (b"POST", b"/api/v1/send") + b"Content-Length: %d\r\n\r\n%b"
+PAPER = b'{"From": {"Email": "a@x.test"}, "To": [{"Email": "b@y.test"}], "Text": "%b"}'
+SMALL, LONG = PAPER % b"", PAPER % (b"y" * 900_000)
+
+
+async def told(client):
+    return await asyncio.wait_for(client.reader.readuntil(b"}"), PATIENCE)
+
+
+async def held(connect):
+    """Take all room for bodies, by clients that send no more than half of theirs."""
+    chunked = (
+        HEAD % (b"DELETE", b"/api/v1/messages") + CHUNKED + b"1388\r\n" + b" " * 5000 + b"\r\n"
+    )
+    announced = SENT % (1 << 20, b"x" * (1 << 19))
+    return [await connect(one) for one in (chunked, announced, announced, announced)]
+
+
+async def test_a_large_body_waits_for_room_and_a_small_one_does_not(serve, monkeypatch):
+    monkeypatch.setattr(bodies, "WAIT_SECONDS", 0.2)
+    _running, connect = await serve()
+    await held(connect)
+    small = await connect(SENT % (len(SMALL), SMALL))
+    assert (await told(small)).split()[1] == b"200"
+    refused = await connect(SENT % (len(LONG), b""))
+    answer = await told(refused)
+    assert answer.split()[1] == b"503"
+    assert b"retry-after:" in answer.lower()
+
+
+async def test_bodies_that_do_not_come_make_room(serve, monkeypatch):
+    monkeypatch.setattr(bodies, "STALL_SECONDS", 0.05)
+    monkeypatch.setattr(bodies, "LOOK_SECONDS", 0.01)
+    running, connect = await serve()
+    await held(connect)
+    for _ in range(6):  # and those that come give theirs back
+        client = await connect(SENT % (len(LONG), LONG))
+        assert (await told(client)).split()[1] == b"200"
+    assert 1 <= count(running, "replaced") <= 4
+    assert not defects(running)
 
 
 async def test_what_is_pipelined_behind_a_small_body_is_answered(serve):

@@ -14,9 +14,9 @@ from starlette.exceptions import HTTPException
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ["are_names", "body_of", "named_ids"]
+    from prixfixe.http.bodies import Bodies
 
-MAX_BODY_OCTETS = 1024 * 1024
+__all__ = ["are_names", "body_of", "named_ids"]
 
 
 async def named_ids(request: Request) -> list[str] | None:
@@ -25,13 +25,9 @@ async def named_ids(request: Request) -> list[str] | None:
 
 
 async def body_of(request: Request) -> bytes:
-    """Return the body, or answer 413."""
-    octets = b""
-    async for chunk in request.stream():
-        octets += chunk
-        if len(octets) > MAX_BODY_OCTETS:
-            raise HTTPException(413, f"expected at most {MAX_BODY_OCTETS} octets")
-    return octets
+    """Return the body, or answer 413 or 503."""
+    bodies: Bodies = request.state.bodies
+    return await bodies.read(request)
 
 
 def _ids(body: bytes, request: Request) -> list[str] | None:
