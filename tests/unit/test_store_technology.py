@@ -495,7 +495,7 @@ def renaming(maildir, monkeypatch):
     def missing(folder):
         with scandir(folder) as files:
             entries = list(files)
-        if folder.name == "cur" and left[0]:
+        if Path(folder).name == "cur" and left[0]:
             left[0] -= 1
             old = entries.pop().name
             (folder / old).rename(folder / f"{old.partition(':')[0]}:2,{'S' * left[0]}")
