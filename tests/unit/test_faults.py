@@ -4,15 +4,16 @@ import asyncio
 import json
 import re
 import time
-from typing import ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 from prixfixe.faults.registry import MAX_RULES
 from prixfixe.http.api.fault_request import read_fault
+from prixfixe.http.bodies import Bodies
 from tests.conftest import PATIENCE, until
 from tests.unit.test_auth import cheap_hash
 from tests.unit.test_connection import START, GatedStore, client_context
@@ -528,14 +529,13 @@ async def test_wrong_use_is_told_what_to_write(serve, client):
 def test_any_json_is_a_fault_or_told_why_not(value):
     """A request is understood, or is a 400 of one line; a reply is one line of 4xx or 5xx."""
 
-    class Asked:
-        headers: ClassVar = {}
+    async def receive():
+        return {"type": "http.request", "body": json.dumps(value).encode()}
 
-        async def stream(self):
-            yield json.dumps(value).encode()
-
+    state = {"bodies": Bodies(), "connection": object()}
+    asked = Request({"type": "http", "headers": [], "state": state}, receive)
     try:
-        fault = asyncio.run(read_fault(Asked()))
+        fault = asyncio.run(read_fault(asked))
     except HTTPException as error:
         assert error.status_code == 400
         assert "\n" not in error.detail
