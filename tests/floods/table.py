@@ -156,6 +156,6 @@ FLOODS = (
     Flood("PF-FLD-076", "P4, RFC 9110 9.3.1", "http", "dear answers", "a list of all mail, again and again", GET % ("/api/v1/messages?limit=50", ""), (), connections=20, holds=("answers",)),
     Flood("PF-FLD-077", "P4, RFC 9110 9.3.1", "http", "dear answers", "waiting for mail that never comes", "", ((GET % ("/api/v1/wait?to=nobody&timeout=30", ""), ""),), connections=300),
     Flood("PF-FLD-078", "P4, RFC 9112 7.1", "http", "chunks", "chunks of one octet, to a method that reads them", "1\r\nx\r\n", ((DELETED, ""),), connections=40, reopen=True),
-    Flood("PF-FLD-079", "P4, RFC 9110 9.3.3", "http", "unfinished bodies", "a megabyte of mail to send, without an end", "x" * 4096, ((POST % ("/api/v1/send", "Content-Length: 1000000\r\n"), ""),), connections=300, octets=999_000, seconds=8.0, short="process"),
+    Flood("PF-FLD-079", "P4, RFC 9110 9.3.3", "http", "unfinished bodies", "a megabyte of mail to send, without an end", "x" * 4096, ((POST % ("/api/v1/send", "Content-Length: 1000000\r\n"), ""),), connections=100, octets=999_000, seconds=8.0),
     Flood("PF-FLD-080", "P4, RFC 9110 9.3.5", "http", "dear commands", "a megabyte of ids to delete, again and again", '["x"]' + " " * 4096, ((POST.replace("POST", "DELETE") % ("/api/v1/messages", "Content-Length: 1000000\r\n"), ""),), connections=100, octets=1_000_000, reopen=True),
 )  # fmt: skip
