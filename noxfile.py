@@ -61,7 +61,7 @@ def _tests(session: nox.Session, *folders: str) -> list[str]:
 
 
 def _pytest(session: nox.Session, *words: str, command: tuple[str, ...] = ("pytest",)) -> None:
-    """Run tests; where CI is set, few that fail run once more, and are told if they pass then."""
+    """Run tests; where CI is set, a few that fail run again, and are named if they pass then."""
     cache = Path(".pytest_cache", session.name)
     place = ("-o", f"cache_dir={cache}")
     try:

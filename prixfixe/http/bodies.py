@@ -7,10 +7,11 @@ is answered 503, and clients that do not send what they announced are disconnect
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Final
 
 from starlette.exceptions import HTTPException
+
+from prixfixe.http.room import Freed
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -44,7 +45,7 @@ class Bodies:
         self._total = total
         self._places: dict[HttpConnection, _Place] = {}
         self._order = asyncio.Lock()
-        self._freed = asyncio.Event()
+        self._freed = Freed()
 
     @property
     def octets(self) -> int:
@@ -72,7 +73,7 @@ class Bodies:
     def release(self, connection: HttpConnection) -> None:
         """Let the room of a request go; harmless if it had none."""
         if self._places.pop(connection, None) is not None:
-            self._freed.set()
+            self._freed.tell()
 
     async def _take(self, connection: HttpConnection, octets: int) -> None:
         """Wait for room, in the order of coming."""
@@ -82,18 +83,12 @@ class Bodies:
             async with asyncio.timeout(WAIT_SECONDS), self._order:
                 while self.octets + octets > self._total:
                     self._cut_stalled()
-                    await self._wait_for_room()
+                    await self._freed.wait(LOOK_SECONDS)
                 now = asyncio.get_running_loop().time()
                 self._places[connection] = _Place(octets, now)
         except TimeoutError:
             headers = {"Retry-After": str(int(WAIT_SECONDS))}
             raise HTTPException(503, "too many large requests are under way", headers) from None
-
-    async def _wait_for_room(self) -> None:
-        self._freed.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_SECONDS):
-                await self._freed.wait()
 
     def _cut_stalled(self) -> None:
         late = asyncio.get_running_loop().time() - STALL_SECONDS

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from starlette.exceptions import HTTPException
 
+from prixfixe.http.room import Freed
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
@@ -58,7 +60,7 @@ class Shelf:
         self._known: dict[Hashable, _Copy[Any]] = {}  # for those who come now
         self._copies: set[_Copy[Any]] = set()
         self._order = asyncio.Lock()
-        self._freed = asyncio.Event()
+        self._freed = Freed()
 
     @property
     def octets(self) -> int:
@@ -106,7 +108,7 @@ class Shelf:
         self._copies.discard(copy)
         if self._known.get(key) is copy:
             del self._known[key]
-        self._freed.set()
+        self._freed.tell()
 
     async def _make(
         self, copy: _Copy[T], make: Callable[[], Awaitable[T]], weigh: Callable[[T], int]
@@ -128,7 +130,7 @@ class Shelf:
             while self.octets >= self._total:
                 self._cut_stalled()
                 self._refuse_late(until)
-                await self._wait_for_room()
+                await self._freed.wait(LOOK_SECONDS)
         except BaseException:
             self._order.release()
             raise
@@ -138,12 +140,6 @@ class Shelf:
             async with asyncio.timeout(WAIT_SECONDS):
                 return await self._order.acquire()
         return False
-
-    async def _wait_for_room(self) -> None:
-        self._freed.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_SECONDS):
-                await self._freed.wait()
 
     def _refuse_late(self, until: float) -> None:
         """Answer 503 if too much is on loan for too long; who is only slow to be made waits."""

@@ -7,27 +7,17 @@ const home = path.join(folder, "..", `haraka-${port}`);
 const haraka = path.join(modules, "Haraka", "bin", "haraka");
 if (!fs.existsSync(home)) execFileSync(process.execPath, [haraka, "-i", home]);
 fs.mkdirSync(path.join(home, "plugins"), { recursive: true });
-for (const name of ["tmp", "new", "cur"]) fs.mkdirSync(path.join(folder, name), { recursive: true });
 fs.writeFileSync(path.join(home, "config", "smtp.ini"), `listen=127.0.0.1:${port}\nnodes=0\n`);
 fs.writeFileSync(path.join(home, "config", "me"), "haraka.test\n");
 fs.writeFileSync(path.join(home, "config", "loglevel"), "WARN\n");
 fs.writeFileSync(path.join(home, "config", "plugins"), "maildir\n");
 fs.writeFileSync(path.join(home, "plugins", "maildir.js"), `
-const fs = require("fs");
-const path = require("path");
-const folder = ${JSON.stringify(path.resolve(folder))};
-let count = 0;
+const keep = require(${JSON.stringify(path.join(__dirname, "maildir.js"))})(${JSON.stringify(path.resolve(folder))});
 exports.hook_rcpt = (next) => next(OK);
 exports.hook_queue = (next, connection) => {
   const { mail_from: from, rcpt_to: to, message_stream: stream } = connection.transaction;
   stream.get_data((body) => {
-    for (const one of to) {
-      const name = Date.now() + "x" + process.pid + "x" + count++;
-      const front = "Return-Path: " + from.format() + "\\r\\nDelivered-To: " + one.address + "\\r\\n";
-      const file = path.join(folder, "tmp", name);
-      fs.writeFileSync(file, Buffer.concat([Buffer.from(front), body]), { flush: true });
-      fs.renameSync(file, path.join(folder, "new", name));
-    }
+    keep(from.format().slice(1, -1), to.map((one) => one.address), body);
     next(OK, "kept");
   });
 };

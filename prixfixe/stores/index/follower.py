@@ -43,9 +43,9 @@ RETRY_SECONDS = 5.0  # after trouble with the store or the disk
 FEED = 1000  # messages whose words are fed in one transaction, at most
 PURGE = 128  # messages whose words are taken out in one
 CLOSE_SECONDS = 2.0
-# The index stops while so much more than the store's reserve is free.
+# The index stops while less than this is free beyond the store's reserve.
 SPARE_BYTES = 64 << 20
-# Without a reserve it leaves this, which is more than one of its transactions writes.
+# Without a reserve it stops while less than this is free.
 LEAST_BYTES = 4 << 20
 _ARRIVED = 10_000  # that are remembered by name; the others are found by looking
 
