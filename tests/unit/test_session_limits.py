@@ -281,8 +281,8 @@ async def test_memory_of_a_message_the_store_holds_is_not_given_away(start):
     await until(lambda: not running.server.roster.connections)
     assert budget.in_use > 0
     store.gate.set()
-    await until(lambda: running.messages)
-    assert budget.in_use == 0
+    # The store's own task ends first, and the memory comes back a turn of the loop later.
+    await until(lambda: running.messages and not budget.in_use)
 
 
 async def test_clients_that_come_again_do_not_pile_up_messages_before_a_stuck_store(start):
