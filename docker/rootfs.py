@@ -38,7 +38,7 @@ def debian(root: Path, archives: Path) -> None:
         _run("dpkg-deb", "--extract", package, root)
     _prune(root, HERE / "prune.txt")
     for package in packages:
-        _record(package, root, status)
+        _record(package, status)
     for name, text in (("passwd", PASSWD), ("group", GROUP), ("nsswitch.conf", NSSWITCH)):
         (root / "etc" / name).write_text(text)
     (root / "var/mail").mkdir(exist_ok=True)
@@ -70,21 +70,29 @@ def app(root: Path, version: Path) -> None:
     command.write_text(COMMAND)
     command.chmod(0o755)
     _compile(root)
+    _keep_sums(root)
     _run("chroot", root, "/usr/local/bin/prixfixe", "version")
     _check(root)
     _settle(root)
 
 
-def _record(package: Path, root: Path, status: Path) -> None:
-    """Keep what scanners read: the package's description and the sums of what is left of it."""
+def _record(package: Path, status: Path) -> None:
+    """Keep what scanners read: the package's description and the sums of its files."""
     control = _output("dpkg-deb", "--field", package)
     name = _output("dpkg-deb", "--field", package, "Package").strip()
     (status / name).write_text(control)
     sums = _output(
         "dpkg-deb", "--ctrl-tarfile", package, pipe="tar --extract --to-stdout ./md5sums"
     )
-    kept = [line for line in sums.splitlines(keepends=True) if (root / line[34:-1]).exists()]
-    (status / f"{name}.md5sums").write_text("".join(kept))
+    (status / f"{name}.md5sums").write_text(sums)
+
+
+def _keep_sums(root: Path) -> None:
+    """Keep the sums of what is left of the packages."""
+    for listing in (root / "var/lib/dpkg/status.d").glob("*.md5sums"):
+        lines = listing.read_text().splitlines(keepends=True)
+        kept = [line for line in lines if (root / line[34:-1]).exists()]
+        listing.write_text("".join(kept))
 
 
 def _prune(root: Path, listing: Path) -> None:
@@ -104,18 +112,23 @@ def _prune(root: Path, listing: Path) -> None:
 def _compile(root: Path) -> None:
     """Compile what a server loads, once and for ever: a read-only tree's sources do not change.
 
-    The rest stays as source: megabytes that nothing reads.
+    A library's source goes then: six megabytes that nothing reads. PrixFixe's own stays, so that a
+    traceback shows its lines. What no server loads stays as source.
     """
     sources = _output("chroot", root, *IMPORTS, "--loaded", f"/{WHEELS}/prixfixe")
     for source in sources.split():
         if "/asyncpg/" in source:  # 0.3 MB that only servers of one store would read
             continue
+        is_ours = source.startswith(f"/{WHEELS}/prixfixe/")
         py_compile.compile(
             f"{root}{source}",
+            cfile=None if is_ours else f"{root}{source}c",
             dfile=source,
             doraise=True,
             invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
         )
+        if not is_ours:
+            Path(f"{root}{source}").unlink()
 
 
 def _check(root: Path) -> None:
