@@ -459,7 +459,12 @@ def bound(request, monkeypatch):
     monkeypatch.setattr(packing, "MAX_TOKENS", request.param)
 
 
-@pytest.mark.usefixtures("bound")
+@pytest.fixture(params=[0, 2000], ids=["counted in words", "collected"])
+def least(request, monkeypatch):
+    monkeypatch.setattr(search, "_LEAST", request.param)
+
+
+@pytest.mark.usefixtures("bound", "least")
 @pytest.mark.parametrize("technology", KEEPING)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
@@ -469,12 +474,17 @@ def bound(request, monkeypatch):
     ),
     feed=st.integers(0, 8),
     gone=st.integers(0, 7),
+    start=st.integers(0, 3),
+    limit=st.integers(0, 3) | st.just(1000),
 )
-def test_the_same_answers_as_a_slow_look(technology, tmp_path_factory, mails, queries, feed, gone):
-    asyncio.run(_same_answers(technology, tmp_path_factory.mktemp("x"), mails, queries, feed, gone))
+def test_the_same_answers_as_a_slow_look(
+    technology, tmp_path_factory, mails, queries, feed, gone, start, limit
+):
+    folder, page = tmp_path_factory.mktemp("x"), slice(start, start + limit)
+    asyncio.run(_same_answers(technology, folder, mails, queries, feed, gone, page))
 
 
-async def _same_answers(technology, folder, mails, queries, feed, gone):
+async def _same_answers(technology, folder, mails, queries, feed, gone, part):
     async with rigged(technology, folder) as rig:
         messages = [mail(rig.ids, **_sendable(fields)) for fields in mails]
         for message in messages:
@@ -491,9 +501,9 @@ async def _same_answers(technology, folder, mails, queries, feed, gone):
         for query in queries:
             with contextlib.suppress(QueryError):
                 parsed = parse_query(query)
-                page, counts = await rig.search(query)
+                page, counts = await rig.search(query, part.start, part.stop - part.start)
                 expected = slow(messages, parsed, read, tagged)
-                assert [one.id for one in page] == expected, query
+                assert [one.id for one in page] == expected[part], query
                 unread = sum(each not in read for each in expected)
                 assert counts == (len(expected), unread), query
 
@@ -601,3 +611,81 @@ async def test_a_count_of_what_much_mail_has_reads_the_narrow_rows_only(rig, mon
         for sql in counts:
             plan = reader._db.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()
             assert "COVERING INDEX narrow" in str(plan), (sql, plan)
+
+
+async def test_words_that_many_messages_have_are_counted_without_their_rows(rig, monkeypatch):
+    monkeypatch.setattr(search, "_LEAST", 1)
+    kept = []
+    for at in range(6):  # the word has a number after the second; the first two have its grams
+        kept.append(await rig.keep(body=f"berries number{at}"))
+        await rig.index.ask(lambda catalog: catalog.feed(1, lambda: True))
+    kept.append(await rig.keep(body="berries, not fed yet"))
+    await rig.index.ask(lambda catalog: catalog.mark([kept[1], kept[4]], is_read=True))
+    await rig.delete([kept[3]])
+    left = [name for name in reversed(kept) if name != kept[3]]
+    monkeypatch.setattr(search.IndexReader, "_hits", lambda *_: pytest.fail("rows were read"))
+    for start, limit in ((0, 1000), (0, 2), (1, 3), (4, 9), (9, 1)):
+        page, counts = await rig.search("berries", start, limit)
+        assert [one.id for one in page] == left[start : start + limit]
+        assert counts == (6, 4)
+
+
+async def test_a_message_that_is_older_than_others_in_the_index_stands_in_its_place(
+    rig, monkeypatch
+):
+    monkeypatch.setattr(search, "_LEAST", 1)
+    kept = []
+    for _ in range(5):
+        kept.append(await rig.keep(body="the same words"))
+        await rig.index.ask(lambda catalog: catalog.feed(1, lambda: True))
+    assert await rig.found("same") == kept[::-1]
+    # The index lost one, as after a copy that was put back, and takes it again as its last.
+    await rig.index.ask(lambda catalog: catalog.remove([kept[1]]))
+    rig.index.changed()
+    assert await rig.found("same") == kept[::-1]
+
+
+async def test_a_count_over_all_messages_goes_on_from_the_last(rig, monkeypatch):
+    monkeypatch.setattr(search, "_LEAST", 0)  # everything is common
+    kept = [await rig.keep(to="b@y.test") for _ in range(3)]
+    assert await rig.index.in_step(PATIENCE)
+    query = parse_query("to:y.test")
+    with contextlib.closing(rig.index.reading()) as reader:
+
+        def counted():
+            assert reader.search(query, 0, 10)[1] == search.Counts(len(kept), unread)
+
+        unread = 3
+        counted()
+        counted()
+        kept.append(await rig.keep(to="c@y.test"))
+        await rig.keep(to="c@z.test")
+        assert await rig.index.in_step(PATIENCE)
+        said, unread = [], 4
+        reader._db.set_trace_callback(said.append)
+        counted()
+        reader._db.set_trace_callback(None)
+        assert any("m.doc > 3" in sql for sql in said)
+        await rig.index.ask(lambda catalog: catalog.mark([kept[0]], is_read=True))
+        unread = 3
+        counted()
+        await rig.index.ask(lambda catalog: catalog.mark(None, is_read=True))
+        unread = 0
+        counted()
+        await rig.delete([kept.pop(1)])
+        assert await rig.index.in_step(PATIENCE)
+        counted()
+        tagged = parse_query("tag:blue")
+        for tags, count in (((), 0), (("blue",), 1), (("green",), 0)):
+            await rig.index.ask(lambda catalog, tags=tags: catalog.tag(kept[:1], tags))
+            assert reader.search(tagged, 0, 10)[1].messages == count
+
+
+async def test_counts_of_few_searches_are_kept():
+    cache = search.CountCache()
+    wheres = [search.plan(parse_query(f"to:{name}"), search.Known()).where for name in range(40)]
+    for where in wheres:
+        cache.put(where, 7, 5, search.Counts(2, 1))
+    assert cache.get(wheres[0], 7) is None
+    assert cache.get(wheres[-1], 7) == (5, (2, 1))
+    assert cache.get(wheres[-1], 8) is None

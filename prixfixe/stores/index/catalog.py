@@ -49,9 +49,12 @@ class Catalog:
         self._load()
 
     def _load(self) -> None:
-        row = self._db.execute("SELECT messages, next, fed, cursor, cursor_id FROM state")
-        self.messages, self._next, self._fed, key, name = row.fetchone()
-        self.cursor = Place(key, name)
+        row = self._db.execute(
+            "SELECT messages, next, fed, is_ordered, changes, cursor, cursor_id FROM state"
+        ).fetchone()
+        self.messages, self._next, self._fed, self._is_ordered, self._changes, *place = row
+        self.cursor = Place(*place)
+        self._highest = self._db.execute("SELECT max(key) FROM message").fetchone()[0]
         self._vocabulary = Vocabulary(self._db)
         row = self._db.execute("SELECT known FROM era ORDER BY doc DESC LIMIT 1").fetchone()
         self._known = 0 if row is None else row[0]
@@ -82,13 +85,23 @@ class Catalog:
         packed = pack_record(described.record)
         self._db.execute("INSERT INTO record VALUES(?, ?)", (doc, packed))
         self._db.execute("INSERT INTO content VALUES(?, ?)", (doc, pack_text(clean(text.whole))))
+        self._note_order(place.key)
         self._next += 1
         self.messages += 1
+
+    def _note_order(self, key: int) -> None:
+        """Note whether a message that is added stands above all others."""
+        if not self.messages:
+            self._highest, self._is_ordered = key, True
+        elif key < self._highest:
+            self._is_ordered = False
+        else:
+            self._highest = key
 
     def remove(self, ids: Sequence[str]) -> None:
         """Take messages out; what is not there is passed over."""
         for at in range(0, len(ids), _IN_STATEMENT):
-            with self._transaction():
+            with self._change():
                 self._remove(ids[at : at + _IN_STATEMENT])
 
     def _remove(self, ids: Sequence[str]) -> None:
@@ -212,10 +225,10 @@ class Catalog:
             self._spread_read(ids, is_read=is_read)
         value = int(is_read)
         sql = "UPDATE message SET is_read = ? WHERE is_read <> ?"
-        if ids is None:
-            return self._db.execute(sql, (value, value)).rowcount
-        values = ((value, value, each) for each in ids)
-        with self._transaction():
+        with self._change():
+            if ids is None:
+                return self._db.execute(sql, (value, value)).rowcount
+            values = ((value, value, each) for each in ids)
             return self._db.executemany(f"{sql} AND id = ?", values).rowcount
 
     def tag(self, ids: Sequence[str], tags: Sequence[str]) -> None:
@@ -223,12 +236,12 @@ class Catalog:
         if self.spread is not None:
             self.spread([Said(each, tags=_unique(tags)) for each in ids])
         values = ((written_tags(tags), each) for each in ids)
-        with self._transaction():
+        with self._change():
             self._db.executemany("UPDATE message SET tags = ? WHERE id = ?", values)
 
     def retag(self, old: str, new: str | None) -> None:
         """Rename a tag wherever it is, or take it away for None."""
-        with self._transaction():
+        with self._change():
             changed = list(self._retagged(fold(old), new))
             if self.spread is not None:
                 self._spread_tags(changed)
@@ -247,7 +260,7 @@ class Catalog:
         read = [(int(one.is_read), one.id) for one in said if one.is_read is not None]
         tagged = [(written_tags(one.tags), one.id) for one in said if one.tags is not None]
         if read or tagged:
-            with self._transaction():
+            with self._change():
                 self._db.executemany("UPDATE message SET is_read = ? WHERE id = ?", read)
                 self._db.executemany("UPDATE message SET tags = ? WHERE id = ?", tagged)
 
@@ -270,6 +283,13 @@ class Catalog:
     # --- transactions
 
     @contextmanager
+    def _change(self) -> Iterator[None]:
+        """Do a transaction after which counts of messages may be lower or other than before."""
+        with self._transaction():
+            self._changes += 1
+            yield
+
+    @contextmanager
     def _transaction(self) -> Iterator[None]:
         """Commit what is done within it, or undo all of it."""
         self._db.execute("BEGIN IMMEDIATE")
@@ -281,9 +301,11 @@ class Catalog:
             raise
 
     def _commit(self) -> None:
-        values = (self.messages, self._next, self._fed, *self.cursor)
+        counts = (self.messages, self._next, self._fed, self._is_ordered, self._changes)
         self._db.execute(
-            "UPDATE state SET messages = ?, next = ?, fed = ?, cursor = ?, cursor_id = ?", values
+            "UPDATE state SET messages = ?, next = ?, fed = ?, is_ordered = ?, changes = ?,"
+            " cursor = ?, cursor_id = ?",
+            (*counts, *self.cursor),
         )
         self._db.execute("COMMIT")
 

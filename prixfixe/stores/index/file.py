@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["IndexFile", "close", "is_damage"]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 APPLICATION_ID = 0x50724978  # "PrIx"
 PAGE_BYTES = 8192
 CACHE_KIB = 4096
@@ -41,7 +41,8 @@ _CLOSED = "closed"
 # `words` holds the words that `word` numbers, and of the others what is three characters long in
 # them; `fed` is the last document that is in it. `era` says how many words had a number when a
 # document and those after it were fed. `gone` names documents that are in it, and no more in the
-# store.
+# store. `is_ordered` says that the order of documents is that of their keys; `changes` counts what
+# was done to messages but adding them.
 # `narrow` has the columns that most searches look at: a walk over all of them reads a third of the
 # bytes of `message`.
 # `large` names documents that have too many words for it: each search looks at their texts.
@@ -82,6 +83,8 @@ CREATE TABLE state(
     messages INTEGER NOT NULL,
     next INTEGER NOT NULL,
     fed INTEGER NOT NULL,
+    is_ordered INTEGER NOT NULL,
+    changes INTEGER NOT NULL,
     cursor INTEGER NOT NULL,
     cursor_id TEXT NOT NULL
 );
@@ -193,7 +196,7 @@ def _prepare(connection: sqlite3.Connection, version: str, *, is_file: bool) -> 
         connection.executescript(
             f"BEGIN; {_SCHEMA} PRAGMA application_id={APPLICATION_ID}; COMMIT;"
         )
-        connection.execute("INSERT INTO state VALUES(?, '', 0, 1, 0, -1, '')", (version,))
+        connection.execute("INSERT INTO state VALUES(?, '', 0, 1, 0, 1, 0, -1, '')", (version,))
     connection.execute("UPDATE state SET boot = ?", (_boot(),))
 
 

@@ -60,6 +60,10 @@ class Plan(NamedTuple):
     match. A document has to be looked at if it does not meet each of `sure`, or if it meets one of
     `doubts`; all have to if `must_look`. `words` are looked for in the text, with whether they must
     not be there.
+
+    A query of words alone, all of them wanted, may have a short way: all documents that meet
+    `certain` match, "" if that is not known; of those in `words`, the other matches all meet
+    `doubtful`, "" if there are none.
     """
 
     where: Sql
@@ -69,6 +73,8 @@ class Plan(NamedTuple):
     doubts: tuple[str, ...]
     words: tuple[tuple[bytes, bool], ...]
     must_look: bool
+    certain: str
+    doubtful: str
 
     def holds(self, packed: bytes) -> bool:
         """Whether the text of a document meets the conditions on words."""
@@ -99,18 +105,27 @@ def plan(query: Query, known: Known) -> Plan:
     words = [(term, grasp) for term, grasp in wanted if not term.field]
     present = [grasp for term, grasp in words if not term.is_negated and not grasp.is_exact]
     absent = [grasp for term, grasp in words if term.is_negated]
+    where = " AND ".join(one.text for one in conditions if one.text)
+    match = " AND ".join(
+        grasp.match for term, grasp in wanted if grasp.match and not term.is_negated
+    )
+    certain = _all_of([grasp.sure for _term, grasp in words]) if match and not where else ""
     return Plan(
-        Sql(
-            " AND ".join(one.text for one in conditions if one.text) or "1",
-            tuple(value for one in conditions for value in one.values),
-        ),
-        " AND ".join(grasp.match for term, grasp in wanted if grasp.match and not term.is_negated),
+        Sql(where or "1", tuple(value for one in conditions for value in one.values)),
+        match,
         refused=tuple(one.sure for one in absent if one.sure),
         sure=tuple(one.sure for one in present),
         doubts=tuple(one.match for one in absent if not one.is_exact),
         words=tuple((clean(term.text).encode(), term.is_negated) for term, _grasp in words),
         must_look=not all(one.sure for one in present) or not all(one.match for one in absent),
+        certain=certain,
+        doubtful=f"({match}) NOT ({certain})" if certain and present else "",
     )
+
+
+def _all_of(sure: list[str]) -> str:
+    """Return the expression that documents meet which meet all of these, "" if one is not known."""
+    return " AND ".join(f"({one})" for one in sure) if all(sure) else ""
 
 
 def _is_text(term: Term) -> bool:

@@ -6,6 +6,7 @@ A search is given up when it is told to. What it holds of its hits is two number
 from __future__ import annotations
 
 import heapq
+import itertools
 import sqlite3
 import threading
 from array import array
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prixfixe.stores.index.catalog import read_tags
+from prixfixe.stores.index.counts import CountCache, Counts
 from prixfixe.stores.index.packing import unpack_record
 from prixfixe.stores.index.plan import plan
 from prixfixe.stores.index.vocabulary import Known
@@ -55,13 +57,6 @@ class Found(NamedTuple):
         return len(self.record) + 6 * sum(map(len, self.tags))
 
 
-class Counts(NamedTuple):
-    """How many messages, and how many of them are not read."""
-
-    messages: int
-    unread: int
-
-
 class Hits(NamedTuple):
     """What matches, in no order."""
 
@@ -77,6 +72,7 @@ class IndexReader:
         self._db = file.reading()
         self._is_given_up = threading.Event()
         self._known = Known()
+        self._walked = CountCache()
 
     def close(self) -> None:
         """Close the connection."""
@@ -122,16 +118,32 @@ class IndexReader:
         octets: int = MAX_PAGE_OCTETS,
     ) -> list[Found]:
         """Return entries, newest first, as many as `octets` hold; `before` is in seconds."""
-        if before is None and start > self._one("SELECT messages FROM state") // 2:
-            return self._page(self._from_the_oldest(start, limit), octets)
-        where = "1" if before is None else "received_at < ?"
-        values = () if before is None else (before,)
+        if before is None:
+            return self._page(self._listed(start, limit), octets)
         rows = self._db.execute(
-            f"SELECT doc FROM message WHERE {where} ORDER BY key DESC, doc DESC "  # noqa: S608
+            "SELECT doc FROM message WHERE received_at < ? ORDER BY key DESC, doc DESC "
             "LIMIT ? OFFSET ?",
-            (*values, limit, start),
+            (before, limit, start),
         ).fetchall()
         return self._page([row[0] for row in rows], octets)
+
+    def _listed(self, start: int, limit: int) -> list[int]:
+        """Return the documents of a page of the list, newest first."""
+        sql = (
+            "SELECT messages, is_ordered, (SELECT min(doc) FROM message),"
+            " (SELECT max(doc) FROM message) FROM state"
+        )
+        messages, is_ordered, first, last = self._db.execute(sql).fetchone()
+        if not messages:
+            return []
+        if is_ordered and last - first + 1 == messages:  # none was deleted but the oldest
+            return list(range(last - start, max(first - 1, last - start - limit), -1))
+        if start > messages // 2:
+            return self._from_the_oldest(start, limit)
+        rows = self._db.execute(
+            "SELECT doc FROM message ORDER BY key DESC, doc DESC LIMIT ? OFFSET ?", (limit, start)
+        ).fetchall()
+        return [row[0] for row in rows]
 
     def _from_the_oldest(self, start: int, limit: int) -> list[int]:
         """Return the documents of a page, newest first, counted from the nearer end of the list."""
@@ -162,13 +174,8 @@ class IndexReader:
 
         """
         with self._search():
-            how = self._planned(query)
-            if not how.words:
-                docs, counts = self._counted(how, start, limit)
-                return self._page(docs, octets), counts
-            hits = self._hits(how)
-            page = self._page(_newest(hits, start, limit), octets)
-            return page, Counts(len(hits.docs), hits.unread)
+            docs, counts = self._answer(self._planned(query), start, limit)
+            return self._page(docs, octets), counts
 
     def newest(
         self, query: Query, limit: int, takes: Callable[[Found], bool] | None = None
@@ -180,11 +187,7 @@ class IndexReader:
 
         """
         with self._search():
-            how = self._planned(query)
-            if how.words:
-                docs = _newest(self._hits(how), 0, limit)
-            else:
-                docs, _counts = self._counted(how, 0, limit)
+            docs, _counts = self._answer(self._planned(query), 0, limit)
             if takes is None:
                 return [name for at in _slices(docs) for name in self._ids(at)]
             return [found.id for found in self._found(docs) if takes(found)]
@@ -213,15 +216,64 @@ class IndexReader:
         return plan(query, self._known)
 
     def _hits(self, how: Plan) -> Hits:
+        fed = self._one("SELECT fed FROM state")
         if how.words:
-            return self._looked_at(how, self._one("SELECT fed FROM state"))
-        return self._collected(*self._chosen(how, ", NULL"))
+            return self._looked_at(how, fed)
+        select = f"{_HIT}, NULL"
+        if self._is_walk(how):
+            return self._collected(*_walk(select, how))
+        return self._collected(*_narrowed(select, how, fed))
+
+    def _answer(self, how: Plan, start: int, limit: int) -> tuple[list[int], Counts]:
+        """Return the documents of a page, newest first, and how much matches."""
+        if not how.words:
+            return self._counted(how, start, limit)
+        if how.certain and self._one("SELECT is_ordered FROM state"):
+            total = self._one("SELECT count(*) FROM words WHERE words MATCH ?", (how.certain,))
+            if total >= _LEAST:
+                return self._counted_in_words(how, total, start, limit)
+        hits = self._hits(how)
+        return _newest(hits, start, limit), Counts(len(hits.docs), hits.unread)
+
+    def _counted_in_words(
+        self, how: Plan, total: int, start: int, limit: int
+    ) -> tuple[list[int], Counts]:
+        """Answer a search for words that many messages have: FTS5 counts and sorts.
+
+        `total` documents meet `how.certain`. The rows of few messages are read, of which a million
+        take a second.
+        """
+        certain, rest = (how.certain,), self._doubtful(how)
+        if self._one("SELECT EXISTS(SELECT 1 FROM gone)"):
+            total -= self._one(f"SELECT count(*) FROM gone WHERE doc IN {_DOCS}", certain)  # noqa: S608
+        unread = total
+        if self._one("SELECT EXISTS(SELECT 1 FROM message WHERE is_read)"):
+            read = f"SELECT count(*) FROM message WHERE is_read AND doc IN {_DOCS}"  # noqa: S608
+            unread -= self._one(read, certain)
+        rows = self._db.execute(_NEWEST, (*certain, start + limit)).fetchall()
+        docs = heapq.merge((row[0] for row in rows), sorted(rest.docs, reverse=True), reverse=True)
+        counts = Counts(total + len(rest.docs), unread + rest.unread)
+        return list(itertools.islice(docs, start, start + limit)), counts
+
+    def _doubtful(self, how: Plan) -> Hits:
+        """Collect the matches among the documents of which only the text tells."""
+        text = "(SELECT packed FROM content WHERE doc = m.doc)"
+        every = f"{_HIT}, {text} FROM message m WHERE "
+        sql, values = f"{every}{_NOT_IN_WORDS}", [self._one("SELECT fed FROM state")]
+        if how.doubtful:
+            return self._collected(
+                f"{sql} UNION ALL {every}{_MEETS}", (*values, how.doubtful), how.holds
+            )
+        return self._collected(sql, values, how.holds)
 
     def _counted(self, how: Plan, start: int, limit: int) -> tuple[list[int], Counts]:
         """Answer a search that needs no text: SQL counts and sorts."""
-        sql, values = self._chosen(how)
-        count = f"SELECT count(*), coalesce(sum(NOT is_read), 0) FROM ({sql})"  # noqa: S608
-        counts = Counts(*self._db.execute(count, values).fetchone())
+        counts = self._walked_counts(how)
+        if counts is None:
+            sql, values = _narrowed(_HIT, how, self._one("SELECT fed FROM state"))
+            counts = self._count(sql, values)
+        else:
+            sql, values = _walk(_HIT, how)
         # Where much matches the order of arrival soon has a page; else what matches is sorted.
         is_common = counts.messages * _COMMON > self._one("SELECT messages FROM state")
         key = "key" if is_common else "+key"
@@ -229,12 +281,29 @@ class IndexReader:
         docs = self._db.execute(page, (*values, limit, start)).fetchall()
         return [row[0] for row in docs], counts
 
-    def _chosen(self, how: Plan, more: str = "") -> tuple[str, tuple[Any, ...]]:
-        """Return the shorter of two ways: by grams, or over all narrow rows."""
-        messages, fed = self._db.execute("SELECT messages, fed FROM state").fetchone()
-        if how.match and not self._is_common(how.match, messages):
-            return _narrowed(_HIT + more, how, fed)
-        return f"{_HIT}{more} FROM message m WHERE {how.where.text}", how.where.values
+    def _walked_counts(self, how: Plan) -> Counts | None:
+        """Count by a walk over all narrow rows, or over new ones; None if grams are shorter."""
+        changes, following = self._db.execute("SELECT changes, next FROM state").fetchone()
+        known = self._walked.get(how.where, changes)
+        if known is None and not self._is_walk(how):
+            return None
+        sql, values = _walk(_HIT, how)
+        if known is None:
+            counts = self._count(sql, values)
+        else:
+            last, before = known
+            new = self._count(f"{sql} AND m.doc > ?", (*values, last))
+            counts = Counts(before.messages + new.messages, before.unread + new.unread)
+        self._walked.put(how.where, changes, following - 1, counts)
+        return counts
+
+    def _count(self, sql: str, values: tuple[Any, ...]) -> Counts:
+        count = f"SELECT count(*), coalesce(sum(NOT is_read), 0) FROM ({sql})"  # noqa: S608
+        return Counts(*self._db.execute(count, values).fetchone())
+
+    def _is_walk(self, how: Plan) -> bool:
+        """Whether a walk over all narrow rows is shorter than the way by grams."""
+        return not how.match or self._is_common(how.match, self._one("SELECT messages FROM state"))
 
     def _is_common(self, match: str, messages: int) -> bool:
         most = messages // _COMMON + _LEAST
@@ -299,10 +368,20 @@ class IndexReader:
         return int(self._db.execute(sql, values).fetchone()[0])
 
 
+_DOCS = "(SELECT rowid FROM words WHERE words MATCH ?)"
+_NEWEST = (
+    "SELECT rowid FROM words WHERE words MATCH ? AND rowid NOT IN (SELECT doc FROM gone) "
+    "ORDER BY rowid DESC LIMIT ?"
+)
 _HIT = "SELECT m.doc, m.key, m.is_read"
-_MEETS = "m.doc IN (SELECT rowid FROM words WHERE words MATCH ?)"
+_MEETS = f"m.doc IN {_DOCS}"
 # Not fed yet, or too large to be.
 _NOT_IN_WORDS = "(m.doc > ? OR m.doc IN (SELECT doc FROM large))"
+
+
+def _walk(select: str, how: Plan) -> tuple[str, tuple[Any, ...]]:
+    """Return a statement over all messages."""
+    return f"{select} FROM message m WHERE {how.where.text}", how.where.values
 
 
 def _narrowed(
