@@ -20,8 +20,12 @@ STEP_OCTETS: Final = 512  # 85 chunks of one byte, which take h11 a millisecond
 HIGH_OCTETS: Final = 32 * 1024
 LOW_OCTETS: Final = 8 * 1024
 LINGER_SECONDS: Final = 2.0
+QUIET_SECONDS: Final = 0.25
 LINGER_OCTETS: Final = 2 * 1024 * 1024
 REQUEST_COST: Final = 0.0004  # seconds that the loop is at a cheap request after it is parsed
+# Seconds that a read of what is thrown away counts for; it takes less. One connection is accepted
+# in each turn of the loop, so a hundred reads in each would keep new clients waiting for a second.
+DISCARD_COST: Final = 0.0002
 
 _READ = bytearray(READ_OCTETS)  # One for all: what is read there is copied before the next read.
 _VIEW = memoryview(_READ)
@@ -61,7 +65,8 @@ class Wire(asyncio.BufferedProtocol):
         self._is_waiting = False  # for its turn
         self._is_ending = False
         self._is_lost = False
-        self._discarded = 0
+        self._discarded = self._discarded_before = 0
+        self._linger_until = 0.0
         self._lingering: asyncio.TimerHandle | None = None
         self.cost = 0.0
         self.full_since: float | None = None  # when the peer stopped taking what is written
@@ -124,7 +129,7 @@ class Wire(asyncio.BufferedProtocol):
             self._is_waiting = False
             if not self._is_lost and not self._transport.is_closing():
                 self._transport.resume_reading()
-            return False, 0.0
+            return False, DISCARD_COST
         before = self._speaker.requests
         if self._has_work:
             piece, self._input = self._input[:STEP_OCTETS], self._input[STEP_OCTETS:]
@@ -188,19 +193,31 @@ class Wire(asyncio.BufferedProtocol):
     # --- the end
 
     def _linger(self) -> None:
-        """Say that no more comes, and read on a little: a reset would take the answer away."""
+        """Read on a little: a reset would take the answer away.
+
+        The end is said once the peer is quiet, so that one that goes on sending does not come again
+        at once.
+        """
         self._input = b""
         with contextlib.suppress(OSError, RuntimeError):  # The peer was quicker.
-            self._transport.write_eof()
             if not self._is_waiting:
                 self._transport.resume_reading()
-        self._lingering = self._loop.call_later(LINGER_SECONDS, self._lingered)
+        self._linger_until = self._loop.time() + LINGER_SECONDS
+        self._lingering = self._loop.call_later(QUIET_SECONDS, self._lingered)
 
     def _lingered(self) -> None:
+        wait = QUIET_SECONDS
         if self.unsent:  # Whether it is taken at all is the clock's business in `connection`.
-            self._lingering = self._loop.call_later(LINGER_SECONDS, self._lingered)
-        else:
+            wait = LINGER_SECONDS
+        elif self._loop.time() >= self._linger_until:
             self.abort()
+            return
+        elif self._discarded == self._discarded_before:
+            with contextlib.suppress(OSError, RuntimeError):
+                self._transport.write_eof()
+            wait = max(self._linger_until - self._loop.time(), 0)
+        self._discarded_before = self._discarded
+        self._lingering = self._loop.call_later(wait, self._lingered)
 
     def _discard(self, nbytes: int) -> None:
         """Throw away what comes too late, which takes turns too."""

@@ -37,7 +37,7 @@ class Flooded:
         self._bigs = []  # the ids of messages that large answers are made of
         for _ in range(3):
             self.honest.stock(200)
-        for path in ("/api/v1/messages?limit=1", "/metrics", "/readyz"):
+        for path in ("/api/v1/messages?limit=1", "/api/v1/search?query=x", "/metrics", "/readyz"):
             self.honest.get(path)
 
     def play(self, flood, seconds=None):

@@ -149,7 +149,7 @@ FLOODS = (
     Flood("PF-FLD-069", "P4, RFC 9110 15", "http", "unread answers", "/metrics, pipelined and not read", GET % ("/metrics", ""), (), read=0, window=4096, holds=("answers",)),
     Flood("PF-FLD-070", "P4, RFC 9110 15", "http", "slow reading", "9.6 MB, read at 300 kB/s", "", ((GET % (RAW, ""), ""),), read=30000, pause=0.1, connections=40, holds=("answers",), needs_big=True),
     Flood("PF-FLD-071", "P4, RFC 9110 9.3.5", "http", "unfinished bodies", "DELETE with a body that does not come", "x", (("DELETE /api/v1/message/none HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n", ""),), piece=1, pause=0.1, short="process"),
-    Flood("PF-FLD-072", "P4, RFC 9110 9.3.3", "http", "unfinished bodies", "a gigabyte to anywhere", "x" * 4096, ((POST % ("/livez", "Content-Length: 1000000000\r\n"), ""),), reopen=True),
+    Flood("PF-FLD-072", "P4, RFC 9110 9.3.3", "http", "unfinished bodies", "a gigabyte to anywhere", "x" * 4096, ((POST % ("/livez", "Content-Length: 1000000000\r\n"), ""),), reopen=True, short="process"),
     Flood("PF-FLD-073", "P4, RFC 9112 9.6", "http", "half-open", "the end of input inside a head", "", (("GET /livez HT", ""),), finish="half", reopen=True, pause=0.02),
     Flood("PF-FLD-074", "P4, RFC 9112 9.3", "http", "coming and going", "connect and go", "", (), finish="close", reopen=True),
     Flood("PF-FLD-075", "P4, RFC 9112 9.3", "http", "slow writing", "silent connections", "", (), connections=600),

@@ -7,6 +7,7 @@ import resource
 import pytest
 
 from prixfixe.http import uvicorn_connection as connection
+from prixfixe.http import wire as http_wire
 from prixfixe.server import descriptors
 from tests.conftest import PATIENCE, Wire, until
 
@@ -136,3 +137,37 @@ def test_all_descriptors_we_may_have_are_taken():
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+LARGE = b"POST /livez HTTP/1.1\r\nHost: x.test\r\nContent-Length: 1000000000\r\n\r\n" + b"x" * 4096
+
+
+async def refused(client):
+    await client.send(LARGE)
+    return await asyncio.wait_for(client.reader.readuntil(b"}\n"), PATIENCE)
+
+
+async def test_a_client_that_is_quiet_after_its_refusal_is_told_the_end(serve, monkeypatch):
+    monkeypatch.setattr(http_wire, "LINGER_SECONDS", 3600)
+    _running, connect = await serve()
+    client = await connect()
+    assert (await refused(client)).split()[1] == b"405"
+    assert await asyncio.wait_for(client.reader.read(), PATIENCE) == b""
+
+
+async def test_a_client_that_sends_on_after_its_refusal_is_not_told_the_end(serve, monkeypatch):
+    # Told at once, it would come again at once, and every other client would wait behind it.
+    monkeypatch.setattr(http_wire, "LINGER_SECONDS", 3600)
+    monkeypatch.setattr(http_wire, "QUIET_SECONDS", 0.2)
+    _running, connect = await serve()
+    client = await connect()
+    assert (await refused(client)).split()[1] == b"405"
+    end = asyncio.create_task(client.reader.read())
+    for _ in range(100):
+        await client.send(b"x" * 4096)
+        await asyncio.sleep(0.01)
+    assert not end.done()
+    monkeypatch.setattr(http_wire, "LINGER_OCTETS", 0)
+    with contextlib.suppress(OSError):
+        await client.send(b"x" * 4096)
+        assert await asyncio.wait_for(end, PATIENCE) == b""

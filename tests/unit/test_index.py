@@ -24,6 +24,7 @@ from prixfixe.stores.index import (
     Index,
     IndexOptions,
     SearchGivenUpError,
+    file,
     follower,
     packing,
     plan,
@@ -643,6 +644,15 @@ async def test_a_message_that_is_older_than_others_in_the_index_stands_in_its_pl
     await rig.index.ask(lambda catalog: catalog.remove([kept[1]]))
     rig.index.changed()
     assert await rig.found("same") == kept[::-1]
+
+
+def test_the_schema_comes_with_its_state():
+    # A reader may look between two transactions, and sees none of it or all.
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(file._SCHEMA)
+        assert connection.execute("SELECT messages, next, is_ordered FROM state").fetchall() == [
+            (0, 1, 1)
+        ]
 
 
 async def test_a_count_over_all_messages_goes_on_from_the_last(rig, monkeypatch):

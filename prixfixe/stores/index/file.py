@@ -88,6 +88,7 @@ CREATE TABLE state(
     cursor INTEGER NOT NULL,
     cursor_id TEXT NOT NULL
 );
+INSERT INTO state VALUES('', '', 0, 1, 0, 1, 0, -1, '');
 CREATE VIRTUAL TABLE words USING fts5(
     tokens, content='', detail=none, columnsize=0, tokenize={_QUOTED_TOKENIZER}
 );
@@ -196,8 +197,7 @@ def _prepare(connection: sqlite3.Connection, version: str, *, is_file: bool) -> 
         connection.executescript(
             f"BEGIN; {_SCHEMA} PRAGMA application_id={APPLICATION_ID}; COMMIT;"
         )
-        connection.execute("INSERT INTO state VALUES(?, '', 0, 1, 0, 1, 0, -1, '')", (version,))
-    connection.execute("UPDATE state SET boot = ?", (_boot(),))
+    connection.execute("UPDATE state SET version = ?, boot = ?", (version, _boot()))
 
 
 def _check(connection: sqlite3.Connection, version: str) -> None:
