@@ -163,6 +163,13 @@ def peers(session: nox.Session) -> None:
     session.run("pytest", "tests/conformance/test_handler.py", "-n", "auto", env=whole)
 
 
+@nox.session
+def frameworks(session: nox.Session) -> None:
+    """Run what docs/testing.md shows for Django, Flask-Mail and FastAPI-Mail."""
+    _install(session, "frameworks")
+    session.run("pytest", *_tests(session, "tests/frameworks"))
+
+
 def _play_table(session: nox.Session, *args: str) -> None:
     _pytest(session, "tests/conformance", *args)
 

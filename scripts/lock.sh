@@ -41,8 +41,8 @@ lock dev.txt 3.11 pyproject.toml --group lint --group typecheck --group test \
 lock ci.txt 3.11 --group=pyproject.toml:ci "$@"
 lock peers.txt 3.11 --group=pyproject.toml:peers --no-deps "$@"
 lock kubernetes.txt 3.11 --group=pyproject.toml:kubernetes --no-deps "$@"
-for group in bench browser fuzz release; do lock $group.txt 3.11 pyproject.toml --group $group "$@"; done
-[ -z "$check" ] || for file in image build ci dev peers kubernetes bench browser fuzz release; do
+for group in bench browser frameworks fuzz release; do lock $group.txt 3.11 pyproject.toml --group $group "$@"; done
+[ -z "$check" ] || for file in image build ci dev peers kubernetes bench browser frameworks fuzz release; do
     diff -u "requirements/$file.txt" "$work/$file.txt" >&2 || fail "$file.txt does not fit pyproject.toml: run scripts/lock.sh"
 done
 good "The locks fit pyproject.toml"

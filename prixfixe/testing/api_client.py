@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import weakref
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from prixfixe.testing.environment import TOKEN
 from prixfixe.testing.errors import KitError
 
 __all__ = ["ApiClient", "ApiError"]
@@ -31,7 +33,10 @@ class ApiClient:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             msg = f"url={url!r}: expected http://HOST:PORT, such as http://127.0.0.1:8025"
             raise KitError(msg)
+        if "@" in parts.netloc:  # A secret: the text does not repeat it.
+            raise KitError(f"the URL has a user or a password: put the token into {TOKEN} instead")
         self.url = url.rstrip("/")
+        self.token = token
         self._parts = parts
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._spare: list[HTTPConnection] = []  # open, and used by nobody
@@ -76,7 +81,7 @@ class ApiClient:
         target += f"?{urlencode(given)}" if given else ""
         status, octets = self._asked(method, target, body, seconds)
         if status >= 400:
-            raise ApiError(status, f"{method} {path}: {status}: {_reason(octets)}")
+            raise ApiError(status, f"{method} {path}: {status}: {_reason(status, octets)}")
         return octets
 
     def _asked(
@@ -133,8 +138,10 @@ def _close_all(connections: list[HTTPConnection]) -> None:
         connections.pop().close()
 
 
-def _reason(octets: bytes) -> str:
+def _reason(status: int, octets: bytes) -> str:
+    is_locked = status == HTTPStatus.UNAUTHORIZED
+    hint = f" (set {TOKEN} to the server's SMTP_HTTP_TOKEN)" if is_locked else ""
     try:
-        return str(json.loads(octets)["Error"])
+        return str(json.loads(octets)["Error"]) + hint
     except (ValueError, LookupError, TypeError):
-        return octets.decode(errors="replace").strip()[:500]
+        return octets.decode(errors="replace").strip()[:500] + hint

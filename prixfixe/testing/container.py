@@ -135,7 +135,7 @@ class PrixFixeContainer:
     @property
     def env(self) -> dict[str, str]:
         """The variables in which applications look for their mail server."""
-        return variables(Reached(self.smtp_host, self.smtp_port, self.url))
+        return variables(Reached(self.smtp_host, self.smtp_port, self.url, token=self._token))
 
     def inbox(self, name: str = "inbox") -> Inbox:
         """Return a new inbox; `name` is the local part of its address."""

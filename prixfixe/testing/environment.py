@@ -1,24 +1,36 @@
-"""The variables by which applications find their mail server."""
+"""The variables by which applications find their mail server, and tests a token."""
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 from urllib.parse import quote
 
-__all__ = ["Reached", "variables"]
+__all__ = ["TOKEN", "Reached", "token", "variables"]
+
+TOKEN = "PRIXFIXE_TOKEN"  # noqa: S105 - the name of a variable
 
 _USERS = ("SMTP_USER", "SMTP_USERNAME", "EMAIL_HOST_USER", "MAIL_USERNAME")
 _PASSWORDS = ("SMTP_PASSWORD", "EMAIL_HOST_PASSWORD", "MAIL_PASSWORD")
 
 
 class Reached(NamedTuple):
-    """Where a server is reached; `certificate` is a path, `login` a user and a password."""
+    """Where a server is reached.
+
+    `certificate` is a path, `login` a user and a password, `token` that of the API.
+    """
 
     host: str
     port: int
     url: str
     certificate: str | None = None
     login: tuple[str, str] | None = None
+    token: str | None = None
+
+
+def token() -> str | None:
+    """Return the token of a shared server's API, which the environment of the tests has."""
+    return os.environ.get(TOKEN, "").strip() or None
 
 
 def variables(reached: Reached) -> dict[str, str]:
@@ -33,6 +45,8 @@ def variables(reached: Reached) -> dict[str, str]:
         **dict.fromkeys(("SMTP_URL", "EMAIL_URL", "MAILER_DSN"), _url(reached)),
         "PRIXFIXE_URL": reached.url,
     }
+    if reached.token:
+        found[TOKEN] = reached.token
     if reached.certificate:
         found["NODE_EXTRA_CA_CERTS"] = reached.certificate
     if reached.login:

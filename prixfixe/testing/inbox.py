@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, overload
 from prixfixe.mail.folding import fold
 from prixfixe.testing.access import Access
 from prixfixe.testing.attempts import attempts
+from prixfixe.testing.environment import token
 from prixfixe.testing.errors import KitError, MailNotFoundError, UnexpectedMailError
 from prixfixe.testing.explain import Findings, explained, listed
 from prixfixe.testing.faults import Faults
@@ -36,13 +37,14 @@ class Inbox:
     """A fresh domain with one address; no other test's mail gets into it.
 
     Args:
-        server: a `Server`, a `PrixFixeContainer`, or the URL of a server's HTTP API.
+        server: a `Server`, a `PrixFixeContainer`, or the URL of a server's HTTP API. The token of
+            that API, if it has one, is the environment's `PRIXFIXE_TOKEN`.
         name: the local part of the address.
 
     """
 
     def __init__(self, server: Accessible | str, name: str = "inbox") -> None:
-        self._access = Access.of(server) if isinstance(server, str) else server.access
+        self._access = _access(server)
         self.domain = f"{secrets.token_hex(5)}.example.com"
         self.address = self.new_address(name)
         self._begin = self._access.source.now()
@@ -276,6 +278,10 @@ class Inbox:
     def _ids(self) -> list[str]:
         found = self._access.source.found(Wanted(domain=self.domain), self._begin)
         return [one.id for one in found]
+
+
+def _access(server: Accessible | str) -> Access:
+    return Access.of(server, token()) if isinstance(server, str) else server.access
 
 
 def _count(count: int | None) -> int:

@@ -23,7 +23,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         _URL,
         metavar="URL",
         help="HTTP address of a running PrixFixe that all tests share, such as "
-        "http://127.0.0.1:8025; without it, each process starts a server of its own",
+        "http://127.0.0.1:8025; without it, each process starts a server of its own. If that "
+        "server has a token, the environment variable PRIXFIXE_TOKEN tells it",
     )
     group.addoption(
         _SMTP,
@@ -38,9 +39,10 @@ def prixfixe(request: pytest.FixtureRequest) -> Iterator[Server | RemoteServer]:
     """Return an SMTP server for tests: `.smtp_host`, `.smtp_port`, `.url`, `.env`."""
     url = request.config.getoption(_URL)
     if url:
+        from prixfixe.testing.environment import token
         from prixfixe.testing.remote import RemoteServer
 
-        remote = RemoteServer(url, request.config.getoption(_SMTP))
+        remote = RemoteServer(url, request.config.getoption(_SMTP), token())
         yield remote
         remote.close()
         return

@@ -222,7 +222,14 @@ class Server:
         login = next(iter(self._users.items()), None)
         certificate = str(self.certificate) if self._tls else None
         return variables(
-            Reached(_host(bound.smtp), _port(bound.smtp), self.url, certificate, login)
+            Reached(
+                host=_host(bound.smtp),
+                port=_port(bound.smtp),
+                url=self.url,
+                certificate=certificate,
+                login=login,
+                token=self.access.api.token,
+            )
         )
 
     @property

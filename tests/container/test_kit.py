@@ -12,6 +12,7 @@ from email.message import EmailMessage
 
 import pytest
 import requests
+import yaml
 from pytest_mailpit._container import CONTAINER_ENV
 from pytest_mailpit.chaos import Chaos
 from pytest_mailpit.client import MailpitClient
@@ -23,7 +24,9 @@ from testcontainers.core.waiting_utils import wait_for_logs
 from prixfixe.testing import KitError, PrixFixeContainer
 from tests.container import engine
 from tests.container.builder import ROOT
+from tests.documents.blocks import named
 from tests.integration.mailpit_clients.table import PYTEST_MAILPIT
+from tests.support.pytest_runner import SHARED, run_tests
 
 pytestmark = [
     pytest.mark.timeout(240),  # the first one builds
@@ -62,6 +65,28 @@ def test_the_container_has_the_same_inbox(image):
         assert [one.stage for one in inbox.refused] == ["rcpt"]
         inbox.assert_none(sender="nobody@example.org")
         assert server.env["EMAIL_PORT"] == str(server.smtp_port)
+
+
+def test_the_example_of_the_document(image):
+    made = f"PrixFixeContainer({image!r}, labels={engine.labels()!r}, "
+    text = named("docs/testing.md", "container").replace("PrixFixeContainer(s", f"{made}s")
+    found = {}
+    exec(text.replace("…", "found = inbox.messages"), found)
+    assert (made in text, found["found"]) == (True, [])
+
+
+def test_tests_share_the_service_of_a_workflow(image, tmp_path):
+    """As docs/testing.md shows it for GitHub, with the ports that were free, and a token."""
+    service = yaml.safe_load(named("docs/testing.md", "github"))["services"]["mail"]
+    settings = {**service["env"], "SMTP_HTTP_TOKEN": "a-secret"}
+    with PrixFixeContainer(image, settings=settings, labels=engine.labels()) as server:
+        smtp = f"{server.smtp_host}:{server.smtp_port}"
+        shared = ("--prixfixe-url", server.url, "--prixfixe-smtp", smtp)
+        token = {"PRIXFIXE_TOKEN": server.env["PRIXFIXE_TOKEN"]}
+        code, output = run_tests(
+            tmp_path, SHARED, "-n", "4", *shared, plugins=["xdist"], environ=token
+        )
+    assert (code, "42 passed" in output) == (0, True), output
 
 
 def test_a_container_that_ends_says_why(image):

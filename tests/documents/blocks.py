@@ -22,7 +22,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["DOCUMENTS", "Block", "Step", "blocks", "inline_commands", "is_printed"]
+__all__ = ["DOCUMENTS", "Block", "Step", "blocks", "inline_commands", "is_printed", "named"]
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
@@ -33,7 +33,11 @@ DOCUMENTS = sorted(
 
 LANGUAGES = ("sh", "console", "python")
 # Names that others know a block by, `.ci/run` for one.
-NAMES = ("serve", "test", "kit")
+NAMES = (
+    *("serve", "test", "kit"),
+    *("pytest", "faults", "tls", "without pytest", "unittest", "container", "aiosmtplib"),
+    *("django", "django mailers", "django tls", "django testcase", "flask", "fastapi"),
+)
 FENCE = re.compile(
     r"^(?P<comments>(?:<!-- [^\n]* -->\n)*)```(?P<language>\w+)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
@@ -95,6 +99,13 @@ def blocks(document: str, text: str) -> list[Block]:
         for match in FENCE.finditer(text)
         if match["language"] in LANGUAGES
     ]
+
+
+def named(document: str, name: str) -> str:
+    """Return the text of the one block of a document that has `<!-- NAME -->` above its fence."""
+    found = FENCE.finditer((ROOT / document).read_text())
+    [text] = [one["text"] for one in found if f"<!-- {name} -->\n" in one["comments"]]
+    return text
 
 
 def _block(document: str, line: int, match: re.Match[str]) -> Block:

@@ -1,6 +1,5 @@
 """The helpers for Node that docs/testing.md shows, as they stand there, against a server of the kit."""
 
-import re
 import shutil
 import smtplib
 import subprocess
@@ -9,7 +8,8 @@ import threading
 import pytest
 
 from prixfixe.testing import Server
-from tests.support.script_runner import ROOT, clean_environ
+from tests.documents.blocks import named
+from tests.support.script_runner import clean_environ
 
 TEST = """
 import { newAddress, waitForMail, waitForLink, fail } from './mail.mjs'
@@ -29,12 +29,11 @@ console.log(mail.Subject, link)
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node")
-def test_the_helpers_for_node(tmp_path):
-    document = (ROOT / "docs" / "testing.md").read_text()
-    [helpers] = re.findall(r"<!-- node -->\n```js\n(.*?)```", document, re.DOTALL)
-    (tmp_path / "mail.mjs").write_text(helpers)
+@pytest.mark.parametrize("settings", [{}, {"SMTP_HTTP_TOKEN": "a-secret"}], ids=["open", "token"])
+def test_the_helpers_for_node(tmp_path, settings):
+    (tmp_path / "mail.mjs").write_text(named("docs/testing.md", "node"))
     (tmp_path / "test.mjs").write_text(TEST)
-    with Server() as server:
+    with Server(settings=settings) as server:
         environ = clean_environ() | server.env
         with subprocess.Popen(
             ["node", "test.mjs"],

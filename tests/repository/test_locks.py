@@ -50,6 +50,7 @@ GROUPS = {
     "dev.txt": ["lint", "typecheck", "test", "container", "nox"],
     "bench.txt": ["bench"],
     "browser.txt": ["browser"],
+    "frameworks.txt": ["frameworks"],
     "fuzz.txt": ["fuzz"],
     "release.txt": ["release"],
 }

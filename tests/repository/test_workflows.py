@@ -20,7 +20,7 @@ RUN = re.compile(
     r'(?:sudo --preserve-env env "PATH=\$PATH" )?nox -s ([a-z]+|\$\{\{ matrix\.session \}\})( -- .*)?'
 )
 # Not for workflows: it is part of `unit`.
-LOCAL = {"conformance", "scoreboard", "verify", "peers"}
+LOCAL = {"conformance", "scoreboard", "verify", "peers", "frameworks"}
 PINNED = re.compile(r"[\w-]+/[\w./-]+@[0-9a-f]{40}")
 
 
