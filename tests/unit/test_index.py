@@ -24,6 +24,7 @@ from prixfixe.stores.index import (
     Index,
     IndexOptions,
     SearchGivenUpError,
+    catalog,
     file,
     follower,
     packing,
@@ -588,6 +589,7 @@ def test_a_burst_after_a_quiet_time_is_busy_at_once(monkeypatch):
 
 async def test_a_page_is_the_same_from_either_end_of_the_list(rig):
     names = [await rig.keep() for _ in range(7)]
+    assert await rig.listed() == names[::-1]
     await rig.delete([names.pop(3)])
     assert await rig.listed() == names[::-1]
     with contextlib.closing(rig.index.reading()) as reader:
@@ -616,6 +618,7 @@ async def test_a_count_of_what_much_mail_has_reads_the_narrow_rows_only(rig, mon
 
 async def test_words_that_many_messages_have_are_counted_without_their_rows(rig, monkeypatch):
     monkeypatch.setattr(search, "_LEAST", 1)
+    monkeypatch.setattr(catalog.Catalog, "purge", lambda *_: 0)  # what is deleted stays in `words`
     kept = []
     for at in range(6):  # the word has a number after the second; the first two have its grams
         kept.append(await rig.keep(body=f"berries number{at}"))
@@ -641,9 +644,9 @@ async def test_a_message_that_is_older_than_others_in_the_index_stands_in_its_pl
         await rig.index.ask(lambda catalog: catalog.feed(1, lambda: True))
     assert await rig.found("same") == kept[::-1]
     # The index lost one, as after a copy that was put back, and takes it again as its last.
-    await rig.index.ask(lambda catalog: catalog.remove([kept[1]]))
+    await rig.index.ask(lambda catalog: catalog.remove([kept[0]]))
     rig.index.changed()
-    assert await rig.found("same") == kept[::-1]
+    assert await rig.found("same") == await rig.listed() == kept[::-1]
 
 
 def test_the_schema_comes_with_its_state():
