@@ -18,6 +18,7 @@ HERE = Path(__file__).parent
 STDLIB = "usr/lib/python3.13"
 WHEELS = "usr/local/lib/python3.13/dist-packages"
 PYTHON = "/usr/bin/python3.13"
+SOURCES_READ = (f"/{WHEELS}/prixfixe/", f"/{WHEELS}/anyio/")
 
 IMPORTS = (PYTHON, "-IB", "-c", (HERE / "imports.py").read_text())
 
@@ -113,21 +114,22 @@ def _compile(root: Path) -> None:
     """Compile what a server loads, once and for ever: a read-only tree's sources do not change.
 
     A library's source goes then: six megabytes that nothing reads. PrixFixe's own stays, so that a
-    traceback shows its lines. What no server loads stays as source.
+    traceback shows its lines, and anyio's, which reads itself to load less. What no server loads
+    stays as source.
     """
     sources = _output("chroot", root, *IMPORTS, "--loaded", f"/{WHEELS}/prixfixe")
     for source in sources.split():
         if "/asyncpg/" in source:  # 0.3 MB that only servers of one store would read
             continue
-        is_ours = source.startswith(f"/{WHEELS}/prixfixe/")
+        is_read = source.startswith(SOURCES_READ)
         py_compile.compile(
             f"{root}{source}",
-            cfile=None if is_ours else f"{root}{source}c",
+            cfile=None if is_read else f"{root}{source}c",
             dfile=source,
             doraise=True,
             invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
         )
-        if not is_ours:
+        if not is_read:
             Path(f"{root}{source}").unlink()
 
 
