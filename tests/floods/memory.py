@@ -7,6 +7,7 @@ __all__ = ["MIB", "allowed"]
 MIB = 1 << 20
 AT_REST = 48 * MIB  # the container's program, and SQLite's cache
 PLAIN = 256 << 10  # a connection: its input, its envelope, its output, 64 KiB each, and its objects
+LEAST = 4 * MIB  # for few connections: the allocator takes whole pieces, of 1 MiB in Python
 TLS = 512 << 10  # more for one inside TLS
 TLS_SESSIONS = 20 * MIB  # of clients that may take them up again
 SHELF = 16 * MIB  # copies of which large answers are made; and one more, while it is made
@@ -26,5 +27,5 @@ def allowed(environ, flood, at_rest):
         "tls": TLS_SESSIONS + TLS * flood.connections,
         "logins": LOGINS,
     }
-    connections = PLAIN * flood.connections
+    connections = max(LEAST, PLAIN * flood.connections)
     return max(AT_REST, at_rest) + connections + sum(parts[one] for one in flood.holds)
