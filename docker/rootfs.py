@@ -18,6 +18,7 @@ HERE = Path(__file__).parent
 STDLIB = "usr/lib/python3.13"
 WHEELS = "usr/local/lib/python3.13/dist-packages"
 PYTHON = "/usr/bin/python3.13"
+STATUS = "var/lib/dpkg/status.d"
 SOURCES_READ = (f"/{WHEELS}/prixfixe/", f"/{WHEELS}/anyio/")
 
 IMPORTS = (PYTHON, "-IB", "-c", (HERE / "imports.py").read_text())
@@ -32,7 +33,7 @@ COMMAND = f"#!{PYTHON} -IB\nimport sys\n\nfrom prixfixe.cli.start import main\n\
 
 def debian(root: Path, archives: Path) -> None:
     """Unpack Debian packages, keep their records, drop what is not needed."""
-    status = root / "var/lib/dpkg/status.d"
+    status = root / STATUS
     status.mkdir(parents=True)
     packages = sorted(archives.glob("*.deb"))
     for package in packages:
@@ -90,7 +91,7 @@ def _record(package: Path, status: Path) -> None:
 
 def _keep_sums(root: Path) -> None:
     """Keep the sums of what is left of the packages."""
-    for listing in (root / "var/lib/dpkg/status.d").glob("*.md5sums"):
+    for listing in (root / STATUS).glob("*.md5sums"):
         lines = listing.read_text().splitlines(keepends=True)
         kept = [line for line in lines if (root / line[34:-1]).exists()]
         listing.write_text("".join(kept))

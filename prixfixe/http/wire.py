@@ -23,8 +23,9 @@ LINGER_SECONDS: Final = 2.0
 QUIET_SECONDS: Final = 0.25
 LINGER_OCTETS: Final = 2 * 1024 * 1024
 REQUEST_COST: Final = 0.0004  # seconds that the loop is at a cheap request after it is parsed
-# Seconds that a read of what is thrown away counts for; it takes less. One connection is accepted
-# in each turn of the loop, so a hundred reads in each would keep new clients waiting for a second.
+# A read of bytes that are thrown away counts as so many seconds of a turn, though it takes fewer.
+# The loop accepts one connection in each of its turns. If a turn had a hundred reads, new clients
+# would wait for a second.
 DISCARD_COST: Final = 0.0002
 
 _READ = bytearray(READ_OCTETS)  # One for all: what is read there is copied before the next read.
@@ -195,8 +196,8 @@ class Wire(asyncio.BufferedProtocol):
     def _linger(self) -> None:
         """Read on a little: a reset would take the answer away.
 
-        The end is said once the peer is quiet, so that one that goes on sending does not come again
-        at once.
+        The peer is told the end once it is quiet. If it goes on sending, it is not told, so that it
+        does not come again at once.
         """
         self._input = b""
         with contextlib.suppress(OSError, RuntimeError):  # The peer was quicker.

@@ -694,7 +694,7 @@ async def test_a_count_over_all_messages_goes_on_from_the_last(rig, monkeypatch)
             assert reader.search(tagged, 0, 10)[1].messages == count
 
 
-async def test_counts_of_few_searches_are_kept():
+def test_counts_of_few_searches_are_kept():
     cache = search.CountCache()
     wheres = [search.plan(parse_query(f"to:{name}"), search.Known()).where for name in range(40)]
     for where in wheres:

@@ -24,7 +24,7 @@ class Counts(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """The counts of the documents up to one, and the changes that the index had seen."""
+    """The counts of the documents up to `last`, after so many changes of the index."""
 
     changes: int
     last: int

@@ -257,8 +257,7 @@ class IndexReader:
 
     def _doubtful(self, how: Plan) -> Hits:
         """Collect the matches among the documents of which only the text tells."""
-        text = "(SELECT packed FROM content WHERE doc = m.doc)"
-        every = f"{_HIT}, {text} FROM message m WHERE "
+        every = f"{_HIT}, {_TEXT} FROM message m WHERE "
         sql, values = f"{every}{_NOT_IN_WORDS}", [self._one("SELECT fed FROM state")]
         if how.doubtful:
             return self._collected(
@@ -330,8 +329,7 @@ class IndexReader:
     def _looked_at(self, how: Plan, fed: int) -> Hits:
         """Collect what the conditions of SQL allow, and look at the texts where it needs that."""
         looks, values = _look(how, fed)
-        text = "(SELECT packed FROM content WHERE doc = m.doc)"
-        select = f"{_HIT}, CASE WHEN {looks} THEN {text} END"
+        select = f"{_HIT}, CASE WHEN {looks} THEN {_TEXT} END"
         return self._collected(*_narrowed(select, how, fed, tuple(values)), how.holds)
 
     def _page(self, docs: Sequence[int], octets: int) -> list[Found]:
@@ -374,6 +372,7 @@ _NEWEST = (
     "ORDER BY rowid DESC LIMIT ?"
 )
 _HIT = "SELECT m.doc, m.key, m.is_read"
+_TEXT = "(SELECT packed FROM content WHERE doc = m.doc)"
 _MEETS = f"m.doc IN {_DOCS}"
 # Not fed yet, or too large to be.
 _NOT_IN_WORDS = "(m.doc > ? OR m.doc IN (SELECT doc FROM large))"
