@@ -136,8 +136,7 @@ def frame_of(page, part):
 
 def click_in_frame(page, name):
     frame_of(page, f"/view/{name}.html").wait_for_load_state()
-    box = page.locator("iframe").bounding_box()
-    page.mouse.click(box["x"] + 60, box["y"] + 60)
+    page.frame_locator("iframe").locator("a, button").click()
 
 
 def test_mail_that_is_opened_by_its_address_is_dead(served, open_page, trap):

@@ -102,6 +102,24 @@ def test_a_burst_is_listed_whole(served, open_page):
     assert subjects(page)[:1] == ["number 119"]
 
 
+def test_rows_stand_in_the_document_as_they_stand_in_sight(served, open_page):
+    def places():
+        return page.locator(".row").evaluate_all("rows => rows.map(one => Number(one.dataset.at))")
+
+    fill_list(served, 60)
+    page = open_page(served.http)
+    for number in range(60, 63):
+        page.wait_for_selector(f"text={number} messages")
+        served.send(letter(f"number {number}"))
+        page.wait_for_selector(f"{ROW} >> text=/^number {number}$/")
+        assert subjects(page)[:2] == [f"number {number}", f"number {number - 1}"]
+        assert places() == sorted(places())
+    for key, subject in (("End", "number 0"), ("Home", "number 62")):
+        page.keyboard.press(key)
+        page.wait_for_selector(f"{ROW} >> text=/^{subject}$/")
+        assert places() == sorted(places())
+
+
 # --- search
 
 

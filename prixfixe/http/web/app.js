@@ -86,7 +86,7 @@ const list = new List({
 		document.title = `${unread > 0 ? `(${number(unread)}) ` : ""}PrixFixe`;
 		$("count").replaceChildren(error ? "Search" : plural(total, query ? "result" : "message"), el("small", !error && !query && unread > 0 && `${number(unread)} unread`));
 		$("delete-found").hidden = !total || error !== "";
-		$("q").setAttribute("aria-invalid", error !== "" && query !== "");
+		$("q").ariaInvalid = error !== "" && query !== "";
 		$("none").hidden = !list.isLoaded || (total > 0 && !error);
 		$("none").setAttribute("role", error ? "alert" : "status");
 		if (!$("none").hidden) $("none").replaceChildren(...emptyWords(query, error));

@@ -206,12 +206,13 @@ export class List {
 	paintNow() {
 		const [first, last] = this.inSight();
 		const kept = new Map();
+		let above;
 		for (let at = first; at < last; at++) {
 			const one = this.items[at];
 			const key = one?.ID ?? at;
 			const row = this.elements.get(key) || (one ? this.row(one) : el("div.row.empty", { role: "presentation" }, el("div"), el("div"), el("div")));
-			this.place(row, at, one);
-			kept.set(key, row);
+			this.place(row, at, one, above);
+			kept.set(key, (above = row));
 		}
 		for (const [key, row] of this.elements) if (kept.get(key) !== row) row.remove();
 		this.elements = kept;
@@ -224,16 +225,17 @@ export class List {
 		this.filling = setTimeout(() => this.fill(), 60); // not while scrolling past
 	}
 
-	place(row, at, one) {
+	place(row, at, one, above) {
 		row.dataset.at = at;
 		row.style.top = `${at * HEIGHT}px`;
 		if (one) {
-			row.setAttribute("aria-setsize", this.total);
-			row.setAttribute("aria-posinset", at + 1);
-			row.setAttribute("aria-selected", one.ID === this.opened);
+			row.ariaSetSize = this.total;
+			row.ariaPosInSet = at + 1;
+			row.ariaSelected = one.ID === this.opened;
 			row.classList.toggle("at", at === this.at);
 		}
-		if (!row.isConnected) this.rows.append(row);
+		// A screen reader follows the document.
+		if (!row.isConnected) above ? above.after(row) : this.rows.prepend(row);
 	}
 
 	/** Fetch what is in sight and not known. */

@@ -138,7 +138,7 @@ export class Reader {
 		this.shown = name;
 		for (const tab of this.tabs.children) {
 			const isChosen = tab.id === `tab-${name}`;
-			tab.setAttribute("aria-selected", isChosen);
+			tab.ariaSelected = isChosen;
 			tab.tabIndex = isChosen ? 0 : -1;
 		}
 		this.panel.setAttribute("aria-labelledby", `tab-${name}`);
@@ -193,7 +193,7 @@ export class Reader {
 		const group = el("div.choice", { role: "group", "aria-label": name });
 		const choose = (chosen) => {
 			this.look[name] = chosen;
-			for (const each of group.children) each.setAttribute("aria-pressed", each.dataset.name === chosen);
+			for (const each of group.children) each.ariaPressed = each.dataset.name === chosen;
 			changed();
 		};
 		group.append(...Object.entries(all).map(([key, words]) => el("button", { type: "button", "data-name": key, onclick: () => choose(key) }, words)));

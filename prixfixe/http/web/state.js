@@ -27,7 +27,7 @@ export class State {
 
 	toggle(isOpen = $("state-panel").hidden) {
 		$("state-panel").hidden = !isOpen;
-		$("state").setAttribute("aria-expanded", isOpen);
+		$("state").ariaExpanded = isOpen;
 		this.paint();
 	}
 
