@@ -13,7 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from prixfixe.faults.magic import Magic
-from prixfixe.faults.rule import Action, Match, Rule, known
+from prixfixe.faults.rule import Action, Known, Match, Rule
 from prixfixe.smtp import replies
 from prixfixe.smtp.hindrance import Hindrance
 
@@ -141,7 +141,7 @@ class Faults:
 
     def _taking(self, facts: Facts) -> Iterator[Rule]:
         now = self._clock()
-        session = known(facts)
+        session = Known(facts)
         magic = self._magic.rule(session, now) if facts.recipients else None
         for rule in chain((magic,) if magic else (), self._rules.values(), self._chaotic):
             is_met = rule.expires_at > now and rule.takes(session)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from prixfixe.smtp import replies
@@ -24,7 +25,6 @@ __all__ = [
     "Match",
     "Rule",
     "is_mailbox_pattern",
-    "known",
     "read_network",
     "read_reply",
 ]
@@ -54,6 +54,7 @@ def is_mailbox_pattern(text: str) -> bool:
     return bool(at and domain) and text.isprintable() and " " not in text
 
 
+@lru_cache(maxsize=1000)
 def read_network(text: str) -> IPv4Network | IPv6Network | None:
     """Return the network that an address or a network is, or None."""
     try:
@@ -93,18 +94,24 @@ class Match(NamedTuple):
         )
 
 
-class Known(NamedTuple):
-    """What is known of a session, once for all faults: addresses, and `@` and their domains."""
+class Known:
+    """What is known of a session, once for all faults: addresses, and `@` and their domains.
 
-    facts: Facts
-    senders: frozenset[str]
-    recipients: frozenset[str]
+    A session may name a thousand recipients, so they are compared only if a fault is for some.
+    """
 
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
 
-def known(facts: Facts) -> Known:
-    """Return what all faults compare."""
-    senders = () if facts.sender is None else (facts.sender,)
-    return Known(facts, _patterns(senders), _patterns(facts.recipients))
+    @cached_property
+    def senders(self) -> frozenset[str]:
+        """The sender, in the forms that a fault may match."""
+        return _patterns(() if self.facts.sender is None else (self.facts.sender,))
+
+    @cached_property
+    def recipients(self) -> frozenset[str]:
+        """The recipients, in the forms that a fault may match."""
+        return _patterns(self.facts.recipients)
 
 
 def _patterns(addresses: tuple[str, ...]) -> frozenset[str]:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["PIECE_OCTETS", "cut", "json_pieces"]
+__all__ = ["PAGE_OCTETS", "PIECE_OCTETS", "cut", "fitting", "json_pieces", "listed"]
 
 PIECE_OCTETS = 32 * 1024
+PAGE_OCTETS = 4 * 1024 * 1024  # of records in one answer: a thousand usual ones are 0.5 MiB
 _CHARACTERS = 8 * 1024  # six bytes each in ASCII at most, twelve beyond U+FFFF
 
 
@@ -23,6 +24,24 @@ def cut(parts: Iterable[bytes]) -> Iterator[bytes]:
         view = memoryview(part)
         for start in range(0, len(view), PIECE_OCTETS):
             yield bytes(view[start : start + PIECE_OCTETS])
+
+
+def fitting(records: Iterable[Any]) -> list[bytes]:
+    """Return records as JSON, as many as one answer may hold; the first is always among them."""
+    fitting: list[bytes] = []
+    octets = 0
+    for record in records:
+        written = _dumped(record).encode("ascii")
+        octets += len(written)
+        if fitting and octets > PAGE_OCTETS:
+            break
+        fitting.append(written)
+    return fitting
+
+
+def listed(name: str, records: Iterable[bytes]) -> bytes:
+    """Return a JSON object with one list."""
+    return b'{"%b":[%b]}\n' % (name.encode("ascii"), b",".join(records))
 
 
 def json_pieces(content: Any) -> Iterator[bytes]:  # noqa: ANN401 - whatever JSON can hold

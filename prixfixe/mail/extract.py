@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from prixfixe.mail.html_text import read_html, targets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["MAX_CANDIDATES", "MAX_CODE_LENGTH", "MIN_CODE_LENGTH", "find_codes", "find_links"]
 
 MAX_CANDIDATES = 1000
 MIN_CODE_LENGTH, MAX_CODE_LENGTH = 3, 20
 _MAX_LINK = 8192  # characters
+_MAX_LINKS = 1024 * 1024  # characters of all links of a message
 _MAX_TEXT = 256 * 1024  # characters of each text that are looked at for codes
 _URL = re.compile(rf"https?://[^\s<>\"\u201c\u201d]{{1,{_MAX_LINK}}}", re.IGNORECASE)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?=\S)")
@@ -37,14 +38,24 @@ def find_links(text: str, html: str = "") -> list[str]:
     """Return the links of a message, each once: of its HTML, then those written in its texts.
 
     A link of HTML may have the scheme of an app. Punctuation behind a written link is no part of
-    it.
+    it. Links of HTML over 8192 characters are left out.
     """
-    return list(islice(dict.fromkeys(_links(text, html)), MAX_CANDIDATES))
+    return list(islice(_bounded(dict.fromkeys(_links(text, html))), MAX_CANDIDATES))
+
+
+def _bounded(links: Iterable[str]) -> Iterator[str]:
+    left = _MAX_LINKS
+    for link in links:
+        left -= len(link)
+        if left < 0:
+            return
+        yield link
 
 
 def _links(text: str, html: str) -> Iterator[str]:
     for target in targets(html):
-        if _SCHEME.match(target) and not target.lower().startswith(_NO_LINK):
+        is_link = _SCHEME.match(target) and len(target) <= _MAX_LINK
+        if is_link and not target.lower().startswith(_NO_LINK):
             yield target
     for written in (text, read_html(html).text):
         for found in _URL.finditer(written):

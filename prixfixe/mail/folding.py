@@ -23,7 +23,7 @@ def fold(text: str) -> str:
     Time is linear in the characters; no single call of the standard library takes long.
     """
     if len(text) <= _SMALL_PIECE:
-        return " ".join(_normalised(text).split())
+        return " ".join((text.lower() if text.isascii() else _normalised(text)).split())
     folded: list[str] = []
     follows_blank = True
     for piece in _pieces(text):

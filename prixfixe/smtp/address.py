@@ -16,6 +16,7 @@ __all__ = [
     "NON_ASCII",
     "PLAIN_PATH",
     "AddressError",
+    "MailboxPattern",
     "comparable",
     "is_literal",
     "parse_path",
@@ -107,8 +108,11 @@ def _check_domain(domain: str) -> None:
         return
     if _UNSAFE_SPACE.search(domain):
         raise AddressError("white space in a domain")
-    if sum(_label_octets(label) + 1 for label in domain.split(".")) - 1 > MAX_DOMAIN_OCTETS:
-        raise AddressError("domain too long")
+    octets = -1
+    for label in domain.split("."):
+        octets += _label_octets(label) + 1
+        if octets > MAX_DOMAIN_OCTETS:
+            raise AddressError("domain too long")
 
 
 def _label_octets(label: str) -> int:
@@ -140,12 +144,66 @@ def comparable(address: str) -> str:
     """
     if address.isascii() and not address.startswith('"'):
         return address.lower()
-    folded = normalize("NFC", normalize("NFC", address).lower())
-    local, at, domain = folded.rpartition("@")
-    if local.startswith('"'):
-        local = _PAIR.sub(r"\1", local[1:-1])
+    local, at, domain = _parts(address)
     return local + at + ".".join(map(_a_label, domain.split(".")))
 
 
+def _parts(address: str) -> tuple[str, str, str]:
+    """Return local part, `@` and domain as they are compared, the domain with its U-labels."""
+    if address.isascii() and not address.startswith('"'):
+        return address.lower().rpartition("@")
+    local, at, domain = normalize("NFC", normalize("NFC", address).lower()).rpartition("@")
+    if local.startswith('"'):
+        local = _PAIR.sub(r"\1", local[1:-1])
+    return local, at, domain
+
+
 def _a_label(label: str) -> str:
-    return label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii")
+    """Return the A-label of a label, and one of ASCII or of too many characters as it is.
+
+    An A-label has a byte for each character and more, and encoding takes quadratic time.
+    """
+    if label.isascii() or len(label) > MAX_LABEL_OCTETS:
+        return label
+    return "xn--" + _punycode(label)
+
+
+def _punycode(label: str) -> str:
+    return label.encode("punycode").decode("ascii")
+
+
+def _u_label(label: str) -> str | None:
+    """Return the text that is encoded as this A-label, or None if there is none."""
+    if len(label) > MAX_LABEL_OCTETS:
+        return None
+    try:
+        text = label.removeprefix("xn--").encode("ascii").decode("punycode")
+    except UnicodeError:
+        return None
+    return text if _a_label(text) == label else None
+
+
+class MailboxPattern:
+    """An address, or `@` and a domain, to compare with many accepted mailboxes.
+
+    An address matches if its `comparable` form is the pattern's, or ends with it. No address is
+    encoded: the pattern is decoded instead, once.
+    """
+
+    __slots__ = ("_domain", "_forms", "_local")
+
+    def __init__(self, text: str) -> None:
+        local, at, self._domain = comparable(text).rpartition("@")
+        self._local: str | None = None if at and not local else local
+        self._forms = [(one, _u_label(one)) for one in self._domain.split(".")]
+
+    def matches(self, address: str) -> bool:
+        """Whether an address is that mailbox, or one of that domain."""
+        local, _, domain = _parts(address)
+        return (self._local is None or local == self._local) and self._is_domain(domain)
+
+    def _is_domain(self, domain: str) -> bool:
+        if domain.isascii():
+            return domain == self._domain
+        labels = domain.split(".")
+        return len(labels) == len(self._forms) and all(map(tuple.__contains__, self._forms, labels))

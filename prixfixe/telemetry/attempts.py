@@ -6,21 +6,32 @@ The number, the age and the size of the attempts are bounded. Everything runs in
 from __future__ import annotations
 
 from collections import deque
+from sys import getsizeof
 from typing import TYPE_CHECKING, NamedTuple
 
-from prixfixe.smtp.address import comparable
+from prixfixe.smtp.address import MailboxPattern
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from prixfixe.smtp.transcript import Transcript
 
-__all__ = ["MAX_AGE_SECONDS", "MAX_ATTEMPTS", "Attempt", "Attempts", "Tried"]
+__all__ = [
+    "MAX_AGE_SECONDS",
+    "MAX_ATTEMPTS",
+    "MAX_OCTETS",
+    "Attempt",
+    "Attempts",
+    "Tried",
+    "newest_first",
+]
 
 MAX_ATTEMPTS = 1000
+MAX_OCTETS = 8 * 1024 * 1024  # of memory for all attempts, without their transcripts
 MAX_AGE_SECONDS = 3600.0
 MAX_RECIPIENTS = 20  # of one attempt that are kept
 MAX_CHARACTERS = 320  # of one address, and of a name in HELO
+_OBJECT_OCTETS = 512  # of an attempt without its texts
 
 
 class Tried(NamedTuple):
@@ -48,18 +59,11 @@ class Attempt(NamedTuple):
     named: int
     transcript: Transcript | None
 
-    def names(self, pattern: str) -> bool:
-        """Whether it names a recipient: an address, or `@` and a domain."""
-        return any(_is_mailbox(pattern, one) for one in self.tried.recipients)
-
-    def is_from(self, pattern: str) -> bool:
-        """Whether this is its sender: an address, `@` and a domain, or "" for a bounce."""
-        return _is_mailbox(pattern, self.tried.sender)
-
-
-def _is_mailbox(pattern: str, address: str) -> bool:
-    wanted, given = comparable(pattern), comparable(address)
-    return wanted == given or (wanted.startswith("@") and given.rpartition("@")[2] == wanted[1:])
+    @property
+    def octets(self) -> int:
+        """About how many bytes of memory it takes without its transcript."""
+        texts = (self.id, self.session, self.peer, self.helo, self.tried.sender, self.tried.reply)
+        return _OBJECT_OCTETS + sum(map(getsizeof, (*texts, *self.tried.recipients)))
 
 
 class Attempts:
@@ -67,12 +71,13 @@ class Attempts:
 
     def __init__(self, ids: Callable[[], tuple[str, float]]) -> None:
         self._ids = ids
-        self._kept: deque[Attempt] = deque(maxlen=MAX_ATTEMPTS)
+        self._kept: deque[Attempt] = deque()
+        self._octets = 0
 
     def add(
         self, tried: Tried, session: str, peer: str, helo: str, transcript: Transcript | None
     ) -> None:
-        """Remember an attempt; the oldest goes beyond the bound."""
+        """Remember an attempt; the oldest ones go beyond the bounds."""
         name, now = self._ids()
         short = tried._replace(
             sender=tried.sender[:MAX_CHARACTERS],
@@ -80,28 +85,44 @@ class Attempts:
         )
         named = len(tried.recipients)
         helo = helo[:MAX_CHARACTERS]
-        self._kept.append(Attempt(name, now, session, peer, helo, short, named, transcript))
+        attempt = Attempt(name, now, session, peer, helo, short, named, transcript)
+        self._kept.append(attempt)
+        self._octets += attempt.octets
+        while len(self._kept) > MAX_ATTEMPTS or self._octets > MAX_OCTETS:
+            self._forget_oldest()
 
-    def found(
-        self,
-        *,
-        to: str | None = None,
-        sender: str | None = None,
-        since: tuple[float, str] | None = None,
-        limit: int = MAX_ATTEMPTS,
-    ) -> list[Attempt]:
-        """Return the newest `limit` that match, oldest first; `since` is a time and an id."""
+    def _forget_oldest(self) -> None:
+        self._octets -= self._kept.popleft().octets
+
+    def recent(self) -> list[Attempt]:
+        """Return what is remembered, oldest first."""
         oldest = self._ids()[1] - MAX_AGE_SECONDS
         while self._kept and self._kept[0].at < oldest:
-            self._kept.popleft()
-        found = [
-            one
-            for one in self._kept
-            if (to is None or one.names(to))
-            and (sender is None or one.is_from(sender))
+            self._forget_oldest()
+        return list(self._kept)
+
+
+def newest_first(
+    attempts: Iterable[Attempt],
+    *,
+    to: str | None = None,
+    sender: str | None = None,
+    since: tuple[float, str] | None = None,
+) -> Iterator[Attempt]:
+    """Yield those that match, newest first; any thread may ask.
+
+    `to` and `sender` are an address, or `@` and a domain; a bounce has the sender "". `since` is a
+    time in seconds and an id.
+    """
+    names = None if to is None else MailboxPattern(to).matches
+    is_sender = None if sender is None else MailboxPattern(sender).matches
+    for one in reversed([*attempts]):
+        if (
+            (names is None or any(map(names, one.tried.recipients)))
+            and (is_sender is None or is_sender(one.tried.sender))
             and (since is None or _is_after(one, since))
-        ]
-        return found[len(found) - limit :] if len(found) > limit else found
+        ):
+            yield one
 
 
 def _is_after(attempt: Attempt, since: tuple[float, str]) -> bool:

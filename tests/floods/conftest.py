@@ -11,7 +11,7 @@ from docker.types import Ulimit
 from tests.container.builder import ROOT
 from tests.floods import table
 from tests.floods.play import Flooded, judge
-from tests.floods.servers import TLS_PORT, Contained, ServerProcess, environ_of, secrets
+from tests.floods.servers import SPECIAL, TLS_PORT, Contained, ServerProcess, environ_of, secrets
 from tests.load.composed import limits
 
 pytest_plugins = ["tests.container.plugin"]
@@ -65,18 +65,22 @@ class Servers:
 
     def of(self, port):
         """Return what takes the floods of a port."""
-        is_proxied = port == "proxy"
-        if is_proxied not in self._flooded:
-            self._flooded[is_proxied] = Flooded(self._start(port), is_proxied=is_proxied)
-        return self._flooded[is_proxied]
+        key = _settings(port)
+        if key not in self._flooded:
+            self._flooded[key] = Flooded(self._start(port), is_proxied=port == "proxy")
+        return self._flooded[key]
 
     def drop(self, port):
         """Use the server of a port no more."""
-        self._flooded.pop(port == "proxy").server.stop()
+        self._flooded.pop(_settings(port)).server.stop()
 
     def close(self):
         for one in self._flooded.values():
             one.server.stop()
+
+
+def _settings(port):
+    return tuple(sorted(SPECIAL.get(port, {}).items()))
 
 
 @pytest.fixture(scope="module")

@@ -74,6 +74,15 @@ class Honest:
         self._visit(Waits(), octets)
         return list(self.acknowledged)[-1]
 
+    def fill_attempts(self, commands, count):
+        """Break off so many transactions, each after these commands and a transcript's lines."""
+        said = b"EHLO flood.test\r\n" + commands.encode("latin-1")
+        for _ in range(count):
+            with socket.create_connection(self._smtp, ANSWER_SECONDS) as wire:
+                wire.sendall(said + b"NOOP\r\n" * 30 + b"QUIT\r\n")
+                while wire.recv(65536):
+                    pass
+
     # --- HTTP
 
     def ask_livez(self, waits):

@@ -11,6 +11,7 @@ LEAST = 4 * MIB  # for few connections: the allocator takes whole pieces, of 1 M
 TLS = 512 << 10  # more for one inside TLS
 TLS_SESSIONS = 20 * MIB  # of clients that may take them up again
 SHELF = 16 * MIB  # copies of which large answers are made; and one more, while it is made
+ATTEMPTS = 33 * MIB  # that are remembered, with their transcripts
 LOGINS = 32 * MIB  # passwords being checked: scrypt takes 16 MiB, and two are checked at a time
 
 
@@ -26,6 +27,7 @@ def allowed(environ, flood, at_rest):
         "answers": SHELF + 2 * settings.max_message_size,
         "tls": TLS_SESSIONS + TLS * flood.connections,
         "logins": LOGINS,
+        "attempts": ATTEMPTS,
     }
     connections = max(LEAST, PLAIN * flood.connections)
     return max(AT_REST, at_rest) + connections + sum(parts[one] for one in flood.holds)

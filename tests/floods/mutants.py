@@ -102,6 +102,18 @@ from prixfixe.http.wire import Wire
 Wire.pause_writing = lambda self: None
 """,
     ),
+    "attempts on the loop": Mutant(
+        "all attempts are looked through where everybody waits",
+        ("PF-FLD-093", "PF-FLD-095"),
+        "was answered after|timed out",
+        """
+from starlette.responses import Response
+from prixfixe.http.api import routes
+async def made(self, request, make, status=200):
+    return Response(make(), status)
+routes.Api.made_json = made
+""",
+    ),
     "loses every fifth message": Mutant(
         "what is acknowledged during a flood is not kept",
         ("PF-FLD-001",),

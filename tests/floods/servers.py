@@ -20,7 +20,7 @@ from tests.floods.honest import run_delay
 from tests.floods.table import PASSWORD, USER
 from tests.load import vitals
 
-__all__ = ["ENVIRON", "PROXIED", "Contained", "ServerProcess", "environ_of", "secrets"]
+__all__ = ["ENVIRON", "SPECIAL", "Contained", "ServerProcess", "environ_of", "secrets"]
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 30.0
@@ -29,7 +29,12 @@ TLS_PORT = 2465
 INNER = {"smtp": 2525, "smtps": TLS_PORT, "http": 8025}
 # Every port is open and every verb there is, as many deployments have it; limits are the defaults.
 ENVIRON = {"SMTP_TLS_CERT": "self-signed", "SMTP_AUTH": "optional", "SMTP_AUTH_INSECURE": "true"}
-PROXIED = {"SMTP_PROXY_PROTOCOL": "0.0.0.0/0,::/0"}
+# Ports whose server has more settings, and these.
+SPECIAL = {
+    "proxy": {"SMTP_PROXY_PROTOCOL": "0.0.0.0/0,::/0"},
+    "faults": {"SMTP_FAULTS": "true"},
+    "faults-http": {"SMTP_FAULTS": "true"},
+}
 MAIN = "import sys\n{code}\nfrom prixfixe.cli.main import main\nsys.exit(main(['serve']))\n"
 
 
@@ -46,7 +51,7 @@ def secrets(folder):
 
 def environ_of(port, users):
     """Return the settings of the server whose port is flooded."""
-    return {**ENVIRON, "SMTP_AUTH_USERS": str(users), **(PROXIED if port == "proxy" else {})}
+    return {**ENVIRON, "SMTP_AUTH_USERS": str(users), **SPECIAL.get(port, {})}
 
 
 class ServerProcess:

@@ -15,7 +15,7 @@ BIG_OCTETS = 9_600_000  # of the messages that large answers are made of
 BIGS = 12  # so many of them: one copy may serve all who read the same
 CROWD = 95  # of the 100 connections that compose's defaults allow
 USER, PASSWORD = "alice@example.com", "correct horse"
-PORTS = ("smtp", "starttls", "smtps", "proxy", "http")
+PORTS = ("smtp", "starttls", "smtps", "proxy", "faults", "http", "faults-http")
 KINDS = (
     *("cheap commands", "dear commands", "lines", "logins", "TLS records", "half handshakes"),
     *("half PROXY headers", "heads", "chunks", "header octets", "pipelining", "unread answers"),
@@ -55,6 +55,7 @@ class Flood(NamedTuple):
     seconds: float = 4.0
     short: str = ""  # "process", or "both" for the container too, where the default run plays it
     needs_big: bool = False
+    needs_attempts: bool = False
 
     @property
     def is_tls(self):
@@ -96,6 +97,14 @@ CHUNKED = POST % ("/api/v1/messages", "Transfer-Encoding: chunked\r\n")
 DELETED = CHUNKED.replace("POST", "DELETE")
 RAW = f"/api/v1/message/{BIG}/raw"
 MANY = "".join(ORCPT % number for number in range(50))
+# Text in UTF-8, its octets in Latin-1. One character of four octets makes all of a text as wide.
+UTF8 = ("MAIL FROM:<a@flood.test> SMTPUTF8\r\n", "250 ")
+WIDE = "\xf0\x9f\x93\xa7" + "x" * 300
+WIDE_RCPTS = ("".join(f"RCPT TO:<{WIDE}{one}@flood.test>\r\n" for one in range(20)), "250 ")
+U_LABEL = "".join(chr(0x4E00 + 7 * one) for one in range(20))
+U_RCPT = "RCPT TO:<b@" + f"{U_LABEL}.{U_LABEL}.{U_LABEL}>\r\n".encode().decode("latin-1")
+U_RCPTS = UTF8[0] + U_RCPT * 100 + "DATA\r\n.\r\n"
+LONG_LABEL = "".join(chr(0x4E00 + 7 * one) for one in range(300)).encode().decode("latin-1")
 
 # Sources: P1 and P4 are the README's promises, the others are sections of RFCs.
 FLOODS = (
@@ -119,6 +128,7 @@ FLOODS = (
     Flood("PF-FLD-018", "P4, RFC 5321 4.5.2", "smtp", "lines", "DATA of lines of one dot more", "..\r\n", IN_DATA, octets=9_000_000, holds=("mail",), reopen=True),
     Flood("PF-FLD-019", "P4, RFC 5321 2.3.8", "smtp", "lines", "DATA of bare line ends", "\n\r", IN_DATA, octets=9_000_000, holds=("mail",)),
     Flood("PF-FLD-020", "P4, RFC 2920 3.1", "smtp", "pipelining", "whole messages in one write", "MAIL FROM:<a@flood.test>\r\nRCPT TO:<b@flood.test>\r\nDATA\r\nx\r\n.\r\n", SAID, connections=20, holds=("mail",)),
+    Flood("PF-FLD-021", "P4, RFC 5890 2.3.2.1", "smtp", "dear commands", "RCPT with a label of 300 characters", f"RCPT TO:<b@{LONG_LABEL}>\r\n", (*SAID, UTF8), reopen=True, short="process"),
     Flood("PF-FLD-030", "P4, RFC 3207 4", "starttls", "cheap commands", "NOOP inside TLS", "NOOP\r\n", SECURED, holds=("tls",), short="process"),
     Flood("PF-FLD-031", "P4, RFC 8446 5.1", "starttls", "TLS records", "NOOP in records of one octet", "NOOP\r\n", SECURED, piece=1, holds=("tls",)),
     Flood("PF-FLD-032", "P4, RFC 3207 4", "starttls", "half handshakes", "half a ClientHello after STARTTLS", "", (*SAID, ("STARTTLS\r\n", "220 "), (HELLO[:100], "")), holds=("tls",)),
@@ -158,4 +168,12 @@ FLOODS = (
     Flood("PF-FLD-078", "P4, RFC 9112 7.1", "http", "chunks", "chunks of one octet, to a method that reads them", "1\r\nx\r\n", ((DELETED, ""),), connections=40, reopen=True),
     Flood("PF-FLD-079", "P4, RFC 9110 9.3.3", "http", "unfinished bodies", "a megabyte of mail to send, without an end", "x" * 4096, ((POST % ("/api/v1/send", "Content-Length: 1000000\r\n"), ""),), connections=100, octets=999_000, seconds=8.0),
     Flood("PF-FLD-080", "P4, RFC 9110 9.3.5", "http", "dear commands", "a megabyte of ids to delete, again and again", '["x"]' + " " * 4096, ((POST.replace("POST", "DELETE") % ("/api/v1/messages", "Content-Length: 1000000\r\n"), ""),), connections=100, octets=1_000_000, reopen=True),
+    Flood("PF-FLD-090", "P4, RFC 2920 3.1", "faults", "cheap commands", "NOOP, each in a transcript", "NOOP\r\n", SAID, holds=("attempts",), short="process"),
+    Flood("PF-FLD-091", "P4, RFC 5321 4.1.1.10", "faults", "coming and going", "20 long recipients, then no more", "", (*SAID, UTF8, WIDE_RCPTS), finish="close", reopen=True, holds=("attempts",), short="process"),
+    Flood("PF-FLD-092", "P4, RFC 5321 4.1.1.3", "faults", "dear commands", "RCPT that is refused and remembered", f"RCPT TO:<{WIDE}@>\r\n", (*SAID, UTF8), reopen=True, holds=("attempts",)),
+    Flood("PF-FLD-097", "P4, RFC 6531 3.3", "faults", "dear commands", "mail to 100 recipients in UTF-8", U_RCPTS, SAID, reopen=True, holds=("attempts", "mail")),
+    Flood("PF-FLD-093", "P4, RFC 9110 9.3.1", "faults-http", "dear answers", "all attempts, again and again", GET % ("/api/v1/attempts", ""), (), connections=20, holds=("answers",), short="process", needs_attempts=True),
+    Flood("PF-FLD-094", "P4, RFC 9110 9.3.1", "faults-http", "dear answers", "attempts of a name in UTF-8", GET % ("/api/v1/attempts?to=@%E4%B8%80.test", ""), (), holds=("answers",), needs_attempts=True),
+    Flood("PF-FLD-095", "P4, RFC 9110 9.3.1", "faults-http", "dear answers", "waits that are over at once", GET % ("/api/v1/wait?query=to:nobody&timeout=0", ""), (), holds=("answers",), short="process", needs_attempts=True),
+    Flood("PF-FLD-096", "P4, RFC 9110 15", "faults-http", "unread answers", "all attempts, not read", GET % ("/api/v1/attempts", ""), (), read=0, window=4096, holds=("answers",), needs_attempts=True),
 )  # fmt: skip

@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prixfixe.smtp.address import PLAIN_PATH, AddressError, _parse_full, is_literal, parse_path
+from prixfixe.smtp import address as address_module
+from prixfixe.smtp.address import (
+    PLAIN_PATH,
+    AddressError,
+    MailboxPattern,
+    _parse_full,
+    comparable,
+    is_literal,
+    parse_path,
+)
 
 GOOD = {
     "plain": "a@b.test",
@@ -128,3 +137,42 @@ def test_the_short_cut_takes_only_what_the_grammar_takes(mailbox):
         return
     assert plain is not None
     assert (plain[1], "") == full
+
+
+# --- many addresses against one
+
+PARTS = st.lists(
+    st.sampled_from(
+        ["x", "X", "ä", "Ä", "a\u0308", "xn--4ca", "XN--4CA", "xn--", "xn--a-", "straße", "ß"]
+    ),
+    min_size=1,
+    max_size=2,
+).map(".".join)
+LOCALS = st.sampled_from(["a", "A", '"a"', '"a\\b"', "ä", '"ä"', '"a@b"', "a\u0308"])
+
+
+@given(local=LOCALS, domain=PARTS, wanted=st.tuples(st.sampled_from(["", "a", "ä", '"A"']), PARTS))
+def test_a_pattern_matches_what_compares_as_equal(local, domain, wanted):
+    address, pattern = f"{local}@{domain}", "@".join(wanted)
+    given_form, wanted_form = comparable(address), comparable(pattern)
+    is_equal = given_form == wanted_form
+    is_in = wanted_form.startswith("@") and given_form.rpartition("@")[2] == wanted_form[1:]
+    assert MailboxPattern(pattern).matches(address) == (is_equal or is_in)
+
+
+def test_a_pattern_of_nobody_matches_the_sender_of_a_bounce():
+    assert MailboxPattern("").matches("")
+    assert not MailboxPattern("").matches("a@x.test")
+    assert not MailboxPattern("@x.test").matches("")
+
+
+def test_a_label_that_is_too_long_is_not_encoded(monkeypatch):
+    """Encoding takes quadratic time: 8 ms for 300 characters, 40 ms for 700."""
+    encoded = []
+    monkeypatch.setattr(address_module, "_punycode", encoded.append)
+    label = "".join(chr(0x4E00 + 7 * number) for number in range(300))
+    with pytest.raises(AddressError, match="label too long"):
+        parse_path(f"<a@{label}.test>")
+    assert comparable(f"a@{label}.test") == f"a@{label}.test"
+    assert not MailboxPattern(f"@{label}.test").matches("a@x.test")
+    assert encoded == []

@@ -1,10 +1,22 @@
 """What clients tried in vain: remembered, bounded, told by the API and by a wait that ends."""
 
+import json
+import tracemalloc
+
 import pytest
 
+from prixfixe.http import pieces
+from prixfixe.http.api.attempts import attempt_record
 from prixfixe.smtp.transcript import MAX_LINES, Transcript
 from prixfixe.stores.base import StoreError
-from prixfixe.telemetry.attempts import MAX_AGE_SECONDS, MAX_ATTEMPTS, Attempts, Tried
+from prixfixe.telemetry.attempts import (
+    MAX_AGE_SECONDS,
+    MAX_ATTEMPTS,
+    MAX_OCTETS,
+    Attempts,
+    Tried,
+    newest_first,
+)
 from tests.conftest import until
 from tests.unit.test_auth import cheap_hash
 from tests.unit.test_connection import START, GatedStore
@@ -235,6 +247,28 @@ def test_a_transcript_is_bounded():
     assert lines[-1].endswith("x…")
 
 
+def test_a_transcript_is_cut_between_characters():
+    transcript = Transcript()
+    for blanks in range(4):
+        transcript.heard(b" " * blanks + "\U0001f4e7".encode() * 100)
+    shown = [line.removeprefix("C: ").strip(" ") for line in transcript.lines()]
+    assert shown == ["\U0001f4e7" * 50 + "…"] + ["\U0001f4e7" * 49 + "…"] * 3
+    transcript.heard(b"\xff\x07\xf0\x9f")
+    assert transcript.lines()[-1] == "C: \ufffd\ufffd\ufffd"
+
+
+def test_a_transcript_takes_no_more_memory_for_wide_characters():
+    transcript = Transcript()
+    line = "\U0001f4e7".encode() + b"x" * 500
+    tracemalloc.start()
+    try:
+        for _ in range(MAX_LINES):
+            transcript.heard(line)
+        assert tracemalloc.get_traced_memory()[0] < MAX_LINES * 256
+    finally:
+        tracemalloc.stop()
+
+
 # --- finding them
 
 
@@ -265,14 +299,43 @@ async def test_attempts_are_bounded():
     attempts = Attempts(lambda: (f"{next(made):028x}", now))
     long = [f"{number}{'x' * 1000}@y.test" for number in range(1000)]
     for _ in range(MAX_ATTEMPTS + 10):
-        attempts.add(Tried("rcpt", "a" * 5000, long), "s", "p", "h" * 5000, None)
-    found = attempts.found()
-    assert len(found) == MAX_ATTEMPTS
-    assert found[0].named == 1000
-    assert len(found[0].tried.recipients) == 20
-    assert max(map(len, (*found[0].tried.recipients, found[0].tried.sender, found[0].helo))) == 320
+        attempts.add(Tried("rcpt", "a"), "s", "p", "h", None)
+    assert len(attempts.recent()) == MAX_ATTEMPTS
+    attempts.add(Tried("rcpt", "a" * 5000, long), "s", "p", "h" * 5000, None)
+    last = attempts.recent()[-1]
+    assert last.named == 1000
+    assert len(last.tried.recipients) == 20
+    assert max(map(len, (*last.tried.recipients, last.tried.sender, last.helo))) == 320
     now += MAX_AGE_SECONDS + 1
-    assert attempts.found() == []
+    assert attempts.recent() == []
+
+
+@pytest.mark.parametrize("first", ["x", "\xff", "\u4e00", "\U0001f4e7"])
+def test_attempts_are_bounded_in_memory(first):
+    made = iter(range(10**9))
+    attempts = Attempts(lambda: (f"{next(made):028x}", 1000.0))
+    tracemalloc.start()
+    try:
+        for _ in range(MAX_ATTEMPTS):
+            names = [f"{first}{'x' * 300}{number:019d}" for number in range(20)]
+            attempts.add(Tried("rcpt", names[0] + "s", names), "s" * 16, "p" * 20, "h" * 300, None)
+        assert tracemalloc.get_traced_memory()[0] <= MAX_OCTETS * 1.05
+        assert len(attempts.recent()) > 200
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_answer_holds_the_newest_attempts_that_fit(monkeypatch):
+    monkeypatch.setattr(pieces, "PAGE_OCTETS", 1500)
+    made = iter(range(10**9))
+    attempts = Attempts(lambda: (f"{next(made):028x}", 1000.0))
+    for number in range(20):
+        attempts.add(Tried("mail", f"a{number}@x.test"), "s", "p", "h", None)
+    newest = newest_first(attempts.recent())
+    found = json.loads(pieces.listed("attempts", pieces.fitting(map(attempt_record, newest))))
+    shown = [one["From"] for one in found["attempts"]]
+    assert 3 < len(shown) < 10
+    assert shown == [f"a{19 - at}@x.test" for at in range(len(shown))]
 
 
 async def test_a_wait_in_vain_tells_what_was_refused(serve, client):

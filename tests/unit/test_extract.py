@@ -116,3 +116,14 @@ def test_any_text_is_taken(octets):
     text = octets * 20_000
     assert len(find_links(text, text)) <= MAX_CANDIDATES
     assert len(find_codes(text, text, text)) <= MAX_CANDIDATES
+
+
+def test_links_are_bounded():
+    long = "https://x.test/" + "é" * 8192
+    assert find_links("", f'<a href="{long}">x</a><a href="https://x.test/">y</a>') == [
+        "https://x.test/"
+    ]
+    many = " ".join(f"https://x.test/{number}{'é' * 8000}" for number in range(500))
+    found = find_links(many)
+    assert 100 < len(found) < 140
+    assert sum(map(len, found)) <= 1024 * 1024

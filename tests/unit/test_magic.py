@@ -6,7 +6,7 @@ import time
 import pytest
 
 from prixfixe.faults.magic import MAX_ADDRESSES, MEMORY_SECONDS, Magic
-from prixfixe.faults.rule import known
+from prixfixe.faults.rule import Known
 from prixfixe.smtp.hindrance import Facts
 from tests.conftest import until
 
@@ -70,7 +70,7 @@ async def test_addresses_refuse(serve):
 def test_other_addresses_are_none(name):
     for stage in ("rcpt", "data", "eod"):
         facts = Facts(stage, "192.0.2.1:1", "c", "a@x.test", (f"{name}@y.test",))
-        assert Magic().rule(known(facts), 0.0) is None
+        assert Magic().rule(Known(facts), 0.0) is None
 
 
 async def test_without_the_setting_an_address_is_an_address(serve):
@@ -113,7 +113,7 @@ def test_addresses_that_are_remembered_are_bounded():
     magic = Magic()
 
     def hit(name, now=0.0):
-        rule = magic.rule(known(Facts("rcpt", "p", "c", "a@x", (f"{name}@y.test",))), now)
+        rule = magic.rule(Known(Facts("rcpt", "p", "c", "a@x", (f"{name}@y.test",))), now)
         if rule is not None:
             rule.hits += 1
         return rule is not None

@@ -1,9 +1,12 @@
 """Waits for a link, for a code, and for nothing, over real sockets."""
 
 import asyncio
+import time
 
 import pytest
 
+from prixfixe.http import pieces
+from prixfixe.http.api import waits
 from tests.conftest import PATIENCE, until
 from tests.unit.test_connection import START, GatedStore
 from tests.unit.test_http import deliver
@@ -178,3 +181,46 @@ async def test_without_a_recipient_every_transaction_counts(serve, client):
     wire = await running.say_hello()
     await wire.ask(b"MAIL FROM:<z@x.test>\r\nRCPT TO:<z@y.test>\r\n", 2)
     assert (await client.get(url, params=asked)).status_code == 408
+
+
+async def test_candidates_that_will_not_do_are_bounded(serve, client):
+    running = await serve()
+    links = "\r\n".join(f"https://x.test/{number}/{'é' * 900}" for number in range(900))
+    body = f"Content-Type: text/plain; charset=utf-8\r\n\r\n{links}\r\n".encode()
+    for _ in range(3):
+        await deliver(running, body)
+    answer = await get(client, running, "link", contains="nothing", timeout=0)
+    assert answer.status_code == 408
+    found = answer.json()["Candidates"]
+    assert len(found) > 900
+    assert sum(map(len, found)) <= waits.MAX_CHARACTERS
+
+
+async def test_sessions_are_looked_at_once_for_all_who_wait():
+    looked = []
+    looks = waits._Looks(lambda: looked.append(len(looked)) or [])
+    assert await asyncio.gather(*(looks.next() for _ in range(50))) == [[]] * 50
+    assert len(looked) == 1
+    assert await looks.next() == []
+    assert len(looked) == 2
+
+
+async def test_a_dear_look_is_followed_by_a_pause():
+    """Many recipients take long to look at; the loop has time for others in between."""
+    looks = waits._Looks(lambda: time.sleep(0.05) or [])
+    await looks.next()
+    later = asyncio.ensure_future(looks.next())
+    await asyncio.sleep(0.05)  # ten times as long is the pause
+    assert not later.done()
+    assert await later == []
+
+
+async def test_sessions_are_told_as_far_as_they_fit(serve, client, monkeypatch):
+    running = await serve()
+    wires = [await running.say_hello() for _ in range(8)]
+    for wire in wires:
+        await wire.ask(b"MAIL FROM:<z@x.test>\r\nRCPT TO:<z@y.test>\r\n", 2)
+    url = f"{running.http}/api/v1/sessions"
+    assert len((await client.get(url)).json()["sessions"]) == 8
+    monkeypatch.setattr(pieces, "PAGE_OCTETS", 500)
+    assert 1 < len((await client.get(url)).json()["sessions"]) < 6

@@ -1,22 +1,30 @@
-"""The path of attempts: what was refused or broken off, and what was said in that session."""
+"""The path of attempts: what was refused or broken off, and what was said in that session.
+
+Looking through all attempts takes time, so it is done in a thread.
+"""
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from prixfixe.http.api.mailpit import shown_time
 from prixfixe.http.api.wait_condition import time_of
-from prixfixe.http.responses import Json, only, whole
+from prixfixe.http.pieces import fitting, listed
+from prixfixe.http.responses import only, whole
 from prixfixe.mail.folding import fold
-from prixfixe.telemetry.attempts import MAX_ATTEMPTS
+from prixfixe.telemetry.attempts import MAX_ATTEMPTS, newest_first
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from prixfixe.http.api.routes import Api
     from prixfixe.http.api.wait_condition import WaitCondition
     from prixfixe.http.context import HttpContext
-    from prixfixe.telemetry.attempts import Attempt, Attempts
+    from prixfixe.telemetry.attempts import Attempt
 
 __all__ = ["AttemptPaths", "attempt_record", "refused_instead"]
 
@@ -26,31 +34,33 @@ MAX_TOLD = 10  # attempts beside the end of a wait
 class AttemptPaths:
     """The path `/api/v1/attempts`."""
 
-    def __init__(self, context: HttpContext) -> None:
+    def __init__(self, context: HttpContext, api: Api) -> None:
         self._context = context
+        self._api = api
 
     async def attempts(self, request: Request) -> Response:
-        """Return the newest attempts that match, oldest first."""
+        """Return the newest attempts that match and fit, oldest first."""
         only(request, "to", "from", "since", "limit")
         given = request.query_params
-        since = given.get("since")
-        found = self._context.attempts.found(
-            to=given.get("to"),
-            sender=given.get("from"),
-            since=time_of(since) if since else None,
-            limit=whole(request, "limit", MAX_ATTEMPTS, MAX_ATTEMPTS),
-        )
-        return Json({"attempts": [attempt_record(one) for one in found]})
+        since = time_of(given["since"]) if given.get("since") else None
+        limit = whole(request, "limit", MAX_ATTEMPTS, MAX_ATTEMPTS)
+        recent = self._context.attempts.recent()
+
+        def page() -> bytes:
+            found = newest_first(recent, to=given.get("to"), sender=given.get("from"), since=since)
+            return listed("attempts", reversed(fitting(map(attempt_record, islice(found, limit)))))
+
+        return await self._api.made_json(request, page)
 
 
-def refused_instead(attempts: Attempts, condition: WaitCondition) -> list[dict[str, Any]]:
+def refused_instead(attempts: Iterable[Attempt], condition: WaitCondition) -> list[dict[str, Any]]:
     """Return the last attempts that a wait could have meant, oldest first.
 
     Only whom a wait asks for can be compared: an attempt has no subject and no text.
     """
-    since = attempts.found(since=condition.since)
-    found = [one for one in since if _is_meant(one, condition)]
-    return [attempt_record(one) for one in found[-MAX_TOLD:]]
+    since = newest_first(attempts, since=condition.since)
+    meant = islice((one for one in since if _is_meant(one, condition)), MAX_TOLD)
+    return [attempt_record(one) for one in reversed([*meant])]
 
 
 def _is_meant(attempt: Attempt, condition: WaitCondition) -> bool:

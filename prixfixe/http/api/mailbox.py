@@ -18,6 +18,7 @@ from prixfixe.http.api import mailpit
 from prixfixe.http.api.index_threads import IndexView, Searching
 from prixfixe.http.api.mailpit import Listing
 from prixfixe.http.api.stored_mail import SlowSearching, StoredMail
+from prixfixe.http.pieces import PAGE_OCTETS
 from prixfixe.mail.query import Query, Term
 from prixfixe.runtime.worker import Worker
 from prixfixe.stores.base import StoreError
@@ -39,7 +40,6 @@ NOT_INDEXED = "not all messages are indexed yet; try again"
 
 STEP_SECONDS = 2.0  # that a question waits for the index to have all there is
 CHANGE_SECONDS = 10.0
-PAGE_OCTETS = 4 * 1024 * 1024  # of records in one answer: a thousand usual ones are 0.5 MiB
 _LOOKED_UP = 32  # entries that are asked of the index at once
 CLOSE_SECONDS = 1.0  # for the reader; what the thread is at may take longer, and is left
 

@@ -24,6 +24,7 @@ from prixfixe.http.api.tree import tree
 from prixfixe.http.api.wait_condition import WaitCondition, time_of, wait_condition
 from prixfixe.http.pieces import cut, json_pieces
 from prixfixe.http.responses import InPieces, Json, number, only, whole
+from prixfixe.http.safe import json_octets
 from prixfixe.http.shelf import Shelf
 from prixfixe.http.uvicorn_connection import connection_of
 from prixfixe.mail.file_names import content_disposition
@@ -56,6 +57,7 @@ MAX_MILLISECONDS = 1 << 43  # the year 2248
 _TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+'*%-]{1,127}/[A-Za-z0-9!#$&^_.+'*%-]{1,127}")
 _UNKNOWN_TYPE = "application/octet-stream"
 SEARCH_OCTETS = 8 * 1024 * 1024  # of pages that were found, and one more at most
+MADE_OCTETS = 4 * 1024 * 1024  # of answers about sessions and waits, and one more at most
 # What a browser may run; a download keeps its name and content.
 _ACTIVE_TYPES = frozenset(
     (
@@ -97,6 +99,7 @@ class Api:
         self._feed = feed
         self._shelf = Shelf()
         self._searches = Shelf(SEARCH_OCTETS)  # apart: a long search keeps no list waiting
+        self._made = Shelf(MADE_OCTETS)
         self._stats = RuntimeStats(context.metrics)
 
     async def messages(self, request: Request) -> Response:
@@ -348,7 +351,7 @@ class Api:
             found = await self.gather(request, condition, count, timeout, waiter)
         if len(found) < count:
             text = f"{len(found)} of {count} messages came in {timeout:g} s"
-            return await self.time_is_up(text, condition)
+            return await self.time_is_up(request, condition, {"Error": text})
         return await self.listed_ids(request, list(reversed(found)))
 
     async def listed_ids(self, request: Request, names: list[str], status: int = 200) -> Response:
@@ -371,16 +374,33 @@ class Api:
 
     async def time_is_up(
         self,
-        text: str,
+        request: Request,
         condition: WaitCondition,
-        more: dict[str, Any] | None = None,
+        more: dict[str, Any],
         status: int = 408,
     ) -> Response:
         """Return that what was asked for is not there, and what is, and what was refused."""
         stored = (await self._mailbox.counts()).messages
-        refused = refused_instead(self._context.attempts, condition)
-        error = {"Error": text} if text else {}
-        return Json({**error, **(more or {}), "Stored": stored, "Refused": refused}, status)
+        recent = self._context.attempts.recent()
+
+        def made() -> bytes:
+            refused = refused_instead(recent, condition)
+            return json_octets({**more, "Stored": stored, "Refused": refused})
+
+        return await self.made_json(request, made, status)
+
+    async def made_json(
+        self, request: Request, make: Callable[[], bytes], status: int = 200
+    ) -> Response:
+        """Answer with JSON that is made in a thread, and counts among the answers under way."""
+
+        async def made() -> bytes:
+            return await asyncio.get_running_loop().run_in_executor(None, make)
+
+        loan = await self._made.lend(None, connection_of(request.scope), made, len)
+        answer = InPieces(cut([loan.value]), loan, Json.media_type, len(loan.value))
+        answer.status_code = status
+        return answer
 
     async def condition(self, request: Request) -> WaitCondition:
         """Return what a request waits for; or answer 400."""

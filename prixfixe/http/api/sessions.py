@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from prixfixe.http.responses import Json, only
+from prixfixe.http.pieces import fitting, listed
+from prixfixe.http.responses import only
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from prixfixe.http.api.routes import Api
     from prixfixe.telemetry.sessions import OpenSession
 
 __all__ = ["SessionPaths"]
@@ -22,20 +24,24 @@ MAX_RECIPIENTS = 100  # of one session that are told
 class SessionPaths:
     """The path `/api/v1/sessions`."""
 
-    def __init__(self, sessions: Callable[[], list[OpenSession]]) -> None:
+    def __init__(self, sessions: Callable[[], list[OpenSession]], api: Api) -> None:
         self._sessions = sessions
+        self._api = api
 
     async def sessions(self, request: Request) -> Response:
-        """Return the sessions that are open now."""
+        """Return the sessions that are open now, as many as fit."""
         only(request)
-        records = [
-            {
-                "Session": one.session,
-                "Peer": one.peer,
-                "Helo": one.helo,
-                "From": one.sender,
-                "To": one.recipients[:MAX_RECIPIENTS],
-            }
-            for one in self._sessions()
-        ]
-        return Json({"sessions": records})
+        seen = self._sessions()
+        return await self._api.made_json(
+            request, lambda: listed("sessions", fitting(map(_record, seen)))
+        )
+
+
+def _record(one: OpenSession) -> dict[str, Any]:
+    return {
+        "Session": one.session,
+        "Peer": one.peer,
+        "Helo": one.helo,
+        "From": one.sender,
+        "To": one.recipients[:MAX_RECIPIENTS],
+    }

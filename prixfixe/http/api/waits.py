@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from starlette.exceptions import HTTPException
 
 from prixfixe.http.api.routes import MAX_LIMIT, MAX_WAIT_SECONDS
-from prixfixe.http.responses import Json, number, only, whole
+from prixfixe.http.responses import number, only, whole
+from prixfixe.http.safe import json_octets
 from prixfixe.mail.extract import MAX_CODE_LENGTH, MIN_CODE_LENGTH, find_codes, find_links
 from prixfixe.mail.folding import fold
 from prixfixe.mail.mime import parse_message
@@ -33,6 +34,8 @@ __all__ = ["WaitPaths"]
 MAX_LOOKED_AT = 50  # messages that match, the newest ones, in which a link or a code is looked for
 LOOK_SECONDS = 0.01  # between looks at the sessions, while a mail may be on its way
 MAX_TOLD = 10  # open sessions
+MAX_CHARACTERS = 1024 * 1024  # of candidates that will not do
+DEAR_TIMES = 10  # a look at the sessions is followed by a pause of so many times its duration
 _CONDITION = ("query", "to", "from", "subject", "since", "timeout", "tz")
 
 
@@ -44,11 +47,66 @@ class _Wanted(NamedTuple):
     takes: Callable[[str], bool]
 
 
+class _Candidates:
+    """What was found and will not do, as much of it as an answer tells."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self._left = MAX_CHARACTERS
+
+    def add(self, found: list[str]) -> None:
+        """Keep what there is room for."""
+        for one in found:
+            self._left -= len(one)
+            if self._left < 0 or len(self.told) == MAX_LIMIT:
+                return
+            self.told.append(one)
+
+
+class _Seen(NamedTuple):
+    """An open session, and whom it names in the form in which addresses are compared."""
+
+    session: OpenSession
+    sender: str
+    recipients: frozenset[str]
+
+
+class _Looks:
+    """Looks at the open sessions, each for all who wait.
+
+    Clients may name very many recipients, so a look may take long.
+    """
+
+    def __init__(self, sessions: Callable[[], list[OpenSession]]) -> None:
+        self._sessions = sessions
+        self._next: asyncio.Task[list[_Seen]] | None = None
+        self._not_before = 0.0
+
+    async def next(self) -> list[_Seen]:
+        """Return the sessions that are open at a moment after this call."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._look())
+        return await asyncio.shield(self._next)
+
+    async def _look(self) -> list[_Seen]:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(max(0.0, self._not_before - loop.time()))
+        self._next = None
+        began = loop.time()
+        seen = [
+            _Seen(one, fold(one.sender), frozenset(map(fold, one.recipients)))
+            for one in self._sessions()
+        ]
+        ended = loop.time()
+        self._not_before = ended + DEAR_TIMES * (ended - began)
+        return seen
+
+
 class WaitPaths:
     """The paths under `/api/v1/wait`."""
 
     def __init__(self, context: HttpContext, mailbox: Mailbox, api: Api) -> None:
-        self._context = context
+        self._looks = _Looks(context.sessions)
         self._mailbox = mailbox
         self._api = api
 
@@ -77,7 +135,8 @@ class WaitPaths:
         condition = await self._api.condition(request)
         timeout = number(request, "timeout", 10, MAX_WAIT_SECONDS)
         until = asyncio.get_running_loop().time() + timeout
-        seen: dict[str, list[str]] = {}
+        seen: set[str] = set()
+        others = _Candidates()
         with self._api.waiting(request) as waiter:
             while True:
                 left = max(0.0, until - asyncio.get_running_loop().time())
@@ -85,25 +144,24 @@ class WaitPaths:
                 found = await self._api.gather(request, condition, count, left, waiter)
                 fresh = [one for one in found if one not in seen]
                 for name in reversed(fresh[-MAX_LOOKED_AT:]):
-                    candidates = seen[name] = await self._mailbox.view(name, wanted.find) or []
+                    candidates = await self._mailbox.view(name, wanted.find) or []
                     value = next(filter(wanted.takes, candidates), None)
                     if value is not None:
-                        return await self._answer(name, value, candidates)
-                seen |= {one: [] for one in fresh if one not in seen}
+                        return await self._answer(request, name, value, candidates)
+                    others.add(candidates)
+                seen |= {*fresh}
                 if not fresh:
-                    return await self._nothing(wanted, condition, list(seen.values()), timeout)
+                    text = f"no {wanted.name} came in {timeout:g} s; {len(seen)} messages match"
+                    said = {"Error": text, "Candidates": others.told}
+                    return await self._api.time_is_up(request, condition, said)
 
-    async def _answer(self, name: str, value: str, candidates: list[str]) -> Response:
+    async def _answer(
+        self, request: Request, name: str, value: str, candidates: list[str]
+    ) -> Response:
         entries = (await self._mailbox.entries([name])).entries
         message = json.loads(entries[0].record) if entries else None
-        return Json({"Value": value, "Candidates": candidates, "Message": message})
-
-    async def _nothing(
-        self, wanted: _Wanted, condition: WaitCondition, seen: list[list[str]], seconds: float
-    ) -> Response:
-        text = f"no {wanted.name} came in {seconds:g} s; {len(seen)} messages match"
-        candidates = [one for found in seen for one in found]
-        return await self._api.time_is_up(text, condition, {"Candidates": candidates[:MAX_LIMIT]})
+        said = {"Value": value, "Candidates": candidates, "Message": message}
+        return await self._api.made_json(request, lambda: json_octets(said))
 
     # --- nothing
 
@@ -121,9 +179,9 @@ class WaitPaths:
             return await self._api.listed_ids(request, list(reversed(found)), 409)
         if busy:
             text = f"a session that may bring such mail is open after {timeout:g} s"
-            sessions = [one.session for one in busy[:MAX_TOLD]]
-            return await self._api.time_is_up(text, condition, {"Sessions": sessions})
-        return await self._api.time_is_up("", condition, status=200)
+            said = {"Error": text, "Sessions": [one.session for one in busy[:MAX_TOLD]]}
+            return await self._api.time_is_up(request, condition, said)
+        return await self._api.time_is_up(request, condition, {}, 200)
 
     async def _settled(
         self, request: Request, condition: WaitCondition, seconds: float, waiter: Subscription
@@ -131,21 +189,21 @@ class WaitPaths:
         """Wait until no session may bring such mail; return those that still may."""
         until = asyncio.get_running_loop().time() + seconds
         sender = request.query_params.get("sender")
-        while busy := self._busy(condition, sender):
+        while busy := await self._busy(condition, sender):
             if asyncio.get_running_loop().time() >= until:
                 break
             if await self._api.gather(request, condition, 1, LOOK_SECONDS, waiter):
                 break
         return busy
 
-    def _busy(self, condition: WaitCondition, sender: str | None) -> list[OpenSession]:
-        to = [fold(value) for name, value in condition.exact if name == "to"]
+    async def _busy(self, condition: WaitCondition, sender: str | None) -> list[OpenSession]:
+        to = {fold(value) for name, value in condition.exact if name == "to"}
+        sender = fold(sender) if sender is not None else None
         return [
-            one
-            for one in self._context.sessions()
-            if (sender is not None and one.sender and fold(one.sender) == fold(sender))
-            or (one.recipients and not to)
-            or any(fold(address) in to for address in one.recipients)
+            one.session
+            for one in await self._looks.next()
+            if (one.sender and one.sender == sender)
+            or (one.recipients if not to else not to.isdisjoint(one.recipients))
         ]
 
 
