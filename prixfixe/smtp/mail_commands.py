@@ -60,7 +60,7 @@ def mail(state: State, argument: bytes) -> Reply:
 
 
 def _mail_in_full(state: State, argument: bytes) -> Reply:
-    text = _after(b"FROM:", argument)
+    text = _after(b"FROM:", argument, state)
     if text is None:
         return replies.MAIL_SYNTAX
     try:
@@ -115,7 +115,7 @@ def _barrier(state: State) -> Reply | None:
 
 
 def _rcpt_in_full(state: State, argument: bytes) -> Reply:
-    text = _after(b"TO:", argument)
+    text = _after(b"TO:", argument, state)
     if text is None:
         return replies.RCPT_SYNTAX
     try:
@@ -144,15 +144,17 @@ def _add_recipient(state: State, recipient: Recipient, octets: int) -> Reply:
     return replies.RECIPIENT_OK
 
 
-def _after(keyword: bytes, argument: bytes) -> str | None:
+def _after(keyword: bytes, argument: bytes, state: State) -> str | None:
     """Return the text after `FROM:` or `TO:`, or None when it is not there or not UTF-8."""
     size = len(keyword)
     if argument[:size].upper() != keyword:
         return None
     try:
-        return argument[size:].decode().lstrip(" ")
+        text = argument[size:].decode().lstrip(" ")
     except UnicodeDecodeError:
         return None
+    state.is_slow = not text.isascii()  # Encoding its domain takes up to a millisecond.
+    return text
 
 
 def _parameters(

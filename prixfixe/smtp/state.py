@@ -45,6 +45,7 @@ class State:
         "find_scram",
         "helo",
         "is_extended",
+        "is_slow",
         "limit",
         "mechanism",
         "messages",
@@ -73,6 +74,7 @@ class State:
         self.limit = ""  # the last one met
         self.calls: dict[str, int] | None = None  # of verbs whose number is limited
         self.mechanism = ""
+        self.is_slow = False  # whether the last command took a hundred times as long as most
         self.said = b""  # the argument of the last MAIL that was refused
         self.sender = ""  # of the last MAIL that was accepted
         # Until the next EHLO or TLS handshake.

@@ -100,7 +100,8 @@ class Flood:
                 continue
             writer.write(send.replace(BIG, big).encode("latin-1"))
             if wait:
-                self.counts["received"] += len(await reader.readuntil(wait.encode()))
+                answer = await reader.readuntil(wait.encode())
+                self.counts["received"] += len(answer)
 
     async def _flood(self, wire):
         """Read and write side by side, each at its pace, until one of them is over."""

@@ -295,6 +295,20 @@ def test_one_step_of_work_handles_a_few_commands(talk):
     assert subject.session.work() is False
 
 
+def test_one_step_of_work_handles_one_address_in_utf8(talk):
+    """Encoding its domain takes up to a millisecond."""
+    subject = talk()
+    subject.session.receive(b"EHLO c.test\r\nMAIL FROM:<a@x.test> SMTPUTF8\r\n")
+    assert subject.session.work() is False
+    subject.session.output.clear()
+    subject.session.receive("RCPT TO:<ä@ö.test>\r\n".encode() * 3)
+    assert subject.session.work() is True
+    assert len(subject.session.output) == 1
+    assert subject.session.work() is True
+    assert subject.session.work() is False
+    assert len(subject.session.output) == 3
+
+
 def test_a_session_that_is_over_is_freed_at_once(talk):
     """Nothing in it refers back to whoever drives it."""
     session = talk().session
