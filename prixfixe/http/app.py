@@ -16,6 +16,7 @@ from prixfixe.http.api.attempts import AttemptPaths
 from prixfixe.http.api.events import Events
 from prixfixe.http.api.faults import FaultPaths
 from prixfixe.http.api.feed import Feed
+from prixfixe.http.api.made import MadeAnswers
 from prixfixe.http.api.routes import Api
 from prixfixe.http.api.send import SendPath
 from prixfixe.http.api.sessions import SessionPaths
@@ -66,7 +67,8 @@ def build_app(context: HttpContext, mailbox: Mailbox) -> Framing:
 
 def _guarded(context: HttpContext, mailbox: Mailbox, access: Access) -> Router:
     feed = Feed(context.arrivals, mailbox)
-    api = Api(context, mailbox, feed)
+    made = MadeAnswers()
+    api = Api(context, mailbox, feed, made)
     message = "/api/v1/message/{id}"
     return Router(
         redirect_slashes=False,
@@ -81,15 +83,15 @@ def _guarded(context: HttpContext, mailbox: Mailbox, access: Access) -> Router:
             Route("/api/v1/search", api.search, methods=["GET"]),
             Route("/api/v1/search", api.delete_found, methods=["DELETE"]),
             Route("/api/v1/wait", api.wait),
-            *_wait_routes(WaitPaths(context, mailbox, api)),
+            *_wait_routes(WaitPaths(context, mailbox, api, made)),
             Route("/api/v1/info", api.info),
             Route(message, api.message),
             Route(f"{message}/raw", api.raw),
             Route(f"{message}/headers", api.headers),
             Route(f"{message}/envelope", api.envelope),
             Route(f"{message}/part/{{part}}", api.part),
-            Route("/api/v1/attempts", AttemptPaths(context, api).attempts),
-            Route("/api/v1/sessions", SessionPaths(context.sessions, api).sessions),
+            Route("/api/v1/attempts", AttemptPaths(context, made).attempts),
+            Route("/api/v1/sessions", SessionPaths(context.sessions, made).sessions),
             Route("/api/v1/send", SendPath(context).send, methods=["POST"]),
             Route("/api/v1/webui", api.webui),
             *_fault_routes(FaultPaths(context)),

@@ -108,12 +108,12 @@ Wire.pause_writing = lambda self: None
         "was answered after|timed out",
         """
 from starlette.responses import Response
-from prixfixe.http.api import routes
+from prixfixe.http.api.made import MadeAnswers
 from prixfixe.smtp import address
 address.MailboxPattern.matches = lambda _, one: not address.comparable(one)
 async def made(self, request, make, status=200):
     return Response(make(), status)
-routes.Api.made_json = made
+MadeAnswers.json = made
 """,
     ),
     "loses every fifth message": Mutant(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from prixfixe.http.api.routes import Api
+    from prixfixe.http.api.made import MadeAnswers
     from prixfixe.http.api.wait_condition import WaitCondition
     from prixfixe.http.context import HttpContext
     from prixfixe.telemetry.attempts import Attempt
@@ -34,9 +34,9 @@ MAX_TOLD = 10  # attempts beside the end of a wait
 class AttemptPaths:
     """The path `/api/v1/attempts`."""
 
-    def __init__(self, context: HttpContext, api: Api) -> None:
+    def __init__(self, context: HttpContext, made: MadeAnswers) -> None:
         self._context = context
-        self._api = api
+        self._made = made
 
     async def attempts(self, request: Request) -> Response:
         """Return the newest attempts that match and fit, oldest first."""
@@ -50,7 +50,7 @@ class AttemptPaths:
             found = newest_first(recent, to=given.get("to"), sender=given.get("from"), since=since)
             return listed("attempts", reversed(fitting(map(attempt_record, islice(found, limit)))))
 
-        return await self._api.made_json(request, page)
+        return await self._made.json(request, page)
 
 
 def refused_instead(attempts: Iterable[Attempt], condition: WaitCondition) -> list[dict[str, Any]]:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from prixfixe.http.api.feed import Feed
+    from prixfixe.http.api.made import MadeAnswers
     from prixfixe.http.api.mailbox import Mailbox
     from prixfixe.http.api.mailpit import Listing
     from prixfixe.http.context import HttpContext
@@ -57,7 +58,6 @@ MAX_MILLISECONDS = 1 << 43  # the year 2248
 _TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+'*%-]{1,127}/[A-Za-z0-9!#$&^_.+'*%-]{1,127}")
 _UNKNOWN_TYPE = "application/octet-stream"
 SEARCH_OCTETS = 8 * 1024 * 1024  # of pages that were found, and one more at most
-MADE_OCTETS = 4 * 1024 * 1024  # of answers about sessions and waits, and one more at most
 # What a browser may run; a download keeps its name and content.
 _ACTIVE_TYPES = frozenset(
     (
@@ -93,13 +93,15 @@ class _Download(NamedTuple):
 class Api:
     """Mailpit's read API, and two paths beyond it."""
 
-    def __init__(self, context: HttpContext, mailbox: Mailbox, feed: Feed) -> None:
+    def __init__(
+        self, context: HttpContext, mailbox: Mailbox, feed: Feed, made: MadeAnswers
+    ) -> None:
         self._context = context
         self._mailbox = mailbox
         self._feed = feed
         self._shelf = Shelf()
         self._searches = Shelf(SEARCH_OCTETS)  # apart: a long search keeps no list waiting
-        self._made = Shelf(MADE_OCTETS)
+        self._made = made
         self._stats = RuntimeStats(context.metrics)
 
     async def messages(self, request: Request) -> Response:
@@ -387,20 +389,7 @@ class Api:
             refused = refused_instead(recent, condition)
             return json_octets({**more, "Stored": stored, "Refused": refused})
 
-        return await self.made_json(request, made, status)
-
-    async def made_json(
-        self, request: Request, make: Callable[[], bytes], status: int = 200
-    ) -> Response:
-        """Answer with JSON that is made in a thread, and counts among the answers under way."""
-
-        async def made() -> bytes:
-            return await asyncio.get_running_loop().run_in_executor(None, make)
-
-        loan = await self._made.lend(None, connection_of(request.scope), made, len)
-        answer = InPieces(cut([loan.value]), loan, Json.media_type, len(loan.value))
-        answer.status_code = status
-        return answer
+        return await self._made.json(request, made, status)
 
     async def condition(self, request: Request) -> WaitCondition:
         """Return what a request waits for; or answer 400."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from prixfixe.http.api.routes import Api
+    from prixfixe.http.api.made import MadeAnswers
     from prixfixe.telemetry.sessions import OpenSession
 
 __all__ = ["SessionPaths"]
@@ -24,15 +24,15 @@ MAX_RECIPIENTS = 100  # of one session that are told
 class SessionPaths:
     """The path `/api/v1/sessions`."""
 
-    def __init__(self, sessions: Callable[[], list[OpenSession]], api: Api) -> None:
+    def __init__(self, sessions: Callable[[], list[OpenSession]], made: MadeAnswers) -> None:
         self._sessions = sessions
-        self._api = api
+        self._made = made
 
     async def sessions(self, request: Request) -> Response:
         """Return the sessions that are open now, as many as fit."""
         only(request)
         seen = self._sessions()
-        return await self._api.made_json(
+        return await self._made.json(
             request, lambda: listed("sessions", fitting(map(_record, seen)))
         )
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from prixfixe.http.api.made import MadeAnswers
     from prixfixe.http.api.mailbox import Mailbox
     from prixfixe.http.api.routes import Api
     from prixfixe.http.api.wait_condition import WaitCondition
@@ -105,10 +106,11 @@ class _Looks:
 class WaitPaths:
     """The paths under `/api/v1/wait`."""
 
-    def __init__(self, context: HttpContext, mailbox: Mailbox, api: Api) -> None:
+    def __init__(self, context: HttpContext, mailbox: Mailbox, api: Api, made: MadeAnswers) -> None:
         self._looks = _Looks(context.sessions)
         self._mailbox = mailbox
         self._api = api
+        self._made = made
 
     # --- links and codes
 
@@ -161,7 +163,7 @@ class WaitPaths:
         entries = (await self._mailbox.entries([name])).entries
         message = json.loads(entries[0].record) if entries else None
         said = {"Value": value, "Candidates": candidates, "Message": message}
-        return await self._api.made_json(request, lambda: json_octets(said))
+        return await self._made.json(request, lambda: json_octets(said))
 
     # --- nothing
 
