@@ -61,7 +61,7 @@ TABLE: tuple[Setting, ...] = (
         "SMTP_MAX_MESSAGE_SIZE",
         parse.size(1024),
         "10485760",
-        "octets; advertised in SIZE and enforced",
+        "bytes; advertised in SIZE and enforced",
     ),
     Setting("SMTP_MAX_RECIPIENTS", parse.count(1), "1000", "recipients of one message"),
     Setting(
@@ -75,7 +75,7 @@ TABLE: tuple[Setting, ...] = (
         "SMTP_MAX_INFLIGHT",
         parse.size(1024),
         "64MiB",
-        "octets of message data held in memory for all sessions together",
+        "bytes of message data held in memory for all sessions together",
     ),
     Setting("SMTP_TIMEOUT", parse.duration(0.1), "300", "idle seconds before 421 and close"),
     Setting(
@@ -88,7 +88,7 @@ TABLE: tuple[Setting, ...] = (
         "SMTP_MIN_DATA_RATE",
         parse.size(0),
         "500",
-        "octets a second message data must average over SMTP_TIMEOUT, at least a minute; 0 is off",
+        "bytes a second message data must average over SMTP_TIMEOUT, at least a minute; 0 is off",
         is_advanced=True,
     ),
     Setting(
@@ -111,7 +111,7 @@ TABLE: tuple[Setting, ...] = (
         "",
         "allow-list: @example.com, user@example.com, comma separated; empty is any",
     ),
-    Setting("SMTP_STRICT", parse.boolean, "false", "refuse message lines over 998 octets"),
+    Setting("SMTP_STRICT", parse.boolean, "false", "refuse message lines over 998 bytes"),
     Setting(
         "SMTP_BARE_LF",
         parse.choice("refuse", "accept"),

@@ -54,7 +54,7 @@ FIELDS: dict[str, Field] = {
     "recipient": Field("address", "the first address in RCPT, or the one that was refused"),
     "reply": Field("string", "what the client was told"),
     "recipients": Field("integer", "how many recipients the message has"),
-    "size": Field("integer", "octets of the message"),
+    "size": Field("integer", "bytes of the message"),
     "protocol": Field("string", "the keyword of RFC 3848 or RFC 6531, such as ESMTPS"),
     "ms": Field(
         "number", "milliseconds from the end of the data to the store's answer", decimals=2

@@ -115,13 +115,13 @@ TABLE: tuple[Spec, ...] = (
             )
         },
     ),
-    Spec("inflight_bytes", "gauge", "Octets of message data beyond 64 KiB a message in memory."),
+    Spec("inflight_bytes", "gauge", "Bytes of message data beyond 64 KiB a message in memory."),
     Spec("inflight_limit_bytes", "gauge", "SMTP_MAX_INFLIGHT, or more where one message needs it."),
     Spec("inflight_waiting", "gauge", "Messages that wait for memory, unread."),
     Spec(
         "message_size_bytes",
         "histogram",
-        "Body octets of accepted messages.",
+        "Body bytes of accepted messages.",
         {},
         (*(_KIB * n for n in (1, 4, 16, 64, 256)), *(_MIB * n for n in (1, 4, 8, 16, 32))),
     ),
@@ -164,9 +164,9 @@ TABLE: tuple[Spec, ...] = (
         "Groups of messages that failed and were tried once more, message by message.",
         {"backend": (), "kind": _KINDS},
     ),
-    Spec("store_messages", "gauge", "Messages kept now.", {"backend": ()}),
-    Spec("store_bytes", "gauge", "Octets of the messages kept now.", {"backend": ()}),
-    Spec("store_free_bytes", "gauge", "Free octets of the store's file system.", {"backend": ()}),
+    Spec("store_messages", "gauge", "Messages stored now.", {"backend": ()}),
+    Spec("store_bytes", "gauge", "Bytes of the messages stored now.", {"backend": ()}),
+    Spec("store_free_bytes", "gauge", "Free bytes of the store's file system.", {"backend": ()}),
     Spec("store_size_bytes", "gauge", "Size of the store's file system.", {"backend": ()}),
     Spec(
         "store_min_free_bytes",
@@ -184,7 +184,7 @@ TABLE: tuple[Spec, ...] = (
     Spec(
         "store_standby_lag_bytes",
         "gauge",
-        "Octets of log that the last of them has not flushed yet.",
+        "Bytes of log that the last of them has not flushed yet.",
         {"backend": ()},
     ),
     Spec(

@@ -81,7 +81,7 @@ ROWS = {
             "stat",
             4,
         ),
-        Panel("Messages kept", {"": f"sum({gauge(P + 'store_messages')})"}, "short", "stat", 4),
+        Panel("Messages stored", {"": f"sum({gauge(P + 'store_messages')})"}, "short", "stat", 4),
         Panel(
             "Running",
             {"{{version}} {{store}}": f"count by (version, store) ({gauge(P + 'build_info')})"},
@@ -197,8 +197,8 @@ ROWS = {
             "bytes",
         ),
         Panel("Free inodes", {"{{instance}}": gauge(P + "store_free_inodes")}),
-        Panel("Octets kept", {"{{instance}}": gauge(P + "store_bytes")}, "bytes"),
-        Panel("Messages kept", {"{{instance}}": gauge(P + "store_messages")}),
+        Panel("Bytes stored", {"{{instance}}": gauge(P + "store_bytes")}, "bytes"),
+        Panel("Messages stored", {"{{instance}}": gauge(P + "store_messages")}),
         Panel(
             "Deleted by retention, found at the start",
             {
@@ -327,7 +327,7 @@ def _dashboard(panels):
     return {
         "title": "PrixFixe",
         "uid": "prixfixe",
-        "description": "Mail received and kept. The metrics are explained in docs/metrics.md.",
+        "description": "Mail received and stored. The metrics are explained in docs/metrics.md.",
         "tags": ["smtp", "prixfixe"],
         "schemaVersion": 39,
         "editable": True,
