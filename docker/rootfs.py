@@ -1,8 +1,8 @@
-"""Make the image's file tree: Debian packages, locked wheels, PrixFixe.
+"""Make the image's file tree from Debian packages, locked wheels and PrixFixe.
 
-Owns: what is in the image, with which modes and times.
-Promises: the same input gives the same bytes; every Python module left in the tree imports.
-Refuses: downloading packages and wheels, which the Dockerfile asks apt and pip for.
+It decides which files the image has, with which modes and times; the Dockerfile downloads the
+packages and wheels. The same input gives the same bytes. Every Python module in the tree is
+imported as a check.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What one step of a workflow hands to the next.
-
-Owns: the form of outputs. Refuses: knowing what they are for.
-"""
+"""Write the outputs of a workflow step as `name=value` lines, for the steps after it."""
 
 from __future__ import annotations
 

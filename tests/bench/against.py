@@ -1,8 +1,8 @@
-"""`python -m tests.bench.against COMMIT`: an earlier commit and the working tree, side by side.
+"""`python -m tests.bench.against COMMIT`: compare an earlier commit with the working tree.
 
-Owns: the comparison of two versions of PrixFixe. Promises: both run at once on empty stores and take
-turns, sample by sample, whoever was first being second then; what a message costs is told as
-quarter percentile and median, for what else the machine does only adds. Refuses: judging.
+Both servers run at once on empty stores and take turns, sample by sample; the order changes with
+each sample. The cost of a message is given as 25th percentile and median, because other load on
+the machine only adds to it.
 """
 
 from __future__ import annotations

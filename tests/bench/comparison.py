@@ -1,7 +1,6 @@
-"""Samples of two servers as a table; no servers, no clocks.
+"""The table of `against`: a row for each server, and the ratios of the last server to the first.
 
-Owns: the table of `against`. Promises: a row for each server, the ratios of the last to the first.
-Refuses: measuring, which needs what the unit tests do not have.
+It only formats samples, so that unit tests need no server and no clock.
 """
 
 from __future__ import annotations

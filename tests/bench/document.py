@@ -1,7 +1,7 @@
-"""Tables of docs/performance.md, from the record of one run.
+"""Fill the tables of docs/performance.md from the record of one run.
 
-Owns: the marked parts of that document. Promises: everything in them is of the run of the record;
-a server that was not there has a row that says why. Refuses: text outside the marks.
+Only the marked parts of the document are replaced. A server that could not be measured has a row
+that says why.
 """
 
 from __future__ import annotations

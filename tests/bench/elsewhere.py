@@ -1,7 +1,7 @@
-"""How long a `wait` on one server takes to answer for mail that another server took.
+"""Measure how long a `wait` on one server takes to answer for mail that another server accepted.
 
-Owns: the two servers on one PostgreSQL, and the table. Promises: each wait is there before its mail,
-and counts from the 250. Refuses: judging.
+The two servers share one PostgreSQL store. Each wait is registered before its mail is sent. The
+time counts from the 250.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a run leaves behind: its record, its plots, its tables on the page of a workflow's run.
+"""Save what a run produced: its record, its plots, and its tables on the workflow's summary page.
 
-Owns: where they are. Promises: all are of the same record. Refuses: the document (see `document`).
+All of them come from the same record.
 """
 
 from __future__ import annotations

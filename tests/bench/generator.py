@@ -1,8 +1,7 @@
-"""smtp-source of Postfix, in C: the independent generator.
+"""The load generator: Postfix's smtp-source, which is written in C and independent of PrixFixe.
 
-Owns: the workloads and the command. Promises: a sample is the time of one run of the generator
-that sent all its messages; it sends to 127.0.0.0/8 only, a bounded number. A failing run raises.
-Refuses: choosing how many.
+A sample is the time of one run that sent all its messages; a failed run raises `GeneratorError`.
+It sends to 127.0.0.0/8 only. `messages_for` bounds how many messages a sample has.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What STARTTLS and a login add to a session, beside what the handshake itself costs.
+"""Measure what STARTTLS and AUTH add to a session, next to the cost of a TLS handshake alone.
 
-Owns: the three sessions, a TLS server that does nothing else for comparison, and the table.
-Promises: the kinds alternate, the certificate is the same for both servers, and the login is one
-that the server has checked before. Refuses: judging.
+The sessions without TLS, with STARTTLS, and with STARTTLS and AUTH take turns with handshakes on a
+TLS server that does nothing else. Both servers use the same certificate. The login is one that
+PrixFixe has checked before.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""What a connection costs that is open and says nothing.
+"""Measure the memory of an open, idle connection.
 
-Owns: the crowd of clients. Promises: every one of them was greeted and answered on EHLO, and is
-there when memory is read; no more than the machine's limit of open files allows.
-Refuses: servers that do not let so many in.
+Every client has had its greeting and its answer to EHLO, and is connected when memory is read. The
+measurement raises `OSError` when the hard limit of open files is too low.
 """
 
 from __future__ import annotations

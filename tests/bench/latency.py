@@ -1,7 +1,7 @@
-"""How long a message waits for its 250 when the server is half busy.
+"""Measure how long a message waits for its 250 at half of a server's highest rate.
 
-Owns: the two runs of `prixfixe load`: as fast as it goes, then by the clock at half of that rate.
-Promises: latency counts from when a message was due. Refuses: judging.
+`prixfixe load` first runs as fast as it can, then on a schedule at half of that rate. Latency
+counts from the time at which a message was due.
 """
 
 from __future__ import annotations

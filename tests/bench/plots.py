@@ -1,6 +1,6 @@
-"""The plots of docs/performance.md, and of a record that is kept as evidence.
+"""Draw the SVG plots of docs/performance.md from the record of a run.
 
-Owns: the SVG files. Promises: the same record gives the same octets. Refuses: numbers of its own.
+The same record gives the same bytes.
 """
 
 from __future__ import annotations

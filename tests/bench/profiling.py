@@ -1,9 +1,9 @@
-"""Where a server's time goes, by py-spy: `python -m tests.bench.profiling`.
+"""Profile servers under load with py-spy: `python -m tests.bench.profiling`.
 
-Owns: sampled stacks of stock aiosmtpd and of PrixFixe under the same load, and what a message
-costs when nobody looks. Promises: native frames are seen, so the kernel's part is told from Python's;
-samples in which a process waited are not counted. Refuses: judging, and servers that wait for a disk,
-which py-spy takes for work.
+It samples the stacks of stock aiosmtpd and of PrixFixe under the same load, and measures the
+processor time of a message without py-spy. Native frames are included, so that kernel time and
+Python time can be told apart. Stores that wait for a disk are left out, because py-spy counts that
+wait as work.
 """
 
 from __future__ import annotations

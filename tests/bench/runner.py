@@ -1,9 +1,8 @@
-"""Rounds: every server in turn, again and again, so that what disturbs one disturbs all.
+"""Run the rounds of a benchmark: each round measures every server in turn.
 
-Owns: the alternation, how many messages a sample has, and every sample.
-Promises: each round starts every server anew with an empty store, warms it up, and changes who is
-first; a sample begins when the server before it has come to rest; a server that fails is out of
-the run with its reason, the others go on. Refuses: averaging.
+A round starts each server with an empty store, warms it up, and puts another server first. A
+sample begins when the server is idle. A server that fails is out of the run with its reason, and
+the others go on.
 """
 
 from __future__ import annotations

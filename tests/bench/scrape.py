@@ -1,8 +1,7 @@
-"""What a scrape of the metrics each second costs at the highest rate: `python -m tests.bench.scrape`.
+"""Measure what one scrape of the metrics a second costs: `python -m tests.bench.scrape`.
 
-Owns: rounds with scrapes and without, in turns on one server that keeps nothing.
-Promises: both have the same messages; processor time is the server's, scrapes included.
-Refuses: judging.
+Samples with and without scrapes take turns on one server at its highest rate, with the store
+`discard` and the same messages. Processor time is the server's and includes the scrapes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Sampled stacks, put into a few kinds.
+"""Sort sampled stacks into a few kinds.
 
-Owns: the kinds. Promises: a sample counts once, for what is nearest to the end of its stack.
-Refuses: sampling (see `profiling`).
+A sample counts once, by the frame nearest to the end of its stack that matches a kind. `profiling`
+takes the samples.
 """
 
 from __future__ import annotations

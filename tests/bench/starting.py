@@ -1,7 +1,6 @@
-"""From exec until ready, and what an idle server takes of memory.
+"""Measure the time from exec until a server is ready, and the memory of an idle server.
 
-Owns: both measurements. Promises: servers alternate; memory is read when the server has come to
-rest. Refuses: medians.
+The servers take turns. Memory is read when a server has become idle.
 """
 
 from __future__ import annotations

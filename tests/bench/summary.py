@@ -1,7 +1,7 @@
-"""Samples made into medians, ratios and spreads; no clocks, no files.
+"""Compute medians, ratios and ranges from samples, and list the claims that a run checks.
 
-Owns: the claims, the arithmetic, and who is first in which round. Promises: a ratio is one of medians of the same run; its range
-is that of the rounds, each with both servers. Refuses: absolute claims.
+A ratio compares the medians of one run. Its range is that of the rounds in which both servers were
+measured.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
-"""Who passes what: every target plays the table in one run, and `docs/conformance.md` tells.
+"""Play the conformance table on every target in one run and write `docs/conformance.md`.
 
-Owns: the run. Promises: PrixFixe's column comes from the same run as the others'; a report only:
-the exit code says whether it was written, not who passed. A server that cannot be had here, such
-as one in a container where there is no engine, is told as not run, with the reason. Rows that rest
-on what may be a defect of others (`UNPUBLISHED`) are played on PrixFixe only.
-Refuses: playing and judging (see `report`), the document's text (see `document`).
+The exit code says whether the document was written, not who passed. A target that is not available
+here, such as a container without a Docker engine, is reported as not run, with the reason. Rows
+that may show a defect of other servers (`UNPUBLISHED`) are played on PrixFixe only.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""The text of `docs/conformance.md`, from the columns of a run.
+"""Write the text of `docs/conformance.md` from the results of a run.
 
-Owns: the words, the marks, the counts. Promises: every row of the table is there; what another
-server does otherwise for a reason that a standard allows is not called a failure.
-Refuses: playing.
+Every row of the table is in it. A difference that a standard allows is not counted as a failure.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""What a target passes: every case played, judged, and told as text.
+"""Play every case on a target and report the results as text.
 
-Owns: one result a case (its worst variant) and how results are counted.
-Promises: a case a target does not offer is told apart from one it fails; nothing stops the run.
-Refuses: playing (see `runner`), targets, files.
+A case has one result, that of its first variant that does not pass. A case that the target does
+not offer is counted apart from one that it fails. No failure stops the run.
 """
 
 from __future__ import annotations

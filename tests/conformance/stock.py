@@ -1,8 +1,8 @@
-"""Stock aiosmtpd as a target: what the engine does where nothing of PrixFixe is around it.
+"""Stock aiosmtpd as a target, to show how aiosmtpd behaves without PrixFixe.
 
-Owns: the mapping of configuration letters to aiosmtpd's own options, and the server process
-(`python -m tests.conformance.stock CONFIG FILE`), which writes what its handler gets to a file.
-Promises: aiosmtpd is used as its documentation shows. Refuses: repairing it.
+Configuration letters become aiosmtpd's own options, and nothing is worked around. The server
+process (`python -m tests.conformance.stock CONFIG FILE`) writes the messages of its handler to a
+file.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""Servers to play cases on: how to start one, read back what it kept, and look at its process.
+"""Servers for the conformance cases: how to start one and how to read back what it stored.
 
-Owns: the `Target` and `Server` interfaces, the configuration letters, and PrixFixe as a process.
-Promises: one server a configuration, started when first asked for and used again; everything is
-stopped by `close`; a server's output is in its folder for the one who asks why.
-Refuses: what cases mean.
+It has PrixFixe as a process and the settings of the configuration letters. A server is started
+once for each configuration and used again; `close` stops them all. The output of a server is in
+its folder.
 
-Letters: D default, K AUTH in clear for users with keys of SCRAM, Z a size limit of 10000, T STARTTLS offered, R required, A AUTH in clear, S AUTH
-inside TLS only, I implicit TLS, C the command line as users run it, O 1.5 s idle limit, L bare LF taken, E a full
-store, B a store that fails with a text that would add reply lines, W a commit of 0.3 s, J only
-`b@y.test` and `@good.test` accepted, U no SMTPUTF8 (a target that always offers it is judged by
-what it offers). Letters can be joined: OW is a commit of 2.5 s.
+Letters: D default, K AUTH in clear for users with keys of SCRAM, Z a size limit of 10000,
+T STARTTLS offered, R required, A AUTH in clear, S AUTH inside TLS only, I implicit TLS, C the
+command line as users run it, O 1.5 s idle limit, L bare LF taken, E a full store, B a store that
+fails with a text that would add reply lines, W a commit of 0.3 s, J only `b@y.test` and
+`@good.test` accepted, U no SMTPUTF8 (a target that always offers it is judged by what it offers).
+Letters can be joined: OW is a commit of 2.5 s.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""A container on a disk of ours, for the scenarios of tests/durability.
+"""A server in a container for the scenarios of tests/durability, with its store on a local disk.
 
-Owns: the container as those scenarios know a server: its process as this machine's kernel shows it,
-its port, its end. Promises: each start is a new container on the same mail, as an update would be.
-Refuses: engines on other machines, whose processes and disks cannot be reached from here.
+Each start is a new container on the same mail, as in an update. It needs an engine on this
+machine, because the scenarios use the server's process and its disk.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""A container of the image under test: started hardened, asked, and read back.
+"""A container of the image under test: start it hardened, ask it, and read back its mail.
 
-Owns: one container and its volume; every question a test has for it.
-Promises: ports are on 127.0.0.1, chosen by the engine, and asked for anew each time; the volume
-outlives the container until `discard`; what the container said is there after it ended.
-Refuses: judging. Files of the image are asked through its Python, for there is no shell in it.
+Ports are on 127.0.0.1, chosen by the engine, and looked up each time. The volume stays until
+`discard`. Files of the image are read through its Python, because it has no shell.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""Build the image that is tested.
+"""Build the image under test, after its base image was pulled or made.
 
-Owns: the base image, pulled or made here; the build and its labels.
-Promises: an id; a failed build shows the end of its log; of the images that builds leave behind,
-one named build stage stays, as the cache of the next.
-Refuses: BuildKit; what the classic builder builds, every builder does.
+It uses the classic builder, because BuildKit builds the same Dockerfiles. A failed build shows the
+end of its log. One named build stage stays as the cache of the next build.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""A server as the scripts and compose deploy it: commands in a folder of its own, and what they started.
+"""A server that the scripts or compose deploy, in a folder, with names and settings of its own.
 
-Owns: the folder, the names and the settings of one deployment; the container that is there now.
-Promises: what the commands make carries the run's label, is named for this test alone, and is gone
-afterwards; neither a checkout's .env nor the caller's settings take part.
-Refuses: judging; starting containers itself (see `box`).
+Everything it makes carries the run's label and the deployment's name, and `discard` removes it.
+Neither the checkout's .env nor the caller's environment changes its settings.
 """
 
 from __future__ import annotations

@@ -1,12 +1,10 @@
-"""The Docker engine: one client, our label, and sweeping up.
+"""The Docker engine: one client, the run's label, and the removal of what a run made.
 
-Owns: the name of a run, what is made under its label, and the facts of the engine for the report.
-Promises: everything made through here carries the run's label; `sweep` removes exactly that, and
-what has a name of the run; `remove_named` removes what goes by one name; `sweep_dead` removes what
-runs of this checkout left that did not live to their end.
-Refuses: what containers do (see `box`).
+Everything made through here carries the label of the run. `sweep` removes what has a run's label
+or a name of that run, and nothing else. `sweep_dead` does so for runs of this checkout that were
+killed.
 
-Ryuk is off: the label does its work, without a second image and a privileged container.
+Ryuk is off: the label replaces it, without a second image and a privileged container.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What is left of a failed test: logs, inspection, health log, what it wrote where.
+"""Save evidence of a failed test: logs, inspection, health log and processes of its containers.
 
-Owns: the folder `evidence/container/TEST`, or the one below PRIXFIXE_EVIDENCE. Promises: never raises; a missing piece says why.
-Refuses: tests that passed.
+It goes to `evidence/container/TEST`, or below PRIXFIXE_EVIDENCE. A piece that cannot be read never
+fails the test; its file says why.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""What a deployed container may do, by compose and by run.sh alike.
+"""Check that a deployed container has only the rights that interface.md gives it.
 
-Owns: the expectations of interface.md's deployment, on the effective container.
-Promises: both what the engine was asked for and what the kernel made of it are looked at.
+It checks what the engine was asked for and what the kernel reports, for compose and run.sh alike.
 """
 
 from __future__ import annotations

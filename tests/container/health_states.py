@@ -1,12 +1,11 @@
-"""The states a server can be in, and what health checks must say of each.
+"""The states a server can be in, and what its health checks must report in each.
 
-Owns: how each state is brought about in a running container, and its verdicts: the engine's (by
-the image's own HEALTHCHECK), `/livez`, `/readyz`. Promises: the table is the documentation; a
-state's arrangement ends when the test does. Refuses: asking (see `test_health`).
+A row says how to bring a running container into the state, and the three expected results: the
+engine's (by the image's HEALTHCHECK), `/livez` and `/readyz`. `test_health` checks them.
 
-Faults are made from outside or by a second process of the container. A listener can only be lost
-by the process that has it, so for that one state the server is started by a program that closes
-the listening socket when it is told to; everything else of it is the image's.
+Faults are made from outside or by a second process of the container. The state with a lost
+listener is the exception, because only the server's own process can close its listening socket:
+there a small program starts the image's server and closes the socket on request.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""Read back what a server keeps, octet for octet.
+"""Read back the messages of a server through its HTTP API, byte for byte.
 
-Owns: the record of a kept message and reading it through the HTTP API.
-Promises: all messages, oldest first; `body` is what was sent, `raw` the file with its trace.
-Refuses: comparing (see `talk` and the tests).
+Messages come oldest first. `body` is what the client sent; `raw` is the file with its trace header.
 """
 
 from __future__ import annotations

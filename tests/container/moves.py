@@ -1,8 +1,7 @@
-"""What the load of `test_monitoring` must do to each metric, and which rest and why.
+"""The expected change of every metric under the load of `test_monitoring`.
 
-Owns: the amounts of the load, a row for each thing that moves, a reason for each that does not.
-Promises: a row is a query of Prometheus and what it must come to, exactly or between two bounds.
-Refuses: making load.
+Each row is a Prometheus query and its value, exact or between two bounds. A metric that does not
+change is listed in `RESTS` with the reason.
 """
 
 import math

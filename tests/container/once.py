@@ -1,7 +1,6 @@
-"""Containers that run to their end: bad settings, commands, helpers that prepare a volume.
+"""Run a container to its end, for bad settings, commands, and helpers that prepare a volume.
 
-Owns: starting one, waiting for it, its exit code and its two streams. Promises: it is gone
-afterwards. Refuses: servers (see `box`).
+The result is its exit code and its two streams. The container is always removed.
 """
 
 from __future__ import annotations

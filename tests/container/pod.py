@@ -1,9 +1,8 @@
-"""A pod of the manifests as a container of this engine, and what a kubelet does with it.
+"""A pod of the Kubernetes manifests as a Docker container, and what a kubelet does with it.
 
-Owns: the translation of a pod's spec into docker-py's options, the probes, preStop and grace, and
-the folder of a Secret as the kubelet lays it.
-Promises: a field that is not understood here fails; none is dropped unseen.
-Refuses: what needs a cluster, such as Services, policies and rollouts (the tests play them).
+It translates the pod's spec into docker-py's options and plays probes, preStop, the grace period
+and the folder of a Secret. An unknown field fails the test. Services, policies and rollouts need a
+cluster and are left to the tests.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""How containers are run here unless a test says otherwise: with everything taken away.
+"""The hardened profile: the docker-py options with which the tests run containers.
 
-Owns: the hardened profile. Promises: a fresh copy each time, which a test may relax by name.
-Refuses: volumes, ports and settings; those are a box's own.
+Each call returns a new copy, in which a test may relax options by name.
 """
 
 from __future__ import annotations

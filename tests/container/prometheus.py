@@ -1,8 +1,6 @@
-"""Debian's Prometheus on this machine, with the configuration and the alerts that are shipped.
+"""Run Debian's Prometheus with the configuration and alerts of `deployment/prometheus`.
 
-Owns: one process, its configuration made from `deployment/prometheus`, and questions to its API.
-Promises: it scrapes and evaluates every second, and is gone afterwards.
-Refuses: judging.
+It scrapes and evaluates every second, and ends with the test. Tests query it through its HTTP API.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Every setting, and a way to see from outside that it is respected.
+"""Every setting, and a check from outside the container that the setting is respected.
 
-Owns: one row a setting: what is set, and the check that would fail if it were ignored.
-Promises: `RESPECTED` has the names of the settings table, no more and no fewer; a test compares.
-Refuses: wrong values (see `test_settings`), and limits in depth (see `test_limits`).
+A row has the setting's value and a check that fails if the setting is ignored. A test compares
+`RESPECTED` with the settings table, so that no setting is missing. Wrong values are in
+`test_settings`, and limits in depth in `test_limits`.
 
-Files that settings name are mounted at /run/secrets: see `secrets`.
+Files that settings name are mounted at /run/secrets (fixture `secrets` of `test_settings`).
 """
 
 from __future__ import annotations

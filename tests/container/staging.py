@@ -1,9 +1,7 @@
-"""A folder in which scripts and compose make things of this run alone.
+"""A folder and an environment in which scripts and compose deploy under the names of this run.
 
-Owns: the environment of one deployment: its names, and a docker of its own.
-Promises: what is made carries the run's label, so that a sweep finds it when a test is killed;
-neither the caller's settings nor its virtual environment take part.
-Refuses: starting and removing (see `engine`).
+The environment puts a `docker` first in PATH that labels what it makes, so that a sweep finds it
+after a killed test. The caller's settings and virtual environment are left out.
 """
 
 from __future__ import annotations

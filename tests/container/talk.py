@@ -1,8 +1,7 @@
-"""What clients say: a whole message on a wire, many of them at once, and the ledger of their 250s.
+"""What clients send: whole messages, many clients at once, and a ledger of the 250s they got.
 
-Owns: transactions, dot-stuffing, bodies that can be told apart, and the account of a crowd.
-Promises: a ledger holds exactly what was acknowledged, and what was sent but never answered.
-Refuses: reading back (see `mailbox`).
+The ledger has exactly the messages that were acknowledged, and those that were sent and never
+answered. `mailbox` reads the messages back.
 """
 
 from __future__ import annotations

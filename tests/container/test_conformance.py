@@ -1,9 +1,8 @@
-"""The conformance table on the container: the same runner and cases as on the process.
+"""The conformance table on the container, with the same runner and cases as on the process.
 
-Owns: what a configuration letter means for a container. The letters W and B need a store with a
-fault, which the image does not have: its entrypoint is replaced by the wrapper that the process is
-tested with, mounted read-only. The rest is the image as it is.
-Played whole and octet by octet; the other ways differ in nothing that a container adds.
+The letters W and B need a store with a fault: there the entrypoint is replaced by the wrapper of
+the process tests, mounted read-only. Only the variants `whole` and `octets` are played, because
+the container makes no difference to the others.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Waiting for what is due: a greeting, a condition. Nothing sleeps for a time that was guessed.
+"""Wait for a greeting or for a condition, with a deadline instead of a fixed sleep.
 
-Owns: the wait for a server that greets, and `eventually`.
-Promises: a container that ended is reported at once, with its log; a deadline is an error.
-Refuses: ports as a sign of life: the engine's proxy accepts for servers that do not listen.
+A container that ended is reported at once, with its log. A published port does not show that a
+server is up, because Docker's proxy accepts connections before the server listens.
 """
 
 from __future__ import annotations

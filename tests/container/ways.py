@@ -1,7 +1,7 @@
-"""Every way in: the plain port, STARTTLS, the TLS port, and both ports behind a PROXY header.
+"""The ways to connect: plain, STARTTLS, the TLS port, and both ports behind a PROXY header.
 
-Owns: opening a connection each way, and sending mail by DATA or by BDAT.
-Promises: a session is given as it is after EHLO, so that one check serves all ways.
+It opens a session in each way, up to the answer to EHLO, and sends mail by DATA or BDAT, so that
+one check serves all ways.
 """
 
 from __future__ import annotations

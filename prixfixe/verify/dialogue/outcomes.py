@@ -1,8 +1,7 @@
-"""What a part left in the store, against what its case says.
+"""Compare the messages that a part left in the store with what its case expects.
 
-Owns: the expectations `stored`, `sender`, `rcpt`, `body`, `raw` and `absent`, and `CaseError`.
-Promises: a failure says what was expected and what is there.
-Refuses: the dialogue (see `talk`), asking a server.
+The expectations are `stored`, `sender`, `rcpt`, `body`, `raw` and `absent`. A failure is a
+`CaseError` that says what was expected and what was found.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Play a case on a target and judge what came back.
+"""Play a case on a target, in one of its variants, and judge the replies and the stored messages.
 
-Owns: the ways to play a part (variants), and the end of a session that every part comes to.
-Promises: a failure names the case, its place and the way it was played.
-Refuses: knowing a server; a `Target` does.
+Every part that leaves the session open ends with QUIT. A failure names the case, its place in the
+file and the variant.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A client of SCRAM-SHA-256, written from RFC 5802 and not from the server.
+"""A SCRAM-SHA-256 client, written from RFC 5802 and not from the server's code.
 
-Owns: the client's two messages and its check of the server's. Promises: nothing of the package is
-used, so a mistake made there is not made here. Refuses: the wire; it gives and takes octets.
+It uses nothing else of the package, so that a mistake of the server is not repeated here. It makes
+the client's two messages and checks the server's last one; the caller sends and receives them.
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
-r"""Dialogue files: what a case sends and what it expects, readable and byte-exact.
+r"""Dialogue files: what a case sends and what it expects.
 
-Owns: the file format and the values it becomes (`Case`, `Part`, `Step`).
-Promises: octets are sent exactly as written; a mistake in a file names its line.
-Refuses: sockets; `runner` plays a part.
+A file is parsed into `Case`, `Part` and `Step`, and `runner` plays them. Bytes are sent exactly as
+written. An error in a file names its line.
 
 A case begins with `== ID LEVEL CONFIG, SOURCE`, then why it matters, a blank line, and steps:
 
     C: text        send the line and CRLF; lines that follow each other go in one segment
-    C| text        send exactly these octets
+    C| text        send exactly these bytes
     hello          send EHLO and expect 250
     envelope       send MAIL and RCPT in one segment and expect 250 250
     message        as envelope, then DATA and 354
@@ -19,7 +18,7 @@ A case begins with `== ID LEVEL CONFIG, SOURCE`, then why it matters, a blank li
     -- [CONFIG]    a new connection (of another configuration); expectations below are a new part's
     stored: 1      how many messages the part left; 0/1 is a choice
     sender: rcpt: body: raw: absent:   of the last one stored, if any: the sender, the recipients in
-                   order, the body's octets, a regex on the rendered file, octets found nowhere
+                   order, the body's bytes, a regex on the rendered file, bytes found nowhere
     run: name      a function of `specials` plays this too
     needs: WORD    the case is about this EHLO keyword; a server without it is not judged
     variants: whole octets tail glued  restrict in which ways the part is played

@@ -1,8 +1,7 @@
-"""One connection being played: what is sent, which replies are due, and what they look like.
+"""One connection of a part: send its steps, match the replies, and check the format of each reply.
 
-Owns: matching of replies, the format every reply must have.
-Promises: a failure says what was sent, what came back, and what was expected.
-Refuses: the ways to play a part (see `runner`), the store (see `outcomes`).
+A failure says what was sent, what was expected and what came. `runner` chooses the variant, and
+`outcomes` looks at the store.
 """
 
 from __future__ import annotations

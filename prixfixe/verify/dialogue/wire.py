@@ -1,7 +1,6 @@
-"""The client's end: octets to a server and whole replies back, with a deadline on everything.
+"""The client's end of a connection: send bytes and read whole replies, with deadlines.
 
-Owns: the socket and its buffer. Promises: `reply` returns one reply exactly as received; no call
-waits longer than its deadline. Refuses: judging replies; see `replies`.
+`reply` returns one reply exactly as it was received. No call waits longer than its deadline.
 """
 
 from __future__ import annotations

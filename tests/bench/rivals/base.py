@@ -1,8 +1,7 @@
-"""What a server has to offer to be compared: to be started, watched and stopped.
+"""The interfaces of a compared server, `Rival` and `Running`, and servers that are processes.
 
-Owns: the interfaces `Rival` and `Running`, and servers that are a process of this machine.
-Promises: a server listens on 127.0.0.1 only, has a folder of its own and a log in it, and is gone
-after `stop`, with all its children. Refuses: measuring.
+A server listens on 127.0.0.1 only and has a folder of its own with a log in it. `stop` ends it and
+all its children.
 """
 
 from __future__ import annotations

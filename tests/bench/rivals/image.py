@@ -1,8 +1,8 @@
-"""PrixFixe as users run it in Docker: the image, hardened, its port published on 127.0.0.1.
+"""PrixFixe as users run it in Docker: the image, hardened, with its port published on 127.0.0.1.
 
-Owns: the container. Promises: a container and a volume of its own, removed by `stop`.
-Refuses: comparison with other servers: every octet also goes through Docker's proxy, a process
-between generator and server on the same processors.
+Each start has a container and a volume of its own, and `stop` removes both. Its numbers cannot be
+compared with those of other servers, because every byte also passes through Docker's proxy, a
+process on the same processors.
 """
 
 from __future__ import annotations

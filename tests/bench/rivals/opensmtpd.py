@@ -1,9 +1,8 @@
-"""OpenSMTPD that queues every message on disk and holds it there; it delivers nowhere.
+"""OpenSMTPD that queues every message on disk and delivers none.
 
-Owns: an image with Debian's package on the project's base image, made when it is missing, and the
-configuration. Promises: the container shares the machine's network, so that no proxy stands
-between generator and server, and listens on 127.0.0.1 only. Refuses: delivery: `mta` is paused
-before the first message.
+It runs Debian's package in a container; the image is built when it is missing. The container uses
+the host's network, so that no proxy sits between generator and server, and listens on 127.0.0.1
+only. `mta` is paused before the first message, which stops delivery.
 """
 
 from __future__ import annotations

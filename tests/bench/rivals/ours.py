@@ -1,6 +1,6 @@
-"""PrixFixe as a process, as a user starts it: default settings, logging to a file.
+"""PrixFixe as a process, started as a user starts it.
 
-Owns: the settings that a measurement needs. Promises: nothing is switched off. Refuses: the image.
+It has default settings except for its addresses, ports and store, and logs to a file.
 """
 
 from __future__ import annotations

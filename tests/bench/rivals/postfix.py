@@ -1,8 +1,7 @@
-"""Postfix that queues every message on disk and then discards it; it delivers nowhere.
+"""Postfix that queues every message on disk and then discards it.
 
-Owns: its configuration, an instance of its own below the folder. Promises: the machine's own
-Postfix is not touched; limits that would slow a single busy client are off, so that it is as fast
-as it can be. Refuses: running without root, as Postfix does.
+It is an instance of its own below the given folder, so the machine's own Postfix is not touched.
+Limits that would slow a single busy client are off. Postfix has to be started by root.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""PrixFixe on a PostgreSQL with two synchronous standbys, all on this machine and one disk.
+"""PrixFixe on a PostgreSQL primary with two synchronous standbys, all on one machine and one disk.
 
-Owns: a cluster of three, made at the first start and ended with the program. Promises: each start
-has an empty store. Refuses: to count the database's processor time as the server's.
+The cluster is made at the first start and ends with the program; each start has an empty store.
+The database's processor time does not count as the server's.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What is to be said about other servers: why a row is met otherwise, and how each was set up.
+"""Notes about other servers: why a row is met in another way, and how each server was configured.
 
-Owns: the notes, by row and server, each seen in a run and allowed by the RFC that it names; the
-settings that `start` and the configurations give, and why. Refuses: anything about how to use it.
+Each difference was seen in a run and is allowed by an RFC. The settings repeat those
+of `start` and the configuration files, with the reason for each.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""A peer as a target: its image, a container a configuration, and the window into it.
+"""A peer server as a target: its image, and one container for each configuration.
 
-Owns: which letters a peer has settings for, the network, the containers.
-Promises: the network has no way out, and nothing is published: clients reach a container at its
-own address on this machine. What is made carries the run's label (see `tests.container.engine`).
-Refuses: what letters mean in a peer's settings (its `start`), judging.
+The network has no route out, and no port is published; clients connect to a container's own
+address. Everything carries the run's label (see `tests.container.engine`). A peer's `start` script
+turns the configuration letters into its settings.
 """
 
 from __future__ import annotations

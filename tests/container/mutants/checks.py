@@ -1,7 +1,4 @@
-"""The ids of the checks that broken images are held against.
-
-Owns: the beginnings of ids, and which checks every mutant meets besides its own.
-"""
+"""The ids of the tests that broken images must fail, and the tests that every mutant runs."""
 
 from __future__ import annotations
 

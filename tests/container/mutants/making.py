@@ -1,8 +1,8 @@
 """Make a broken image from the image under test.
 
-Owns: editing the image's one layer and building it again with the same configuration.
-Promises: an image that differs from the original by the mutant alone; without one, not at all.
-Refuses: what only some engines do; a tar that ADD unpacks is understood by all.
+It edits the image's only layer and builds it again with the same configuration, so that the result
+differs from the original only by the mutant. The Dockerfile uses ADD with a tar, which every
+engine supports.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Images whose server is broken: Python that patches it by name.
+"""Images with a broken server: Python code that patches it by name, and the tests that must fail.
 
-Owns: what is broken in each, and which checks must tell. A name that moved makes the server fail at
-its start, and then every check is red, which the test of teeth reports as well.
+If a patched name no longer exists, the server fails at its start. Every check then fails, and
+`test_teeth` reports that too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Images that are broken as they lie there, without a container: files, modes, configuration.
-
-Owns: what is broken in each, and which checks must tell.
-"""
+"""Images with broken files, modes or configuration, and the tests that must fail."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Whether this client stood still while it measured a server's patience.
+"""Find out whether this client process was paused while it measured a server's timeout.
 
-Owns: the measuring, and playing again what was disturbed.
-Promises: a failure is excused only by a pause of this very process, never by what the server did.
-Refuses: being disturbed for ever.
+A special that failed during such a pause is played again, ten times at most. Only a pause of this
+process excuses a failure; nothing that the server did is an excuse.
 """
 
 from __future__ import annotations
