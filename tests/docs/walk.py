@@ -1,10 +1,7 @@
-"""A newcomer: a fresh clone, a shell, and the documents' commands one after another.
+"""Run the commands of the documents one after another in a fresh clone, as a newcomer would.
 
-Owns: the clone, the names that keep it apart from other servers of this machine, what runs in the
-background.
-Promises: neither the caller's settings nor its virtual environment take part; what was started is
-ended and what was made is removed.
-Refuses: choosing commands (see `tests/documents/blocks`); ports other than the documents'.
+The caller's settings and its virtual environment take no part. At the end every process that a walk
+started is ended, and what it made in Docker is removed.
 """
 
 from __future__ import annotations

@@ -1,16 +1,12 @@
-"""The commands that documents show.
+"""Find the commands in the documents, how each is to be run and what it is to print.
 
-Owns: which blocks of a document are commands, how each is to be run, what it is to print.
-Promises: a block of `sh`, `console` or `python` is either run or says in a comment above it why not;
-a comment that is not understood is an error.
-Refuses: running anything (see `tests/docs`).
-
-A block is run as it stands. What stands above its fence changes that:
+A block of `sh`, `console` or `python` is run as it stands, unless a comment above its fence changes
+that. A comment that is not known is a ValueError.
 
     <!-- not run: REASON -->
     <!-- run: in the background until "TEXT" -->    it goes on; the next block waits for the text
     <!-- run: after Ctrl-C -->                      what runs in the background is ended first
-    <!-- run: until it is so -->                    again, until it succeeds and prints what it should
+    <!-- run: until it is so -->                    again, until it succeeds and prints what is due
 
 In a `console` block `$` begins a command, and what follows is all it prints: `…` is any text within
 a line, and on a line of its own any number of lines.

@@ -1,8 +1,7 @@
-"""What the Helm chart takes from the table of settings, and the schema of its values.
+"""The JSON Schema of the Helm chart's values, and the list of settings in its values.yaml.
 
-Owns: values.schema.json, the list of settings in values.yaml, and which settings the chart itself
-sets. Promises: a setting is either given under `settings` or follows from another value, never both.
-Refuses: what the templates make of the values (see tests/kubernetes).
+The settings in both come from the table of settings. A setting is either given under `settings` or
+follows from another value of the chart, never both.
 """
 
 import json

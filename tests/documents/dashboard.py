@@ -1,9 +1,7 @@
-"""The Grafana dashboard: panels in rows, made into the JSON that Grafana reads.
+"""The rows and panels of the Grafana dashboard, from which its JSON is made.
 
-Owns: what is shown, in which order and unit. `deployment/grafana/prixfixe.json` is made from it.
-Promises: every query is limited to the instances chosen; ids and places follow from the order, so
-that a new panel is one entry here; a metric that no panel shows gets one in the last row.
-Refuses: what a metric means (see the product's table) and thresholds (see the alerts).
+Every query is limited to the instances that the reader chose. A metric that no panel shows gets a
+panel in the last row.
 """
 
 import json

@@ -1,9 +1,7 @@
 """The parts of documents that are made from the code's tables.
 
-Owns: which part of which document comes from which table, and its text.
-Promises: a part stands between `<!-- generated: NAME -->` and `<!-- end -->`, or is a whole file;
-what stands outside is never touched.
-Refuses: prose.
+A part stands between `<!-- generated: NAME -->` and `<!-- end -->`, or is a whole file. Text
+outside a part is never changed.
 """
 
 import re

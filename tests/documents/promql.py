@@ -1,8 +1,6 @@
-"""What a PromQL expression asks for.
+"""Check the selectors of a PromQL expression against a page of metrics.
 
-Owns: finding the selectors of an expression, and what a page of metrics offers them.
-Promises: an expression that does not parse raises.
-Refuses: evaluating.
+Expressions are parsed but not evaluated. An expression that does not parse raises an error.
 """
 
 import re

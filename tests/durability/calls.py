@@ -1,8 +1,7 @@
-"""The text strace writes, as records.
+"""Parse the output of strace into one record for each system call.
 
-Owns: the syntax. Promises: calls in the order they ended, which is when their effect is certain;
-a string cut short is an error, since what is not seen cannot be judged.
-Refuses: meaning; see `model`.
+Calls come in the order in which they returned, because only then is their effect certain. A string
+that strace cut short is a ValueError.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""A mail client that keeps a ledger.
+"""An SMTP client that writes each message and its reply into a ledger.
 
-Owns: the dialogue of one session. Promises: a message is in the ledger before its first octet is
-sent, and its answer before anybody else learns of it.
-Refuses: retries; a message is offered once.
+A message is in the ledger before its first byte is sent. Each message is offered once, without
+retries.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""F07: a torn tail and flipped bits, in the files of a server that was killed or stopped.
+"""F07: cut off or flip bits in copies of the files of a server that was killed or stopped.
 
-Owns: the copies that are damaged. A torn tail may cost the message that was torn and no other; a
-flipped bit may cost messages, but never shows one that is not as it was sent, and never an error
-without a name.
+A torn tail may cost only the message that was torn. A flipped bit may cost messages, but no message
+is shown changed, and every error is a named store error.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Disks that can be filled, made read-only, or lose their power.
+"""Mount disks that can be filled, made read-only, or lose their power.
 
-Owns: mounts and loop devices. Promises: what was mounted is unmounted and its loop device let go,
-whatever happened in between; `why_not` says why there can be none here.
-Refuses: any file system but its own image: the harm is done to that mount point only.
+Each file system is a tmpfs or an ext4 image of its own, so no other file system is harmed. The
+mount and the loop device are removed at the end, also after an error.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """F16: a file or folder of the store is removed, moved, cut or replaced under a running server.
 
-Owns: the table of what may happen, and doing it between two messages or between two system calls of
-one. Promises asked for: a 250 that is sent after it is kept where a new start looks; a server that
-takes no mail says why; what is put back is taken up again.
-Mail that was acknowledged before is the doer's to lose.
+The server must store what it acknowledges afterwards where a new start finds it, or refuse mail and
+say why in `/readyz`. Mail acknowledged before is not judged, and a store that is moved back is used
+again.
 """
 
 from __future__ import annotations

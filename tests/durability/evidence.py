@@ -1,8 +1,7 @@
-"""What a store shows: read from its files by this process, or through a server's API.
+"""List the messages of a store, read from its files or through a server's HTTP API.
 
-Owns: the two ways of looking. Promises: everything listed is read whole; a file that is neither
-mail nor part of the technology is residue.
-Refuses: judgement; see `ledger.compare`.
+Every message that is listed is also read whole. In the files, anything that is neither mail nor
+part of the store's technology is reported as residue.
 """
 
 from __future__ import annotations

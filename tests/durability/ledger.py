@@ -1,10 +1,8 @@
-"""The client's record of what it was promised, and the one comparison with what is there.
+"""The client's ledger of messages sent and replies received, and its comparison with a store.
 
-Owns: what was sent, by digest, and what was answered to it. It lives outside the server, so nothing
-that happens to the server can happen to it.
-Promises: `compare` finds every breach of "250 means kept": an acknowledged message that is not
-there, not whole, not itself or not once; anything partial that shows; anything left behind.
-Refuses: to know how evidence is gathered; see `evidence`.
+`compare` reports each acknowledged message that is missing, changed or stored twice, each message
+that is damaged or that nobody sent, and each file left behind. The ledger is in the test's process,
+so a crash of the server does not change it.
 """
 
 from __future__ import annotations

@@ -1,14 +1,11 @@
-"""A disk that forgets whatever was not synced, driven by traced system calls.
+"""A model of a disk that loses whatever was not synced, driven by traced system calls.
 
-Owns: what POSIX lets a power cut do, no more and no less. A file's data and size are certain after
-fsync or fdatasync of it (or a write through O_SYNC or O_DSYNC); a name is certain after fsync of its
-folder; syncfs and sync make everything certain. What is not certain may be kept in any part: each
-name by itself, each write by itself in pieces of a sector's page, in any order.
-After a sync that failed, what was written before it is lost for good and a later sync does not bring
-it back, as on Linux; the process still reads it as if it were there.
-Promises: a call on a file below the root that is not in these tables is an `UnknownCallError`: what
-the model does not know, it does not wave through.
-Refuses: SQLite's `-shm` file, which is never read after a crash.
+The data and size of a file are certain after its fsync or fdatasync (or a write through O_SYNC or
+O_DSYNC), a name is certain after fsync of its folder, and syncfs or sync makes everything certain.
+Any part of the rest may survive a power cut, in any order: each name by itself, and each write in
+pieces of 4096 bytes. After a failed sync the data written before it is lost, and a later sync does
+not bring it back, as on Linux. A call on a file of the store that the model does not know is an
+`UnknownCallError`. SQLite's `-shm` file is left out, because it is never read after a crash.
 """
 
 from __future__ import annotations

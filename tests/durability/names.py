@@ -1,7 +1,7 @@
 """F14: a clock that stands still, random numbers that repeat, and two servers on one store.
 
-Owns: two lives of the same store. Promises asked for: nothing is overwritten, whatever id comes
-again; a second server is refused in words that name the first, which does not notice.
+No message is overwritten when an id comes again. A second server is refused with the process id of
+the first, and the first goes on taking mail.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""F01 and F06: the order of system calls, and every disk that a power cut could leave of it.
+"""F01 and F06: the order of system calls, and the disks that a power cut could leave of it.
 
-Owns: the recording of a server's whole life. F01 asks the model at each 250 whether anything of the
-store is uncertain. F06 builds, after each call that changed the disk, what would be left: only what
-is certain, and several draws of what may be; a store must recover from each and miss nothing that
-was acknowledged by then.
+F01 asks the disk model at each 250 whether any data of the store is uncertain. F06 builds the disks
+that could be left after each call that changed the store, and a store must recover from each
+without losing a message acknowledged by then.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""F11, F12 and F15: a slow disk, a client that does not wait, and a stop in the middle.
+"""F11, F12 and F15: a slow disk, a client that disconnects, and SIGTERM at each stage of a session.
 
-Owns: the delay, which holds only the thread that writes, in one sync. What is claimed is an order:
-another session is answered before the held commit is. How fast is measured and told.
+strace delays one sync of the thread that writes the store. Another session must be answered before
+that commit ends; how fast it was answered is reported, not judged.
 """
 
 from __future__ import annotations

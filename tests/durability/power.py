@@ -1,10 +1,9 @@
 """F05: the power of a disk is cut while mail comes in; F08: the server is killed under load.
 
-Owns: both crowds. Promises: every 250 a client read before or after the cut is held against the
-store, and a cut or kill that did not come is an AssertionError. The cut falls between two system
-calls: the ioctl lets a sync that is under way report success for what it loses (seen with a bare
-pwrite and fdatasync, 3 times in 60), which no drive does; what happens within a call is for F06.
-Refuses: the drive's own cache; the image lies on a disk that keeps its power.
+Every message acknowledged before or after the cut must be in the store. The cut falls between two
+system calls, because the ioctl lets a sync under way report success for data that it loses (seen
+with a bare pwrite and fdatasync, 3 times in 60), which no drive does; F06 covers a cut within a
+call. The cache of the drive is not tested, because the image lies on a disk that keeps its power.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""A server under attack: started, killed and started again on one store, with one ledger.
+"""Start, kill and restart `prixfixe serve` on one store, with one ledger.
 
-Owns: `prixfixe serve` as a process, on free ports of the loopback, and the thread that writes.
-Promises: whatever a scenario leaves running is ended by `close`; each start has its own log.
-Refuses: harm; see the scenarios.
+The server listens on free ports of the loopback interface. `close` ends a server that a scenario
+left running, and each start has a log of its own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""F02, F03, F04 and F13: one call of one message, killed at or failed.
+"""F02, F03, F04 and F13: one system call of a message fails, or the server is killed in it.
 
-Owns: which calls there are (those of the thread that writes the store, and of the event loop once
-the data ended) and hitting each, by counting from the moment strace is attached.
+These are the calls of the thread that writes the store and, for kills, of the event loop. Calls are
+counted from the moment strace is attached.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""F09 and F10: a disk without room, and one that may not be written.
+"""F09 and F10: a disk without free space or inodes, and one that cannot be written.
 
-Owns: filling and freeing under a running server. A full disk is 452, a failing one 451; neither
-costs what is kept, and both are over when the disk is well again, without a restart.
+The server answers 452 on a full disk and 451 on a read-only one, loses no stored message, and takes
+mail again once the disk can be written. Only a file system that failed and was mounted again needs
+a restart.
 """
 
 from __future__ import annotations

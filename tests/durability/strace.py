@@ -1,9 +1,7 @@
-"""System calls seen and system calls hit, by strace.
+"""Run strace to record system calls, or to make one of them fail, be late or kill the server.
 
-Owns: strace as a process. It is attached to one thread of a running server, so counts begin at the
-message, and the other threads run at full speed; or it watches a server from its first call.
-Promises: when `attached` yields, the next call is counted; `may_trace` says why when it cannot be.
-Refuses: to read what was traced; see `calls`.
+It watches a server from its first call, or is attached to one thread while the others run at full
+speed. Calls are counted from the moment `attached` yields.
 """
 
 from __future__ import annotations

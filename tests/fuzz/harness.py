@@ -1,11 +1,10 @@
-"""What must hold for any octets: one function a target, from octets to nothing or an error.
+"""The fuzz targets `address`, `parameters`, `proxy` and `session`, and the invariants of each.
 
-Owns: the targets `address`, `parameters`, `proxy` and `session`, and their invariants.
-Promises: the same octets always do the same; a violated invariant is an AssertionError that says
-which. Refuses: making octets up (see `__main__`), time (the driver's `-timeout`, the test's own).
+A target takes bytes and gives the same result for the same bytes. A broken invariant is an
+AssertionError that names it.
 
-An input of `session` begins with an octet that chooses what the server offers and one that says
-how many octets come in a segment (0: all at once); the rest is sent.
+The first byte of an input of `session` chooses what the server offers, and the second says how many
+bytes come in a segment (0: all at once); the rest is sent.
 """
 
 from __future__ import annotations

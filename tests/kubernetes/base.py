@@ -1,7 +1,6 @@
-"""The plain manifests, for those who use no Helm: the chart's, as a base of kustomize.
+"""Make the plain manifests in deployment/kubernetes/ from the chart, as bases of kustomize.
 
-Owns: which values are in deployment/kubernetes/, and the text of its files.
-Promises: what Helm alone understands is not in them.
+Labels, hooks and namespaces that only Helm uses are left out.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Values that the chart takes, and values that it refuses.
+"""Values that the chart accepts, and values that it refuses.
 
-Owns: the rows. Promises: each rule of the schema has a row that breaks it.
+Each rule of the schema has a row of values that breaks it.
 """
 
 from typing import Any

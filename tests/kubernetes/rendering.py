@@ -1,8 +1,6 @@
-"""What the chart makes of values, and what is in it.
+"""Render the chart with the real helm and find objects in the result.
 
-Owns: rendering with the real helm, and finding the parts of what came out.
-Promises: the same values are rendered once.
-Refuses: judging (see the tests).
+The same values are rendered only once in a process.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Kubernetes' Pod Security Standard "restricted", as far as it speaks of a pod's spec.
+"""Check a pod's spec against Kubernetes' Pod Security Standards "baseline" and "restricted".
 
-Owns: the controls of the documents of Kubernetes, baseline and restricted together.
-Promises: every broken control is named. Refuses: anything a cluster must be asked for.
+Every control that the spec breaks is named. Controls that need an answer from a cluster are not
+checked.
 """
 
 from typing import Any

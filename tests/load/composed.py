@@ -1,7 +1,6 @@
-"""The limits that compose gives a container, as docker-py's options.
+"""Read the limits of the service in docker-compose.yml, as options of docker-py.
 
-Owns: reading docker-compose.yml's service. Promises: what is run under load here is limited as
-what users deploy, and no number is repeated. Refuses: settings; those are a test's own.
+A server under load gets the same limits as users deploy, so no number is repeated in a test.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What a box has counted. Owns: reading one series of its metrics. Refuses: comparing."""
+"""Read one series from the metrics of a container."""
 
 __all__ = ["counted"]
 

@@ -1,8 +1,6 @@
-"""Many sessions that are open at the same time.
+"""Open many SMTP sessions at the same time, and send mail in each of them.
 
-Owns: opening them together, mail in each of them, and closing them.
-Promises: nobody sends before all are in or turned away; those turned away are counted by code.
-Refuses: judging. A plan's workers come and go as they find work, so no plan is surely a crowd.
+No session sends before all are greeted or turned away. Those turned away are counted by reply code.
 """
 
 import asyncio

@@ -1,7 +1,6 @@
-"""What was measured under load: recorded for people, never judged.
+"""The figures measured under load, as a table, as evidence/load.json and as load.html with plots.
 
-Owns: the rows of a run, the table at its end, evidence/load.json, and load.html with its plots.
-Promises: all say the same. Refuses: asserting a time or a rate.
+All of them are made from the same rows. No time or rate is asserted.
 """
 
 import json

@@ -1,9 +1,8 @@
-"""Clients that connect and then do nothing, thousands of them, in a container of their own.
+"""Thousands of SMTP clients that connect and then do nothing, in a container of their own.
 
-Owns: their program, and telling them when to leave. Promises: each has read its greeting before
-`inside` returns, and hears an answer to NOOP and to QUIT before `leave` does.
-Refuses: the host's ports. The engine's proxy takes six descriptors for each connection, so through
-it thousands would test the proxy; in an internal network they reach the server alone.
+Each has read its greeting before `inside` returns, and an answer to NOOP and QUIT before `leave`
+does. They reach the server through an internal network, because Docker's proxy for a published port
+takes six descriptors for each connection.
 """
 
 import json

@@ -1,8 +1,7 @@
-"""What is true of every load: all is accepted, all is kept, the server is as it was.
+"""Carry out a plan of load and check that the server accepts and stores all of it without a leak.
 
-Owns: the order in which a server is warmed up, measured, loaded, measured again and asked.
-Promises: any message lost, doubled, changed or invented, any descriptor or thread left behind, and
-memory that grows by every round of the same load is an `AssertionError`. Refuses: which plan it is.
+A message that is lost, doubled or changed is an AssertionError. So is a descriptor or thread left
+behind, and memory that grows by every round of the same load.
 """
 
 from dataclasses import replace

@@ -1,7 +1,7 @@
-"""Bringing a server to where more of the same changes nothing.
+"""Warm a server up before it is measured, so that more of the same load takes no more memory.
 
-Owns: the load that fills what fills once: SQLite's cache, the allocator's sizes, threads that read.
-Promises: all of it is accepted, and in the account. Refuses: measuring (see `vitals`).
+The load fills SQLite's cache and the allocator's size classes, and starts the threads that read.
+Every message must be accepted and is in the account.
 """
 
 from dataclasses import replace

@@ -1,8 +1,6 @@
-"""Log records held to the table of events.
+"""Check log records against the table of events, and make the JSON Schema that says the same.
 
-Owns: what is wrong with a record, and the text of `deployment/logs.schema.json`, which says the
-same in JSON Schema. Promises: a record that keeps the table gives no fault.
-Refuses: reading logs.
+The schema is stored as `deployment/logs.schema.json`.
 """
 
 import json

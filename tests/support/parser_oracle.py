@@ -1,8 +1,7 @@
-"""What must hold for the protocol's parsers, whatever text they are given.
+"""Judge the parsers of paths and parameters on any text, for the fuzz targets and property tests.
 
-Owns: the judgement that the fuzzer's targets and the properties share. Promises: an AssertionError
-that says which promise was broken. Refuses: making texts up, and the parsers' own way of reading:
-a mailbox is judged by going through it once, as RFC 5321 section 4.1.2 spells it.
+A broken invariant is an AssertionError that names it. A mailbox is judged by reading it once by
+RFC 5321 section 4.1.2, independently of the parser.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""The page that a workflow's run shows: tables a reader sees without opening a log.
+"""Add Markdown, such as a table, to the summary page of a GitHub Actions run.
 
-Owns: adding to it. Promises: without such a page, as on a laptop, nothing is written.
-Refuses: making tables.
+Nothing is written where GITHUB_STEP_SUMMARY is not set.
 """
 
 import os

@@ -1,7 +1,6 @@
-"""The scripts as users run them, with a machine that has just what a test says.
+"""Run a copy of the scripts with only the tools that a test chooses, and with a fake docker.
 
-Owns: a copy of scripts/ in a folder of its own, a PATH of chosen tools, a docker that plays a part.
-Promises: neither the checkout's .env nor the caller's settings reach a script.
+Neither the checkout's .env nor the caller's settings reach a script.
 """
 
 import os

@@ -1,10 +1,7 @@
 """A model of the session that RFC 5321 describes, to compare a server with.
 
-Owns: which reply is due to each command in each state, and which messages are kept then. Written
-from the RFC's state table (section 4.1.4) and docs/smtp.md, not from the code: plain, slow, no
-buffers, no sockets.
-Promises: a move returns the octets to send and the codes they are due; after the end, no codes.
-Refuses: sending.
+It says which reply codes are due to each command in each state, and which messages are stored. It
+is written from RFC 5321 section 4.1.4 and docs/smtp.md, not from the server's code.
 """
 
 from __future__ import annotations
