@@ -435,6 +435,8 @@ class Connection(asyncio.Protocol):
             self._serve()
             if not session.has_next() or session.is_waiting:
                 return False
+            if session.take_slow():
+                return True
             now = perf_counter()
             if (until and now >= until) or len(session.output) >= SLICE_REPLIES:
                 return True

@@ -66,8 +66,7 @@ def build_app(context: HttpContext, mailbox: Mailbox) -> Framing:
 
 
 def _guarded(context: HttpContext, mailbox: Mailbox, access: Access) -> Router:
-    feed = Feed(context.arrivals, mailbox)
-    made = MadeAnswers()
+    feed, made = Feed(context.arrivals, mailbox), MadeAnswers()
     api = Api(context, mailbox, feed, made)
     message = "/api/v1/message/{id}"
     return Router(
@@ -94,7 +93,7 @@ def _guarded(context: HttpContext, mailbox: Mailbox, access: Access) -> Router:
             Route("/api/v1/sessions", SessionPaths(context.sessions, made).sessions),
             Route("/api/v1/send", SendPath(context).send, methods=["POST"]),
             Route("/api/v1/webui", api.webui),
-            *_fault_routes(FaultPaths(context)),
+            *_fault_routes(FaultPaths(context, made)),
             Route(f"{message}/tree", api.tree),
             Route("/api/v1/events", Events(feed, mailbox).events),
             *(View(api, access).routes() if context.has_page else ()),

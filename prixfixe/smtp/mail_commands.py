@@ -153,7 +153,8 @@ def _after(keyword: bytes, argument: bytes, state: State) -> str | None:
         text = argument[size:].decode().lstrip(" ")
     except UnicodeDecodeError:
         return None
-    state.is_slow = not text.isascii()  # Encoding its domain takes up to a millisecond.
+    # Encoding the domain of a long one takes up to a millisecond.
+    state.is_slow = len(argument) > MAX_PLAIN_OCTETS and not text.isascii()
     return text
 
 

@@ -228,9 +228,13 @@ class Session:
             if not self.has_next():
                 return False
             if self.state.is_slow:
-                self.state.is_slow = False
                 return True
         return True
+
+    def take_slow(self) -> bool:
+        """Whether the last command was slow, so that others have a turn; it is told once."""
+        is_slow, self.state.is_slow = self.state.is_slow, False
+        return is_slow
 
     def has_next(self) -> bool:
         """Whether there is memory, and input or a chunk of BDAT that needs none."""

@@ -295,13 +295,13 @@ def test_one_step_of_work_handles_a_few_commands(talk):
     assert subject.session.work() is False
 
 
-def test_one_step_of_work_handles_one_address_in_utf8(talk):
+def test_one_step_of_work_handles_one_long_address_in_utf8(talk):
     """Encoding its domain takes up to a millisecond."""
     subject = talk()
     subject.session.receive(b"EHLO c.test\r\nMAIL FROM:<a@x.test> SMTPUTF8\r\n")
     assert subject.session.work() is False
     subject.session.output.clear()
-    subject.session.receive("RCPT TO:<ä@ö.test>\r\n".encode() * 3)
+    subject.session.receive("RCPT TO:<ä@{0}.{0}.test>\r\n".format("ö" * 20).encode() * 3)
     assert subject.session.work() is True
     assert len(subject.session.output) == 1
     assert subject.session.work() is True

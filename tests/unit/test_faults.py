@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from prixfixe.faults.registry import MAX_RULES
+from prixfixe.http import pieces
 from prixfixe.http.api.fault_request import read_fault
 from prixfixe.http.bodies import Bodies
 from tests.conftest import PATIENCE, until
@@ -416,6 +417,16 @@ async def test_a_fault_ends_with_its_time(serve, client):
 
 
 # --- the API
+
+
+async def test_as_many_faults_are_listed_as_fit(serve, client, monkeypatch):
+    running = await serve()
+    url = f"{running.http}/api/v1/faults"
+    for _ in range(10):
+        await client.post(url, json={"match": {}, "stage": "rcpt", "action": {"drop": True}})
+    assert len((await client.get(url)).json()["faults"]) == 10
+    monkeypatch.setattr(pieces, "PAGE_OCTETS", 500)
+    assert 1 < len((await client.get(url)).json()["faults"]) < 10
 
 
 async def test_faults_are_listed_and_removed(serve, client):

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from prixfixe.faults.registry import MAX_RULES, TooManyFaultsError
 from prixfixe.http.api.fault_request import read_chaos, read_fault
+from prixfixe.http.pieces import fitting, listed
 from prixfixe.http.responses import Json, only
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from prixfixe.faults.registry import Chaos, Faults
     from prixfixe.faults.rule import Action, Match, Rule
+    from prixfixe.http.api.made import MadeAnswers
     from prixfixe.http.context import HttpContext
 
 __all__ = ["FaultPaths"]
@@ -29,8 +31,9 @@ OFF = "faults are off: start the server with SMTP_FAULTS=true"
 class FaultPaths:
     """The paths under `/api/v1/faults`."""
 
-    def __init__(self, context: HttpContext) -> None:
+    def __init__(self, context: HttpContext, made: MadeAnswers) -> None:
         self._context = context
+        self._made = made
 
     @property
     def _faults(self) -> Faults:
@@ -53,10 +56,11 @@ class FaultPaths:
         return Json({"ID": name})
 
     async def faults(self, request: Request) -> Response:
-        """Return all faults, oldest first, with how often each was met."""
+        """Return all faults that fit, oldest first, with how often each was met."""
         faults = self._faults
         only(request)
-        return Json({"faults": [_record(*one) for one in faults.rules()]})
+        records = [_record(*one) for one in faults.rules()]
+        return await self._made.json(request, lambda: listed("faults", fitting(records)))
 
     async def fault(self, request: Request) -> Response:
         """Return one fault."""

@@ -22,7 +22,7 @@ TOTAL_OCTETS: Final = 4 * 1024 * 1024  # of answers under way, and one more at m
 
 
 class MadeAnswers:
-    """Answers about sessions and waits; they are made one at a time, and bounded together."""
+    """Answers about faults, sessions and waits; made one at a time, and bounded together."""
 
     def __init__(self) -> None:
         self._shelf = Shelf(TOTAL_OCTETS)
