@@ -5,7 +5,8 @@ import tracemalloc
 
 import pytest
 
-from prixfixe.http import pieces
+from prixfixe.http import pieces, shelf
+from prixfixe.http.api import made
 from prixfixe.http.api.attempts import attempt_record
 from prixfixe.smtp.transcript import MAX_LINES, Transcript
 from prixfixe.stores.base import StoreError
@@ -295,8 +296,8 @@ async def test_attempts_are_found_by_whom_they_name_and_when(serve, client):
 
 async def test_attempts_are_bounded():
     now = 1000.0
-    made = iter(range(10**9))
-    attempts = Attempts(lambda: (f"{next(made):028x}", now))
+    ids = iter(range(10**9))
+    attempts = Attempts(lambda: (f"{next(ids):028x}", now))
     long = [f"{number}{'x' * 1000}@y.test" for number in range(1000)]
     for _ in range(MAX_ATTEMPTS + 10):
         attempts.add(Tried("rcpt", "a"), "s", "p", "h", None)
@@ -312,8 +313,8 @@ async def test_attempts_are_bounded():
 
 @pytest.mark.parametrize("first", ["\u4e00", "\U0001f4e7"])
 def test_attempts_are_bounded_in_memory(first):
-    made = iter(range(10**9))
-    attempts = Attempts(lambda: (f"{next(made):028x}", 1000.0))
+    ids = iter(range(10**9))
+    attempts = Attempts(lambda: (f"{next(ids):028x}", 1000.0))
     tracemalloc.start()
     try:
         for _ in range(800):
@@ -327,8 +328,8 @@ def test_attempts_are_bounded_in_memory(first):
 
 def test_an_answer_holds_the_newest_attempts_that_fit(monkeypatch):
     monkeypatch.setattr(pieces, "PAGE_OCTETS", 1500)
-    made = iter(range(10**9))
-    attempts = Attempts(lambda: (f"{next(made):028x}", 1000.0))
+    ids = iter(range(10**9))
+    attempts = Attempts(lambda: (f"{next(ids):028x}", 1000.0))
     for number in range(20):
         attempts.add(Tried("mail", f"a{number}@x.test"), "s", "p", "h", None)
     newest = newest_first(attempts.recent())
@@ -362,3 +363,14 @@ async def test_a_wait_in_vain_tells_what_was_refused(serve, client):
 async def test_the_token_guards_attempts(serve, client):
     running = await serve(SMTP_HTTP_TOKEN="secret")
     assert (await client.get(f"{running.http}/api/v1/attempts")).status_code == 401
+
+
+async def test_a_small_answer_waits_for_no_reader_of_a_large_one(serve, client, monkeypatch):
+    monkeypatch.setattr(made, "TOTAL_OCTETS", 0)
+    running = await serve()
+    wire = await running.say_hello()
+    assert await wire.ask(b"MAIL FROM:<a@@>\r\n") == [501]
+    assert len(await attempts(client, running)) == 1
+    monkeypatch.setattr(made, "SMALL_OCTETS", 10)
+    monkeypatch.setattr(shelf, "WAIT_SECONDS", 0.1)
+    assert (await client.get(f"{running.http}/api/v1/attempts")).status_code == 503
