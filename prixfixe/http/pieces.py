@@ -6,12 +6,14 @@ The JSON encoder holds the interpreter until it returns, so a piece takes well u
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["PAGE_OCTETS", "PIECE_OCTETS", "cut", "fitting", "json_pieces", "listed"]
+__all__ = ["PAGE_OCTETS", "PIECE_OCTETS", "Page", "cut", "fitting", "json_pieces", "listed"]
+
+T = TypeVar("T")
 
 PIECE_OCTETS = 32 * 1024
 PAGE_OCTETS = 4 * 1024 * 1024  # of records in one answer: a thousand usual ones are 0.5 MiB
@@ -26,17 +28,31 @@ def cut(parts: Iterable[bytes]) -> Iterator[bytes]:
             yield bytes(view[start : start + PIECE_OCTETS])
 
 
+class Page(Generic[T]):
+    """The entries of one answer of at most so many bytes; the first is always among them."""
+
+    def __init__(self, most: int) -> None:
+        self.entries: list[T] = []
+        self._left = most
+        self.is_full = False
+
+    def add(self, entry: T, octets: int) -> None:
+        """Take the next entry if there is room for it."""
+        self._left -= octets
+        self.is_full |= bool(self.entries) and self._left < 0
+        if not self.is_full:
+            self.entries.append(entry)
+
+
 def fitting(records: Iterable[Any]) -> list[bytes]:
     """Return records as JSON, as many as one answer may hold; the first is always among them."""
-    fitting: list[bytes] = []
-    octets = 0
+    page: Page[bytes] = Page(PAGE_OCTETS)
     for record in records:
         written = _dumped(record).encode("ascii")
-        octets += len(written)
-        if fitting and octets > PAGE_OCTETS:
+        page.add(written, len(written))
+        if page.is_full:
             break
-        fitting.append(written)
-    return fitting
+    return page.entries
 
 
 def listed(name: str, records: Iterable[bytes]) -> bytes:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from prixfixe.smtp.address import MailboxPattern
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from prixfixe.smtp.transcript import Transcript
 
@@ -103,7 +103,7 @@ class Attempts:
 
 
 def newest_first(
-    attempts: Iterable[Attempt],
+    attempts: Sequence[Attempt],
     *,
     to: str | None = None,
     sender: str | None = None,
@@ -116,7 +116,7 @@ def newest_first(
     """
     names = None if to is None else MailboxPattern(to).matches
     is_sender = None if sender is None else MailboxPattern(sender).matches
-    for one in reversed([*attempts]):
+    for one in reversed(attempts):
         if (
             (names is None or any(map(names, one.tried.recipients)))
             and (is_sender is None or is_sender(one.tried.sender))

@@ -16,7 +16,7 @@ from prixfixe.mail.folding import fold
 from prixfixe.telemetry.attempts import MAX_ATTEMPTS, newest_first
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -53,7 +53,7 @@ class AttemptPaths:
         return await self._made.json(request, page)
 
 
-def refused_instead(attempts: Iterable[Attempt], condition: WaitCondition) -> list[dict[str, Any]]:
+def refused_instead(attempts: Sequence[Attempt], condition: WaitCondition) -> list[dict[str, Any]]:
     """Return the last attempts that a wait could have meant, oldest first.
 
     Only whom a wait asks for can be compared: an attempt has no subject and no text.

@@ -18,7 +18,7 @@ from prixfixe.http.api import mailpit
 from prixfixe.http.api.index_threads import IndexView, Searching
 from prixfixe.http.api.mailpit import Listing
 from prixfixe.http.api.stored_mail import SlowSearching, StoredMail
-from prixfixe.http.pieces import PAGE_OCTETS
+from prixfixe.http.pieces import PAGE_OCTETS, Page
 from prixfixe.mail.query import Query, Term
 from prixfixe.runtime.worker import Worker
 from prixfixe.stores.base import StoreError
@@ -51,22 +51,6 @@ class Said(NamedTuple):
 
     is_read: bool
     tags: tuple[str, ...] | None
-
-
-class _Page:
-    """The entries of one answer, as many as it may hold; the first is always among them."""
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-        self._octets = 0
-        self.is_full = False
-
-    def add(self, entry: Entry) -> None:
-        """Take the next entry if there is room for it."""
-        self._octets += len(entry.record)
-        self.is_full |= bool(self.entries) and self._octets > PAGE_OCTETS
-        if not self.is_full:
-            self.entries.append(entry)
 
 
 class Mailbox:
@@ -313,14 +297,14 @@ class Mailbox:
 
     def _entries(self, names: list[str]) -> list[Entry]:
         """Return the entries of these messages, as many as a page holds."""
-        page = _Page()
+        page: Page[Entry] = Page(PAGE_OCTETS)
         for at in range(0, len(names), _LOOKED_UP):
             some = names[at : at + _LOOKED_UP]
             known = self._known(some)
             for name in some:
                 entry = known.get(name) or self._mail.entry(name)
                 if entry is not None:
-                    page.add(entry)
+                    page.add(entry, len(entry.record))
                 if page.is_full:
                     return page.entries
         return page.entries
@@ -358,10 +342,11 @@ def _slow_page(
     query: Query, start: int, limit: int
 ) -> Callable[[StoredMail, Callable[[], bool]], Listing]:
     def work(mail: StoredMail, is_over: Callable[[], bool]) -> Listing:
-        page, count = _Page(), 0
+        page: Page[Entry] = Page(PAGE_OCTETS)
+        count = 0
         for entry in mail.matching(query, mail.reader.ids(), is_over):
             if start <= count < start + limit:
-                page.add(entry)
+                page.add(entry, len(entry.record))
             count += 1
         total = mail.reader.totals().messages
         return Listing(page.entries, total, total, count, count)
