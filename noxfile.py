@@ -17,6 +17,9 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.error_on_missing_interpreters = True
 nox.options.download_python = "never"
 
+# The suites start thousands of servers. Half of a start is compiling when no bytecode is written.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 CODE = ("prixfixe", "tests", "examples", "docker", "release", "noxfile.py")
 EVIDENCE = Path("evidence")
 MOST_FLAKES = 5  # of a session; more than these are no accident
