@@ -19,8 +19,6 @@ BY_NAME = (
     "encodings.ascii",
     "encodings.idna",
     "encodings.latin_1",
-    "uvicorn.lifespan.off",
-    "uvicorn.protocols.http.h11_impl",
 )
 
 

@@ -16,7 +16,7 @@ from prixfixe.http.room import Freed
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from prixfixe.http.uvicorn_connection import HttpConnection
+    from prixfixe.http.connection import HttpConnection
 
 __all__ = ["FREE_OCTETS", "MAX_OCTETS", "TOTAL_OCTETS", "Bodies"]
 

@@ -12,8 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from prixfixe.http.connection import connection_of
 from prixfixe.http.safe import SAFE, json_octets
-from prixfixe.http.uvicorn_connection import connection_of
 from prixfixe.mail.query import QueryError
 from prixfixe.stores.base import DamagedError, StoreError, StoreOpenError
 

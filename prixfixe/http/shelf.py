@@ -17,7 +17,7 @@ from prixfixe.http.room import Freed
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
-    from prixfixe.http.uvicorn_connection import HttpConnection
+    from prixfixe.http.connection import HttpConnection
 
 __all__ = ["TOTAL_OCTETS", "Loan", "Shelf"]
 

@@ -47,10 +47,8 @@ class Speaker(Protocol):
         """Parse; no bytes are given when only what was parsed before waits."""
         ...
 
-    def connection_made(self, transport: Any) -> None: ...  # noqa: ANN401, D102
-    def connection_lost(self, exc: Exception | None) -> None: ...  # noqa: D102
-    def pause_writing(self) -> None: ...  # noqa: D102
-    def resume_writing(self) -> None: ...  # noqa: D102
+    def connection_made(self, wire: Any) -> None: ...  # noqa: ANN401, D102
+    def connection_lost(self) -> None: ...  # noqa: D102
 
 
 class Wire(asyncio.BufferedProtocol):
@@ -69,6 +67,8 @@ class Wire(asyncio.BufferedProtocol):
         self._discarded = self._discarded_before = 0
         self._linger_until = 0.0
         self._lingering: asyncio.TimerHandle | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
         self.cost = 0.0
         self.full_since: float | None = None  # when the peer stopped taking what is written
 
@@ -80,13 +80,14 @@ class Wire(asyncio.BufferedProtocol):
         transport.set_write_buffer_limits(high=HIGH_OCTETS, low=LOW_OCTETS)
         self._speaker.connection_made(self)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the transport's
         """End."""
         self._is_lost = self._is_ending = True
         self._input = b""
         if self._lingering is not None:
             self._lingering.cancel()
-        self._speaker.connection_lost(exc)
+        self._writable.set()
+        self._speaker.connection_lost()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the transport's
         """Return where to read to."""
@@ -104,12 +105,12 @@ class Wire(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """Note that the peer does not take what is written."""
         self.full_since = self._loop.time()
-        self._speaker.pause_writing()
+        self._writable.clear()
 
     def resume_writing(self) -> None:
         """Note that it does."""
         self.full_since = None
-        self._speaker.resume_writing()
+        self._writable.set()
 
     # --- turns
 
@@ -154,7 +155,9 @@ class Wire(asyncio.BufferedProtocol):
         self._is_held = True
 
     def resume_reading(self) -> None:
-        """Go on."""
+        """Go on, if told to hand nothing on."""
+        if not self._is_held:
+            return
         self._is_held = False
         if self._input or self._speaker.has_events:
             self.want()
@@ -168,6 +171,10 @@ class Wire(asyncio.BufferedProtocol):
     def write(self, octets: bytes) -> None:
         """Write to the peer."""
         self._transport.write(octets)
+
+    async def drain(self) -> None:
+        """Wait until the peer takes what is written, or is gone."""
+        await self._writable.wait()
 
     @property
     def unsent(self) -> int:

@@ -52,7 +52,7 @@ class LogOptions(NamedTuple):
 
 
 class _LibraryHandler(logging.Handler):
-    """Write the warnings and errors of libraries (uvicorn, asyncio) as records of the table."""
+    """Write the warnings and errors of asyncio and of the HTTP server as records of the table."""
 
     def __init__(self, log: Log) -> None:
         super().__init__(logging.WARNING)
@@ -144,7 +144,7 @@ class Log:
     def forward_libraries(self) -> None:
         """Log the warnings of libraries as events, and silence aiosmtpd's loggers."""
         handler = _LibraryHandler(self)
-        for name in ("uvicorn.error", "asyncio"):
+        for name in ("prixfixe.http", "asyncio"):
             library = logging.getLogger(name)
             library.handlers = [handler]
             library.propagate = False

@@ -20,7 +20,7 @@ from prixfixe.telemetry.log import build_log
 from prixfixe.testing.access import Access
 from prixfixe.testing.api_client import ApiClient
 from prixfixe.testing.errors import KitError
-from prixfixe.testing.quiet import Nowhere, unchanged_logging
+from prixfixe.testing.quiet import Nowhere
 from prixfixe.testing.sources import HttpSource, StoreSource
 
 if TYPE_CHECKING:
@@ -101,17 +101,15 @@ class ServerThread:
     async def _serve(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         log = build_log("error", "json", stream=Nowhere(), loop=self._loop)
-        with unchanged_logging():
-            app = App(self._settings, log)
-            bound = await app.start()
+        app = App(self._settings, log)
+        bound = await app.start()
         telling = asyncio.create_task(self._tell_arrivals(app))
         self._ready.set_result((app, bound))
         try:
             await self._stopping.wait()
         finally:
             telling.cancel()
-            with unchanged_logging():
-                await app.stop()
+            await app.stop()
 
     async def _tell_arrivals(self, app: App) -> None:
         """Wake those who wait for mail."""

@@ -316,7 +316,7 @@ def state():
         "filters": list(warnings.filters),
         "root": (logging.root.level, list(logging.root.handlers)),
         "levels": dict(logging._levelToName),
-        "uvicorn": vars(logging.getLogger("uvicorn.access")) | {"_cache": None},
+        "http": vars(logging.getLogger("prixfixe.http")) | {"_cache": None},
         "switch": sys.getswitchinterval(),
         "hooks": (sys.excepthook, threading.excepthook, sys.unraisablehook),
         "environ": dict(os.environ),

@@ -402,7 +402,7 @@ async def test_check_tells_that_the_server_drains(start, environ, capsys):
 
 # --- what it costs
 
-HEAVY = {"asyncio", "aiosmtpd", "uvloop", "starlette", "uvicorn", "prometheus_client"}
+HEAVY = {"asyncio", "aiosmtpd", "uvloop", "starlette", "h11", "prometheus_client"}
 HEAVY |= {"email", "sqlite3", "http", "ssl", "logging", "subprocess", "difflib", "json"}
 
 

@@ -9,8 +9,7 @@ from types import SimpleNamespace
 import pytest
 from starlette.exceptions import HTTPException
 
-from prixfixe.http import bodies, pieces, shelf, turns, wire
-from prixfixe.http import uvicorn_connection as connection
+from prixfixe.http import bodies, connection, pieces, shelf, turns, wire
 from prixfixe.http.shelf import Shelf
 from tests.conftest import PATIENCE, Wire, until
 
@@ -54,7 +53,7 @@ def defects(running):
 
 
 def connections(running):
-    return running.server._http._uvicorn.server_state.connections
+    return running.server._http.connections.all
 
 
 def count(running, result):
@@ -203,25 +202,21 @@ async def test_unfinished_bodies_send_no_waiter_away(serve, monkeypatch):
     assert not defects(running)
 
 
-def ranked(**state):
-    cycle = SimpleNamespace(response_complete=False, more_body=False)
-    cycle.__dict__.update({k: state.pop(k) for k in list(state) if hasattr(cycle, k)})
-    one = SimpleNamespace(cycle=cycle, waits_for_mail=False, _since=1.0)
-    one.transport = SimpleNamespace(full_since=state.pop("full_since", None))
-    one.__dict__.update(state)
-    kind = connection.HttpConnection
-    one.is_answering = kind.is_answering.fget(one)
-    one.has_whole_request = kind.has_whole_request.fget(one)
-    return kind.rank(one)
+def ranked(*, is_complete=False, has_more_body=False, full_since=None, waits=False, since=1.0):
+    one = connection.HttpConnection(None, None, None, None)
+    one._exchange = SimpleNamespace(is_complete=is_complete, has_more_body=has_more_body)
+    one.wire = SimpleNamespace(full_since=full_since)
+    one.waits_for_mail, one._since = waits, since
+    return one.rank()
 
 
 def test_who_costs_nothing_to_lose_goes_first():
     order = [
-        ranked(response_complete=True),
-        ranked(more_body=True, _since=2.0),
+        ranked(is_complete=True),
+        ranked(has_more_body=True, since=2.0),
         ranked(full_since=9.0),
-        ranked(_since=2.0),
-        ranked(waits_for_mail=True),
+        ranked(since=2.0),
+        ranked(waits=True),
     ]
     assert order == sorted(order)
 
@@ -252,7 +247,7 @@ async def test_large_answers_wait_in_small_pieces(serve):
     for path in (b"/raw", b"", b"/part/1"):
         await connect(HEAD % (b"GET", b"/api/v1/message/latest" + path) + b"\r\n")
     await until(lambda: sum(one.stalled_seconds > 0 for one in connections(running)) == 3)
-    assert all(one.transport.unsent <= 4 * wire.HIGH_OCTETS for one in connections(running))
+    assert all(one.wire.unsent <= 4 * wire.HIGH_OCTETS for one in connections(running))
 
 
 @pytest.mark.parametrize("path", [b"", b"/raw", b"/headers", b"/envelope", b"/part/1"])

@@ -6,7 +6,7 @@ import resource
 
 import pytest
 
-from prixfixe.http import uvicorn_connection as connection
+from prixfixe.http import connection
 from prixfixe.http import wire as http_wire
 from prixfixe.server import descriptors
 from tests.conftest import PATIENCE, Wire, until
@@ -109,7 +109,7 @@ async def test_an_answer_has_its_own_time(serve):
     poll = HOLDERS["long poll"].replace(b"nobody", b"b@y.test")
     waiting = asyncio.create_task(status(wire, poll))
     await until(lambda: running.server.arrivals.waiters)
-    (one,) = running.server._http._uvicorn.server_state.connections
+    (one,) = running.server._http.connections.all
     one._since -= 10 * connection.REQUEST_SECONDS
     one._look()
     smtp = await running.say_hello()

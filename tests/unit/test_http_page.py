@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import prixfixe.http
-from prixfixe.http import uvicorn_connection as connection
+from prixfixe.http import connection
 from prixfixe.http.access import COOKIE_SECONDS, TICKET_SECONDS, Access
 from prixfixe.http.page.files import FILES, PAGE_POLICY
 from prixfixe.http.page.mail_html import MAX_EMBEDDED, viewed_html
@@ -418,7 +418,7 @@ async def test_a_stream_without_news_is_not_cut_for_lack_of_progress(serve, list
     running = await serve()
     listener = await listen(running)
     await listener.head()
-    (one,) = running.server._http._uvicorn.server_state.connections
+    (one,) = running.server._http.connections.all
     one._since -= 10 * max(connection.ANSWER_SECONDS, connection.UNREAD_SECONDS)
     one._look()
     name = await deliver(running, MAIL)

@@ -264,14 +264,14 @@ def test_libraries_are_forwarded_and_aiosmtpd_is_silent():
     logging.getLogger("asyncio").warning("slow %s", "loop")
     for name in ("mail.log", "mail.debug"):
         logging.getLogger(name).error("AUTH PLAIN c2VjcmV0")
-    logging.getLogger("uvicorn.error").error("lost")
+    logging.getLogger("prixfixe.http").error("lost")
     slow, lost = records_in(stream)
     assert (slow["event"], slow["logger"], slow["text"]) == (
         "library warning",
         "asyncio",
         "slow loop",
     )
-    assert (lost["level"], lost["logger"]) == ("error", "uvicorn.error")
+    assert (lost["level"], lost["logger"]) == ("error", "prixfixe.http")
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
@@ -281,7 +281,7 @@ def test_a_traceback_of_a_library_is_in_its_record(form):
     try:
         1 / 0
     except ZeroDivisionError:
-        logging.getLogger("uvicorn.error").exception("Exception in ASGI application\n")
+        logging.getLogger("prixfixe.http").exception("Exception in ASGI application\n")
     text = stream.getvalue()
     if form == "json":
         (record,) = records_in(stream)

@@ -9,9 +9,9 @@ from starlette.responses import Response
 
 from prixfixe.http.api.feed import ALL, Feed, FeedClosedError, TooManyStreamsError, event
 from prixfixe.http.api.wait_condition import WaitCondition, time_of
+from prixfixe.http.connection import connection_of
 from prixfixe.http.guard import is_foreign
 from prixfixe.http.responses import only
-from prixfixe.http.uvicorn_connection import connection_of
 from prixfixe.stores.base import StoreError
 
 if TYPE_CHECKING:

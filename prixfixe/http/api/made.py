@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
+from prixfixe.http.connection import connection_of
 from prixfixe.http.pieces import PIECE_OCTETS, cut
 from prixfixe.http.responses import InPieces, Json
 from prixfixe.http.shelf import Shelf
-from prixfixe.http.uvicorn_connection import connection_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

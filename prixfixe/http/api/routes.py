@@ -22,11 +22,11 @@ from prixfixe.http.api.mailbox import NOT_INDEXED, STEP_SECONDS
 from prixfixe.http.api.runtime_stats import RuntimeStats
 from prixfixe.http.api.tree import tree
 from prixfixe.http.api.wait_condition import WaitCondition, time_of, wait_condition
+from prixfixe.http.connection import connection_of
 from prixfixe.http.pieces import cut, json_pieces
 from prixfixe.http.responses import InPieces, Json, number, only, whole
 from prixfixe.http.safe import json_octets
 from prixfixe.http.shelf import Shelf
-from prixfixe.http.uvicorn_connection import connection_of
 from prixfixe.mail.file_names import content_disposition
 from prixfixe.mail.message import render, trace_headers
 from prixfixe.mail.mime import header_fields, parse_message
