@@ -33,10 +33,8 @@ _MAX_BCRYPT_COST = 15
 _BCRYPT_OCTETS = 72
 _MAX_COMPOSED = 512
 
-_SCRYPT = re.compile(
-    r"\$scrypt\$ln=(\d{1,2}),r=(\d{1,2}),p=(\d{1,2})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)"
-)
-_BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
+_SCRYPT = r"\$scrypt\$ln=(\d{1,2}),r=(\d{1,2}),p=(\d{1,2})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)"
+_BCRYPT = r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}"
 
 
 class PasswordHash(Protocol):
@@ -99,9 +97,9 @@ def parse_hash(text: str) -> PasswordHash:
             operator.
 
     """
-    if match := _SCRYPT.fullmatch(text):
+    if match := re.fullmatch(_SCRYPT, text):
         return _parse_scrypt(match)
-    if match := _BCRYPT.fullmatch(text):
+    if match := re.fullmatch(_BCRYPT, text):
         return _parse_bcrypt(text, int(match[1]))
     if keys := parse_keys(text):
         return keys

@@ -6,6 +6,7 @@ drops signals without a handler for PID 1 of a container.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ def main() -> int:
     if sys.argv[1:2] in ([], ["serve"]):
         for number, code in _ENDS:
             _end_on(number, code)
+        gc.disable()  # until the server is ready: it would take a twentieth of the start
     from prixfixe.cli.main import main as run  # takes the longer part of a start
 
     return run()

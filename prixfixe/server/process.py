@@ -96,7 +96,7 @@ def _count_descriptors(settings: Settings, log: Log) -> None:
     """Log it if there may be too few file descriptors."""
     http = 0
     if settings.http_port is not None:
-        from prixfixe.http.uvicorn_connection import MAX_CONNECTIONS  # slow to import
+        from prixfixe.http.connection import MAX_CONNECTIONS  # slow to import
 
         http = MAX_CONNECTIONS
     missing = shortage(settings, http)
@@ -168,10 +168,14 @@ def give_back_memory() -> None:
 
 
 def _calm_collector() -> None:
-    """Collect garbage rarely: sessions leave few cycles, and a collection delays every client."""
+    """Collect garbage rarely: sessions leave few cycles, and a collection delays every client.
+
+    The entry point has turned the collector off, because imports make nothing to collect.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    gc.enable()
 
 
 def _share_interpreter() -> None:

@@ -6,6 +6,7 @@ An accepted parameter is recorded as it was sent. DSN parameters are never acted
 from __future__ import annotations
 
 import re
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from prixfixe.smtp import replies
@@ -25,8 +26,6 @@ _XTEXT = r"(?:[!-*,-<>-~]|\+(?:[2-6][0-9A-F]|7[0-9A-E]))"
 # Postfix encodes the UTF-8 of an address as xtext, where RFC 6533 3 has `\x{}`. Both are accepted,
 # because nothing is done with the value. Only ASCII control characters are refused.
 _WIDE_XTEXT = r"(?:[!-*,-<>-~]|\+(?:[2-689A-F][0-9A-F]|7[0-9A-E]))"
-# No byte fits two alternatives: otherwise matching could take exponential time.
-_ORCPT = re.compile(rf"[A-Za-z0-9-]+;(?:{_WIDE_XTEXT}|[{NON_ASCII}])+")
 _WHEN = "SUCCESS|FAILURE|DELAY"
 
 
@@ -39,8 +38,8 @@ class ParameterError(ValueError):
 
 
 def _matches(pattern: str) -> Callable[[str | None], bool]:
-    compiled = re.compile(pattern)
-    return lambda value: value is not None and compiled.fullmatch(value) is not None
+    compiled = cache(partial(re.compile, pattern))  # at first use, which keeps a start short
+    return lambda value: value is not None and compiled().fullmatch(value) is not None
 
 
 def _word(pattern: str) -> Callable[[str | None], bool]:
@@ -48,8 +47,12 @@ def _word(pattern: str) -> Callable[[str | None], bool]:
     return _matches(rf"(?ai:{pattern})")
 
 
+# No byte fits two alternatives: otherwise matching could take exponential time.
+_is_orcpt = _matches(rf"[A-Za-z0-9-]+;(?:{_WIDE_XTEXT}|[{NON_ASCII}])+")
+
+
 def _orcpt(value: str | None) -> bool:
-    return value is not None and len(value) <= 500 and _ORCPT.fullmatch(value) is not None
+    return value is not None and len(value) <= 500 and _is_orcpt(value)
 
 
 MAIL_PARAMETERS: Mapping[str, Callable[[str | None], bool]] = {

@@ -6,7 +6,7 @@ An update takes no lock and raises nothing. A label value that is not in the tab
 
 from __future__ import annotations
 
-import platform
+import sys
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -45,7 +45,7 @@ class Metrics:
         backend = store.partition(":")[0]
         self._series = {spec.name: empty_series(spec, backend) for spec in TABLE}
         self._backend = backend
-        self._build = (version, revision, backend, platform.python_version())
+        self._build = (version, revision, backend, sys.version.split()[0])
         self._max_connections = max_connections
         # By verb, then code: smtp_commands and smtp_replies are sums over it.
         self.replies: defaultdict[str, defaultdict[int, int]] = defaultdict(_counter)
