@@ -13,6 +13,7 @@ import pytest
 from prixfixe.mail.message import IdSource
 from prixfixe.stores.base import StoreError, StoreOptions
 from prixfixe.stores.registry import open_reader
+from prixfixe.stores.sqlite import file as files
 from prixfixe.stores.sqlite import place as sqlite_place
 from prixfixe.stores.sqlite import store as sqlite
 from prixfixe.testing.store_contract import make
@@ -100,11 +101,12 @@ DEEDS = [name for name in vars(Life) if not name.startswith("_")]
 
 @pytest.fixture
 def small(monkeypatch):
-    """Have the log folded and pages given back after a few messages."""
+    """Have the log folded and pages given back after a few messages, and few waits for readers."""
     monkeypatch.setattr(sqlite, "CHECKPOINT_BYTES", 200_000)
     monkeypatch.setattr(sqlite, "LONG_LOG_BYTES", 600_000)
     monkeypatch.setattr(sqlite, "VACUUM_PAGES", 8)
     monkeypatch.setattr(sqlite, "RESTART_MILLISECONDS", 1)
+    monkeypatch.setattr(files, "BUSY_SECONDS", 0.05)
 
 
 @pytest.mark.usefixtures("small")
