@@ -468,7 +468,7 @@ def least(request, monkeypatch):
 
 @pytest.mark.usefixtures("bound", "least")
 @pytest.mark.parametrize("technology", KEEPING)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     mails=st.lists(MAILS, min_size=1, max_size=8),
     queries=st.lists(
