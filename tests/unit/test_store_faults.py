@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import sqlite3
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from prixfixe.mail.message import IdSource
 from prixfixe.stores.base import DiskOptions, StoreError, StoreOpenError, StoreOptions
 from prixfixe.stores.disk.free_space import DiskSpace
 from prixfixe.stores.registry import open_reader, open_store
+from prixfixe.stores.sqlite import file as files
 from prixfixe.testing.store_contract import make, opened, reading
 from tests.conftest import PATIENCE
 from tests.durability.disks import remount
@@ -140,6 +143,19 @@ async def test_store_in_a_folder_we_may_only_read_is_read(passable):
         path.chmod(0o755 if path.is_dir() else 0o644)
     wanted = f"become(65534); say(open_reader(url).get('{message.id}').id)"
     assert run(wanted, url) == [message.id]
+
+
+async def test_a_program_that_has_the_log_for_itself_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "BUSY_SECONDS", 0.05)
+    path = tmp_path / "mail" / "x.db"
+    async with opened(f"sqlite:{path}") as store:
+        await store.put(make(IdSource()))
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("CREATE TABLE other (x)")
+        assert path.with_name("x.db-wal").stat().st_size > 0
+        with pytest.raises(StoreOpenError, match="held by another program; end it"):
+            open_reader(f"sqlite:{path}")
 
 
 async def test_path_through_a_file_is_refused(durable, tmp_path):

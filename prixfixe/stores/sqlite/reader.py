@@ -105,6 +105,10 @@ class SqliteReader:
                 raise files.store_error(error) from error
 
 
+# Another connection has the file or the log for itself: `translate` says so.
+_HELD = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
+
+
 def message_of(row: Sequence[Any], path: Path) -> Message:
     """Return the message of a row: id, time, envelope, checksum, body. Raises `DamagedError`."""
     message_id, received_at, envelope, crc, body = row
@@ -148,7 +152,9 @@ def _require_rights(path: Path) -> None:
 def _connect(path: Path) -> sqlite3.Connection:
     try:
         return _open(path, "mode=ro")
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF in _HELD:
+            raise
         # A log needs its shared memory, which a read-only folder cannot get. Without a log and
         # without a server the database file is all there is, and cannot change under us.
         log = files.log_path(path)
