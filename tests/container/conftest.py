@@ -16,6 +16,11 @@ def pytest_addoption(parser):
         "--alerts", action="store_true", help="provoke alerts until a real Prometheus fires them"
     )
     parser.addoption(
+        "--builds",
+        action="store_true",
+        help="build the image twice without a cache, and by BuildKit",
+    )
+    parser.addoption(
         "--systemd", action="store_true", help="run the unit of systemd in a container of Debian"
     )
     parser.addoption(

@@ -1,4 +1,7 @@
-"""The image can be built anew, anywhere, and comes out the same."""
+"""The image can be built anew, anywhere, and comes out the same.
+
+`nox -s container -- tests/container/test_image_builds.py --builds` takes two minutes of a processor.
+"""
 
 import os
 import shutil
@@ -23,6 +26,12 @@ def packages(image):
     tree = tree_of(image)
     found = [name for name in tree.files() if name.startswith("var/lib/dpkg/status.d/")]
     return {name: tree.text(name) for name in found}
+
+
+@pytest.fixture(autouse=True)
+def _asked_for(request):
+    if not request.config.getoption("--builds"):
+        pytest.skip("it takes minutes: --builds")
 
 
 @pytest.mark.timeout(600)
