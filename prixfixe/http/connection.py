@@ -324,7 +324,8 @@ class HttpConnection:
         if self.wire.is_closing():
             return
         self._stop_idling()
-        self._idle_timer = self._loop.call_later(KEEP_ALIVE_SECONDS, self.wire.close)
+        if not self._conn.trailing_data[0]:  # else the next request has begun
+            self._idle_timer = self._loop.call_later(KEEP_ALIVE_SECONDS, self.wire.close)
         self.wire.resume_reading()
         if self._conn.our_state is h11.DONE and self._conn.their_state is h11.DONE:
             self._conn.start_next_cycle()

@@ -20,6 +20,7 @@ __all__ = ["App", "Exchange", "scope_of"]
 
 App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]  # an ASGI application
 
+CLOSE: Final = (b"connection", b"close")
 UNREAD_OCTETS: Final = 64 * 1024  # of a body that the application has not asked for
 REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
 
@@ -122,10 +123,15 @@ class Exchange:
                 await self._end_badly()
 
     async def _end_badly(self) -> None:
-        if self.is_started:
-            self._wire.close()
+        """Answer 500, or end the connection in an answer that has begun."""
+        if self.is_complete:
             return
-        headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+        if self.is_started:
+            self.is_complete = True
+            self._wire.close()
+            self._on_complete()
+            return
+        headers = [(b"content-type", b"application/json"), CLOSE]
         await self.send({"type": "http.response.start", "status": 500, "headers": headers})
         await self.send({"type": "http.response.body", "body": _INTERNAL})
 
@@ -163,10 +169,12 @@ class Exchange:
             self._send_head(event["status"], event.get("headers", ()))
 
     def _send_head(self, status: int, headers: Any) -> None:  # noqa: ANN401 - ASGI's
+        headers, reason = list(headers), REASONS.get(status, b"")
+        if self._is_last and CLOSE not in headers:
+            headers.append(CLOSE)
+        self._write(h11.Response(status_code=status, headers=headers, reason=reason))
         self.is_started = True
         self._expects_continue = False
-        reason = REASONS.get(status, b"")
-        self._write(h11.Response(status_code=status, headers=list(headers), reason=reason))
 
     def _send_body(self, octets: bytes, *, is_last: bool) -> None:
         self._write(h11.Data(data=b"" if self.scope["method"] == "HEAD" else octets))

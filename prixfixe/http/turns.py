@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["SLICE_SECONDS", "Turns"]
+__all__ = ["READ_OCTETS", "SLICE_SECONDS", "Turns"]
 
 SLICE_SECONDS: Final = 0.002
 PAUSE_SECONDS: Final = 0.001  # libuv's timers count milliseconds
+READ_OCTETS: Final = 16 * 1024  # of one read
 
 
 class Turn(Protocol):
@@ -38,6 +39,9 @@ class Turns:
         self._waiting: list[tuple[float, int, Turn]] = []
         self._numbers = count()
         self._is_due = False
+        # One for all connections of a loop: what is read there is copied before the next read.
+        # Another loop, in another thread, must not write to it meanwhile.
+        self.read_view = memoryview(bytearray(READ_OCTETS))
 
     def want(self, one: Turn) -> None:
         """Give a connection a turn soon; it may not ask again before it had that."""
@@ -49,11 +53,13 @@ class Turns:
     def _run(self) -> None:
         """Serve until the slice is used up, then let the loop do everything else."""
         left = SLICE_SECONDS
-        while self._waiting and left > 0:
-            left -= self._serve(heapq.heappop(self._waiting)[2])
-        self._is_due = bool(self._waiting)
-        if self._is_due:
-            self._loop.call_later(PAUSE_SECONDS, self._run)
+        try:
+            while self._waiting and left > 0:
+                left -= self._serve(heapq.heappop(self._waiting)[2])
+        finally:  # A defect that ends one turn ends no other.
+            self._is_due = bool(self._waiting)
+            if self._is_due:
+                self._loop.call_later(PAUSE_SECONDS, self._run)
 
     def _serve(self, one: Turn) -> float:
         since = perf_counter()

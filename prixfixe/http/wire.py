@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HIGH_OCTETS", "Speaker", "Wire"]
 
-READ_OCTETS: Final = 16 * 1024
 STEP_OCTETS: Final = 512  # 85 chunks of one byte, which take h11 a millisecond
 HIGH_OCTETS: Final = 32 * 1024
 LOW_OCTETS: Final = 8 * 1024
@@ -27,9 +26,6 @@ REQUEST_COST: Final = 0.0004  # seconds that the loop is at a cheap request afte
 # The loop accepts one connection in each of its turns. If a turn had a hundred reads, new clients
 # would wait for a second.
 DISCARD_COST: Final = 0.0002
-
-_READ = bytearray(READ_OCTETS)  # One for all: what is read there is copied before the next read.
-_VIEW = memoryview(_READ)
 
 
 class Speaker(Protocol):
@@ -91,14 +87,14 @@ class Wire(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the transport's
         """Return where to read to."""
-        return _VIEW
+        return self._turns.read_view
 
     def buffer_updated(self, nbytes: int) -> None:
         """Keep what was read until it is this connection's turn, and read no more till then."""
         if self._is_ending:
             self._discard(nbytes)
             return
-        self._input += bytes(_VIEW[:nbytes])
+        self._input += bytes(self._turns.read_view[:nbytes])
         self._transport.pause_reading()
         self.want()
 
@@ -129,16 +125,26 @@ class Wire(asyncio.BufferedProtocol):
         """Hand a piece on."""
         if self._is_ending:
             self._is_waiting = False
-            if not self._is_lost and not self._transport.is_closing():
-                self._transport.resume_reading()
+            self._read_to_discard()
             return False, DISCARD_COST
         before = self._speaker.requests
         if self._has_work:
             piece, self._input = self._input[:STEP_OCTETS], self._input[STEP_OCTETS:]
             self._speaker.take(piece)
         self._is_waiting = self._has_work
-        self._read_on()
+        self._go_on()
         return self._is_waiting, REQUEST_COST * (self._speaker.requests - before)
+
+    def _go_on(self) -> None:
+        """Read on, for the answer or after a refusal in this step."""
+        if self._is_ending:
+            self._read_to_discard()
+        else:
+            self._read_on()
+
+    def _read_to_discard(self) -> None:
+        if not self._is_lost and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     # --- what HTTP calls, for which this is the transport
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import socket
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from prixfixe.http import connection
 from prixfixe.http import wire as http_wire
 from prixfixe.http.connection import Connections, HttpConnection
-from prixfixe.http.turns import Turns
+from prixfixe.http.turns import READ_OCTETS, Turns
 from tests.conftest import PATIENCE, Wire, until
 
 GET = b"GET /a%20b?c=d HTTP/1.1\r\nHost: x\r\n"
@@ -30,11 +31,14 @@ async def serve():
         def make():
             return http_wire.Wire(HttpConnection(app, connections, METRICS, loop), turns, loop)
 
-        server = await loop.create_server(make, "127.0.0.1", 0)
+        server = await loop.create_server(make, sock=small(socket.socket(), ("127.0.0.1", 0)))
         servers.append((server, connections))
 
         async def connect(octets=b""):
-            one = Wire(*await asyncio.open_connection(*server.sockets[0].getsockname()))
+            client = small(socket.socket())
+            client.setblocking(False)
+            await loop.sock_connect(client, server.sockets[0].getsockname())
+            one = Wire(*await asyncio.open_connection(sock=client, limit=4096))
             wires.append(one)
             await one.send(octets)
             return one
@@ -49,6 +53,15 @@ async def serve():
     for server, connections in servers:
         server.close()
         await connections.finish(0)
+
+
+def small(sock, address=None):
+    """Have the kernel hold little, and bind the socket to an address."""
+    for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        sock.setsockopt(socket.SOL_SOCKET, option, 16384)
+    if address is not None:
+        sock.bind(address)
+    return sock
 
 
 async def answer(wire):
@@ -140,7 +153,7 @@ async def test_a_large_body_waits_for_the_application(serve):
     await until(lambda: any(one.wire._is_held for one in connections.all))
     (one,) = connections.all
     held = len(one._exchange._body)
-    assert held <= 64 * 1024 + http_wire.READ_OCTETS
+    assert held <= 64 * 1024 + READ_OCTETS
     go.set()
     assert (await answer(wire))[1] == body
     await sending
@@ -295,6 +308,82 @@ async def test_an_application_that_fails_is_logged_and_ends_the_connection(
     assert (record.name, record.levelno) == ("prixfixe.http", logging.ERROR)
 
 
+async def test_what_fails_after_its_answer_ends_no_other(serve, caplog):
+    async def app(scope, _receive, send):
+        if scope["path"] == "/2":
+            await until(lambda: caplog.records)
+        await reply(send, scope["path"].encode())
+        await asyncio.sleep(0)
+        raise ZeroDivisionError
+
+    _, connect = await serve(app)
+    wire = await connect(b"".join(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % n for n in (1, 2, 3)))
+    assert [(await answer(wire))[1] for _ in range(3)] == [b"/1", b"/2", b"/3"]
+
+
+async def test_half_an_answer_that_nobody_reads_is_cut(serve, monkeypatch):
+    for name in ("REQUEST_SECONDS", "LOOK_SECONDS", "UNREAD_SECONDS"):
+        monkeypatch.setattr(connection, name, 0.2)
+    monkeypatch.setattr(http_wire, "LINGER_SECONDS", 0.2)
+    failed = asyncio.Event()
+
+    async def app(_scope, _receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        (one,) = connections.all
+        while not one.wire.unsent:
+            await send({"type": "http.response.body", "body": b"x" * 5000, "more_body": True})
+            await asyncio.sleep(0.01)
+        failed.set()
+        raise ZeroDivisionError
+
+    connections, connect = await serve(app)
+    await connect(GET + b"\r\n")
+    await asyncio.wait_for(failed.wait(), PATIENCE)
+    await until(lambda: not connections.all, 5)
+
+
+@pytest.mark.parametrize("bad", [b"zz\r\n", b"1;" + b"x" * 5000], ids=["chunk", "line"])
+async def test_a_client_that_sends_on_after_a_refusal_gets_it(serve, bad):
+    _, connect = await serve(echo)
+    wire = await connect(POST + b"Transfer-Encoding: chunked\r\n\r\n" + bad)
+    wire.writer.write(b"x" * 1_000_000)
+    wire.writer.transport.set_write_buffer_limits(0)
+    await asyncio.wait_for(wire.writer.drain(), PATIENCE)
+    assert (await answer(wire))[0].split()[1] == b"400"
+
+
+async def test_half_a_head_that_came_early_has_the_time_of_a_head(serve, monkeypatch):
+    monkeypatch.setattr(connection, "KEEP_ALIVE_SECONDS", 0.1)
+    _, connect = await serve(hello)
+    wire = await connect(GET + b"\r\n" + GET[:9])
+    await answer(wire)
+    await asyncio.sleep(0.3)
+    await wire.send(GET[9:] + b"\r\n")
+    assert (await answer(wire))[1] == b"ok"
+
+
+async def test_loops_of_two_threads_share_no_buffer():
+    loop = asyncio.get_running_loop()
+    first, second = (http_wire.Wire(None, Turns(loop), loop) for _ in range(2))
+    assert first.get_buffer(-1).obj is not second.get_buffer(-1).obj
+
+
+async def test_a_defect_in_one_turn_ends_no_other():
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    handled = []
+    loop.set_exception_handler(lambda _loop, context: handled.append(context["exception"]))
+
+    def fail():
+        raise ZeroDivisionError
+
+    turns = Turns(loop)
+    turns.want(SimpleNamespace(cost=0.0, step=fail))
+    turns.want(SimpleNamespace(cost=1.0, step=lambda: (done.set(), 0.0)))
+    await asyncio.wait_for(done.wait(), PATIENCE)
+    loop.set_exception_handler(None)
+    assert [type(one) for one in handled] == [ZeroDivisionError]
+
+
 # --- the end
 
 
@@ -314,7 +403,8 @@ async def test_the_end_waits_for_answers_and_not_for_silent_clients(serve):
     assert await silent.is_cut()
     assert not finishing.done()
     go.set()
-    assert (await answer(asking))[1] == b"ok"
+    head, body = await answer(asking)
+    assert (b"connection: close" in head.lower(), body) == (True, b"ok")
     assert await asking.rest() == b""
     await asyncio.wait_for(finishing, PATIENCE)
 
