@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Cluster", "Node", "binaries", "require_binaries", "running", "why_missing"]
 
+# Mail of the seconds in which a standby is away fits into what is kept for it.
 SETTINGS = """
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
@@ -36,7 +37,7 @@ wal_retrieve_retry_interval = 100ms
 shared_buffers = 32MB
 log_min_messages = fatal
 autovacuum = off
-wal_keep_size = 64MB
+wal_keep_size = 512MB
 max_wal_size = 128MB
 synchronous_standby_names = 'ANY 1 (n0, n1, n2)'
 """
