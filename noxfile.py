@@ -316,7 +316,7 @@ def scoreboard(session: nox.Session) -> None:
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Run the tests of `unit` with branch coverage, which takes half as long again; 95 % pass."""
+    """Run the tests of `unit` with branch coverage, in half as long again; fail below 95 %."""
     _install(session)
     session.run("coverage", "erase")
     _run_units(session, "coverage", "run", "-m", "pytest")

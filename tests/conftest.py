@@ -203,6 +203,17 @@ async def start(settings):
         yield start_one
 
 
+@pytest.fixture
+async def wires():
+    """A list for clients, whose connections are closed after the test."""
+    opened = []
+    yield opened
+    for one in opened:
+        one.close()
+        with contextlib.suppress(OSError):
+            await one.writer.wait_closed()
+
+
 async def until(condition, seconds=PATIENCE):
     """Let the loop run until something holds; fail when it does not in time."""
     async with asyncio.timeout(seconds):

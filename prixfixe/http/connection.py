@@ -16,7 +16,7 @@ import h11
 from starlette.exceptions import HTTPException
 
 from prixfixe.http.exchange import Exchange, scope_of
-from prixfixe.http.safe import json_octets, safe_headers
+from prixfixe.http.safe import CLOSE, json_octets, safe_headers
 
 if TYPE_CHECKING:
     from prixfixe.http.exchange import App
@@ -298,7 +298,7 @@ class HttpConnection:
 
     def _write_400(self, reason: str) -> None:
         body = json_octets({"Error": reason})
-        headers = [*safe_headers("application/json", len(body)), (b"connection", b"close")]
+        headers = [*safe_headers("application/json", len(body)), CLOSE]
         self.wire.write(b"HTTP/1.1 400 Bad Request\r\n")
         for name, value in headers:
             self.wire.write(b"%b: %b\r\n" % (name, value))

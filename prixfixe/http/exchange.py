@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 import h11
 
-from prixfixe.http.safe import json_octets
+from prixfixe.http.safe import CLOSE, json_octets, safe_headers
 
 if TYPE_CHECKING:
     from prixfixe.http.wire import Wire
@@ -20,7 +20,6 @@ __all__ = ["App", "Exchange", "scope_of"]
 
 App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]  # an ASGI application
 
-CLOSE: Final = (b"connection", b"close")
 UNREAD_OCTETS: Final = 64 * 1024  # of a body that the application has not asked for
 REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
 
@@ -131,7 +130,7 @@ class Exchange:
             self._wire.close()
             self._on_complete()
             return
-        headers = [(b"content-type", b"application/json"), CLOSE]
+        headers = [*safe_headers("application/json", len(_INTERNAL)), CLOSE]
         await self.send({"type": "http.response.start", "status": 500, "headers": headers})
         await self.send({"type": "http.response.body", "body": _INTERNAL})
 

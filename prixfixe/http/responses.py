@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from prixfixe.http.connection import connection_of
-from prixfixe.http.safe import SAFE, json_octets
+from prixfixe.http.safe import CLOSE, SAFE, json_octets
 from prixfixe.mail.query import QueryError
 from prixfixe.stores.base import DamagedError, StoreError, StoreOpenError
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["ERRORS", "Framing", "InPieces", "Json", "number", "only", "whole"]
 
 _DIGITS = 20  # more are no number that is asked for, and slow to read
-_CLOSE = (b"connection", b"close")
 
 
 class Json(Response):
@@ -90,7 +89,7 @@ class Framing:
             if event["type"] == "http.response.start":
                 event["headers"] = _made_safe(event["headers"])
                 if connection.is_body_open:
-                    event["headers"].append(_CLOSE)
+                    event["headers"].append(CLOSE)
             await send(event)
 
         if scope["method"] in ("GET", "HEAD"):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-__all__ = ["SAFE", "json_octets", "safe_headers"]
+__all__ = ["CLOSE", "SAFE", "json_octets", "safe_headers"]
 
+CLOSE = (b"connection", b"close")
 SAFE = (
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; sandbox"),

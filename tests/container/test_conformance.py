@@ -93,7 +93,7 @@ class BoxTarget(PrixFixeTarget):
 
     def start(self, config: str) -> Server:
         environ = {"SMTP_LOG_LEVEL": "debug", **self.settings(config)}
-        # A score of servers, each of which the engine would check every 15 s, take half a processor.
+        # The engine's checks of twenty servers every 15 s would take half a processor.
         unchecked = {"test": ["NONE"]}
         options: dict[str, object] = {"mem_limit": MEMORY, "healthcheck": unchecked}
         mounts: dict[str, object] = {str(self.folder): {"bind": SECRETS, "mode": "ro"}}

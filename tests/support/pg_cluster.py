@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Cluster", "Node", "binaries", "require_binaries", "running", "why_missing"]
 
-# Mail of the seconds in which a standby is away fits into what is kept for it.
+# `wal_keep_size` has room for the mail that comes while a standby is away.
 SETTINGS = """
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''

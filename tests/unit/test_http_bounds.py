@@ -19,9 +19,8 @@ TEXT = b"Subject: x\r\n\r\n" + (b"x" * 76 + b"\r\n") * 50_000
 
 
 @pytest.fixture
-async def serve(start):
-    """Start a server; yield also a way to open raw connections of HTTP."""
-    wires = []
+async def serve(start, wires):
+    """Start a server; return also a way to open raw connections of HTTP."""
 
     async def serve(**variables):
         running = await start(SMTP_HTTP_PORT="0", **variables)
@@ -35,11 +34,7 @@ async def serve(start):
 
         return running, connect
 
-    yield serve
-    for one in wires:
-        one.close()
-        with contextlib.suppress(OSError):
-            await one.writer.wait_closed()
+    return serve
 
 
 async def deliver(running, body):

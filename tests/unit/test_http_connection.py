@@ -15,10 +15,9 @@ READY = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @pytest.fixture
-async def serve(start, monkeypatch):
-    """Start servers with few HTTP connections; yield also a way to open raw ones."""
+async def serve(start, wires, monkeypatch):
+    """Start servers with few HTTP connections; return also a way to open raw ones."""
     monkeypatch.setattr(connection, "MAX_CONNECTIONS", 10)
-    wires = []
 
     async def serve(**variables):
         running = await start(SMTP_HTTP_PORT="0", **variables)
@@ -31,11 +30,7 @@ async def serve(start, monkeypatch):
 
         return running, connect
 
-    yield serve
-    for wire in wires:
-        wire.close()
-        with contextlib.suppress(OSError):
-            await wire.writer.wait_closed()
+    return serve
 
 
 async def status(wire, request=READY):

@@ -20,9 +20,9 @@ METRICS = SimpleNamespace(http_connection=lambda result: None)
 
 
 @pytest.fixture
-async def serve():
+async def serve(wires):
     """Serve an application; yield its connections and a way to open one."""
-    servers, wires = [], []
+    servers = []
 
     async def serve(app):
         loop, connections = asyncio.get_running_loop(), Connections()
@@ -46,10 +46,6 @@ async def serve():
         return connections, connect
 
     yield serve
-    for one in wires:
-        one.close()
-        with contextlib.suppress(OSError):
-            await one.writer.wait_closed()
     for server, connections in servers:
         server.close()
         await connections.finish(0)
